@@ -1,0 +1,46 @@
+# make help lists the targets.
+CARGO ?= cargo
+TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
+BINARY := target/$(TARGET)/release/check_conntrack
+
+# One statically linked file: it runs on any distribution of this architecture, and needs nothing while a host is in trouble.
+export CARGO_TARGET_DIR := $(CURDIR)/target
+STATIC := RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static"
+
+.PHONY: build run demo test check check-flow bench clean help
+
+build: ## the static binary
+	@$(STATIC) $(CARGO) build --quiet --locked --release --target $(TARGET)
+	@echo "built $(BINARY), $$(stat -c %s $(BINARY)) bytes"
+
+run: build ## builds, then checks this host's own kernel
+	@tests/run-here $(BINARY) $(ARGS)
+
+demo: build ## an OK, a WARNING and a CRITICAL on recorded kernel files, anywhere
+	@tests/demo $(BINARY)
+
+test: build ## every test; as root on Debian and Ubuntu installs the test hosts first (NO_INSTALL=1: does not)
+	@CHECK_CONNTRACK=$(CURDIR)/$(BINARY) CARGO=$(CARGO) tests/run
+
+check: check-flow ## formatting, lints, documentation
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+# Data flows one way: what decides and what prints opens nothing, asks no clock and does not know who calls it.
+PURE := $(patsubst %,src/%.rs,assess error metric range report table text threshold)
+check-flow: ## the one-way dependencies of docs/design.md
+	@! grep -nE 'std::(fs|io|os|process|time|env|net)|rustix|nix::|procfs::|crate::(reading|args|process)' $(PURE)
+	@! grep -rnE 'crate::(args|assess|process|report|threshold|metric)|clap|nagiosplugin' src/reading
+	@! grep -nE 'std::(fs|io|os|process|time|net)|rustix|nix::|crate::(reading|process|report)' src/args.rs
+	@! grep -rnlE 'unsafe *\{|unsafe fn|allow\(unsafe_code\)' src | grep -v '^src/process.rs$$'
+	@! grep -rnlE 'nagiosplugin::.*(CheckResult|PerfString|Resource|Unit)' src | grep -v '^src/report.rs$$'
+
+bench: build ## start-up and memory beside an empty program and check_load, as ratios
+	@tests/bench/startup $(BINARY)
+
+clean: ## removes everything built
+	$(CARGO) clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)

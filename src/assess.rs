@@ -1,0 +1,332 @@
+//! Holds the readings against the thresholds. Pure: values in, a verdict out.
+
+use nagiosplugin::ServiceState;
+
+use crate::error::ReadError;
+use crate::metric::Metric;
+use crate::range::{Measure, Ratio, Side};
+use crate::table::{Limit, Readings};
+use crate::threshold::{Severity, Thresholds};
+
+/// The verdict and its reasons.
+#[derive(Debug)]
+pub struct Assessment {
+    /// CRITICAL over WARNING over UNKNOWN over OK.
+    pub state: ServiceState,
+    /// The thresholds that applied to this kernel.
+    pub thresholds: Thresholds,
+    /// Every metric out of range, with its more severe threshold only.
+    pub findings: Vec<Finding>,
+    /// Every metric whose given threshold could not be judged.
+    pub unmeasured: Vec<Unmeasured>,
+}
+
+/// A metric out of range.
+#[derive(Debug)]
+pub struct Finding {
+    /// The metric.
+    pub metric: Metric,
+    /// What it means.
+    pub severity: Severity,
+    /// Where the value lies.
+    pub side: Side,
+}
+
+/// A metric that could not be measured although somebody asked for it.
+#[derive(Debug)]
+pub struct Unmeasured {
+    /// The metric.
+    pub metric: Metric,
+    /// The reason.
+    pub why: ReadError,
+}
+
+/// A metric's value on this host.
+#[derive(Debug, Clone, Copy)]
+pub enum Measured {
+    /// A number to compare.
+    Value(Measure),
+    /// There is no limit that could be approached.
+    Unlimited,
+}
+
+/// Measures one metric.
+///
+/// # Errors
+/// That of the reading it needs.
+pub fn measure(metric: Metric, readings: &Readings) -> Result<Measured, ReadError> {
+    let count = || readings.count.clone().map(i64::from);
+    let limit = || readings.limit.clone();
+    match metric {
+        Metric::Usage => of_limit(count()?, limit()?, |count, max| {
+            percent(count, max).map(|usage| (usage, Some(usage)))
+        }),
+        Metric::Entries => {
+            let count = count()?;
+            let percent = readings
+                .max()
+                .and_then(|max| percent(count, i64::from(max)));
+            Ok(Measured::Value(Measure {
+                value: Ratio::from_int(count),
+                percent,
+            }))
+        }
+        Metric::Free => of_limit(count()?, limit()?, |count, max| {
+            Some((Ratio::from_int(max - count), percent(max - count, max)))
+        }),
+        Metric::Chain => {
+            let (count, buckets) = (count()?, readings.buckets.clone()?);
+            Ok(match Ratio::new(2 * count, i64::from(buckets)) {
+                Some(value) => Measured::Value(Measure {
+                    value,
+                    percent: None,
+                }),
+                None => Measured::Unlimited,
+            })
+        }
+    }
+}
+
+fn percent(part: i64, whole: i64) -> Option<Ratio> {
+    Ratio::new(100 * part, whole)
+}
+
+fn of_limit(
+    count: i64,
+    limit: Limit,
+    value: impl Fn(i64, i64) -> Option<(Ratio, Option<Ratio>)>,
+) -> Result<Measured, ReadError> {
+    let Limit::Entries(max) = limit else {
+        return Ok(Measured::Unlimited);
+    };
+    Ok(match value(count, i64::from(max)) {
+        Some((value, percent)) => Measured::Value(Measure { value, percent }),
+        None => Measured::Unlimited,
+    })
+}
+
+/// The verdict over these readings. `absent` is the state of a kernel that does not track connections.
+pub fn assess(readings: &Readings, thresholds: &Thresholds, absent: ServiceState) -> Assessment {
+    let mut thresholds = thresholds.clone();
+    if matches!(&readings.statistics, Ok(statistics) if !statistics.limits_chains()) {
+        // long chains are slow there, but nothing is refused because of them
+        thresholds = thresholds.without_defaults_of(Metric::Chain);
+    }
+    let mut assessment = Assessment {
+        state: ServiceState::Ok,
+        thresholds,
+        findings: Vec::new(),
+        unmeasured: Vec::new(),
+    };
+    if !readings.tracks() {
+        assessment.state = absent;
+        return assessment;
+    }
+    for metric in Metric::ALL {
+        judge(metric, readings, &mut assessment);
+    }
+    let seen = readings.count.is_ok() && readings.limit.is_ok();
+    let mut states = vec![if seen {
+        ServiceState::Ok
+    } else {
+        ServiceState::Unknown
+    }];
+    if !assessment.unmeasured.is_empty() {
+        states.push(ServiceState::Unknown);
+    }
+    states.extend(
+        assessment
+            .findings
+            .iter()
+            .map(|finding| match finding.severity {
+                Severity::Warning => ServiceState::Warning,
+                Severity::Critical => ServiceState::Critical,
+            }),
+    );
+    assessment.state = states
+        .into_iter()
+        .max_by_key(|state| rank(*state))
+        .unwrap_or(ServiceState::Unknown);
+    assessment
+}
+
+/// Our own order of states, of which the guidelines say nothing: a problem that was seen outweighs one that was not.
+fn rank(state: ServiceState) -> u8 {
+    match state {
+        ServiceState::Ok => 0,
+        ServiceState::Unknown => 1,
+        ServiceState::Warning => 2,
+        ServiceState::Critical => 3,
+    }
+}
+
+fn judge(metric: Metric, readings: &Readings, assessment: &mut Assessment) {
+    let mut thresholds: Vec<_> = assessment.thresholds.of(metric).copied().collect();
+    thresholds.sort_by_key(|threshold| std::cmp::Reverse(threshold.severity));
+    for threshold in thresholds {
+        let measured = match measure(metric, readings) {
+            // a percentage of a limit that could not be read
+            Ok(Measured::Value(Measure { percent: None, .. })) if threshold.range.has_percent() => {
+                readings.limit.clone().map(|_| Measured::Unlimited)
+            }
+            other => other,
+        };
+        match measured {
+            Ok(Measured::Unlimited) => {}
+            Ok(Measured::Value(measure)) => {
+                if let Some(side) = threshold.range.alert(&measure) {
+                    assessment.findings.push(Finding {
+                        metric,
+                        severity: threshold.severity,
+                        side,
+                    });
+                    return;
+                }
+            }
+            Err(why) => {
+                if threshold.given {
+                    assessment.unmeasured.push(Unmeasured { metric, why });
+                }
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::Statistics;
+
+    fn readings(count: u32, limit: Limit, buckets: u32) -> Readings {
+        let statistics = Statistics {
+            processors: vec![[Some(0); 4]],
+        };
+        Readings {
+            count: Ok(count),
+            limit: Ok(limit),
+            buckets: Ok(buckets),
+            statistics: Ok(statistics),
+        }
+    }
+
+    fn state(readings: &Readings, warning: &[&str], critical: &[&str]) -> ServiceState {
+        let owned = |values: &[&str]| values.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>();
+        let thresholds = Thresholds::parse(&owned(warning), &owned(critical)).unwrap();
+        assess(readings, &thresholds, ServiceState::Unknown).state
+    }
+
+    const OK: ServiceState = ServiceState::Ok;
+    const WARNING: ServiceState = ServiceState::Warning;
+    const CRITICAL: ServiceState = ServiceState::Critical;
+    const UNKNOWN: ServiceState = ServiceState::Unknown;
+
+    #[test]
+    fn the_end_point_is_ok_and_one_entry_more_is_not() {
+        let at = |count| readings(count, Limit::Entries(1000), 1000);
+        for (count, expected) in [
+            (800, OK),
+            (801, WARNING),
+            (900, WARNING),
+            (901, CRITICAL),
+            (1200, CRITICAL),
+        ] {
+            assert_eq!(state(&at(count), &[], &[]), expected, "{count} of 1000");
+        }
+        // 80.00000002 percent
+        let big = |count| readings(count, Limit::Entries(u32::MAX), u32::MAX);
+        assert_eq!(state(&big(3_435_973_836), &[], &[]), OK);
+        assert_eq!(state(&big(3_435_973_837), &[], &[]), WARNING);
+    }
+
+    #[test]
+    fn percentages_of_entries_and_free_are_of_the_maximum() {
+        let at = |count| readings(count, Limit::Entries(1000), 1000);
+        assert_eq!(state(&at(500), &["entries=50%"], &[]), OK);
+        assert_eq!(state(&at(501), &["entries=50%"], &[]), WARNING);
+        assert_eq!(state(&at(900), &[], &["free=10%:"]), OK);
+        assert_eq!(state(&at(901), &[], &["free=10%:"]), CRITICAL);
+        assert_eq!(state(&at(901), &[], &["free=100:"]), CRITICAL);
+        assert_eq!(state(&at(1001), &[], &["free=0:"]), CRITICAL);
+    }
+
+    #[test]
+    fn without_a_limit_nothing_that_needs_one_can_be_exceeded() {
+        for limit in [Limit::None(0), Limit::None(-1)] {
+            let r = readings(5_000_000, limit, 5_000_000);
+            assert_eq!(state(&r, &[], &[]), OK);
+            assert_eq!(state(&r, &["entries=1%"], &["free=100:"]), OK);
+            assert_eq!(state(&r, &["entries=100%:"], &["@0:50"]), OK);
+            assert_eq!(state(&r, &["entries=4000000"], &[]), WARNING);
+        }
+    }
+
+    #[test]
+    fn chains_have_defaults_where_the_kernel_limits_them() {
+        let mut r = readings(16_000, Limit::Entries(1_000_000), 1000);
+        assert_eq!(state(&r, &[], &[]), CRITICAL);
+        assert_eq!(state(&r, &["chain=40"], &[]), OK);
+        r.statistics = Ok(Statistics {
+            processors: vec![[Some(0), None, Some(0), Some(0)]],
+        });
+        assert_eq!(state(&r, &[], &[]), OK, "kernels before 5.15");
+        assert_eq!(state(&r, &["chain=15"], &[]), WARNING, "a given one counts");
+        r.statistics = Err(ReadError::Missing {
+            path: String::new(),
+        });
+        assert_eq!(
+            state(&r, &[], &[]),
+            CRITICAL,
+            "new kernels are built without the file"
+        );
+    }
+
+    #[test]
+    fn what_could_not_be_measured_is_unknown_only_when_somebody_asked() {
+        let mut r = readings(10, Limit::Entries(1000), 1);
+        r.buckets = Err(ReadError::NotReached);
+        assert_eq!(state(&r, &[], &[]), OK);
+        assert_eq!(state(&r, &["chain=15"], &[]), UNKNOWN);
+        assert_eq!(
+            state(&r, &["chain=15"], &["entries=5"]),
+            CRITICAL,
+            "a seen problem outweighs it"
+        );
+    }
+
+    #[test]
+    fn a_missing_half_is_unknown_but_does_not_hide_what_was_seen() {
+        let mut r = readings(10, Limit::Entries(1000), 1000);
+        r.limit = Err(ReadError::NotReached);
+        assert_eq!(state(&r, &[], &[]), UNKNOWN);
+        assert_eq!(state(&r, &["entries=100"], &[]), UNKNOWN);
+        assert_eq!(state(&r, &["entries=5"], &[]), WARNING);
+        assert_eq!(state(&r, &["entries=5%"], &[]), UNKNOWN);
+        r.count = Err(ReadError::NotReached);
+        assert_eq!(state(&r, &["entries=5"], &[]), UNKNOWN);
+    }
+
+    #[test]
+    fn absent_is_the_operators_decision() {
+        let missing = || ReadError::NotTracking {
+            directory: "/proc/sys/net".into(),
+        };
+        let r = Readings {
+            count: Err(missing()),
+            limit: Err(missing()),
+            ..Readings::none()
+        };
+        let thresholds = Thresholds::parse(&["entries=5".to_owned()], &[]).unwrap();
+        for absent in [OK, WARNING, CRITICAL, UNKNOWN] {
+            assert_eq!(assess(&r, &thresholds, absent).state, absent);
+        }
+    }
+
+    #[test]
+    fn the_more_severe_finding_of_a_metric_is_the_one_that_is_told() {
+        let r = readings(950, Limit::Entries(1000), 1000);
+        let a = assess(&r, &Thresholds::parse(&[], &[]).unwrap(), UNKNOWN);
+        assert_eq!(a.findings.len(), 1);
+        assert!(a.findings.iter().all(|f| f.severity == Severity::Critical));
+    }
+}

@@ -1,0 +1,536 @@
+//! Puts a verdict into words: the status line, the perfdata, the detail lines. Pure, and the one file that knows the
+//! nagiosplugin crate's text types.
+//!
+//! The output contract: line 1 carries all perfdata behind the only `|`; printable ASCII; at most 1023 bytes, or 4000
+//! when details were asked for. NRPE 2 packets pass 1023 bytes, Nagios loses what is beyond 4096.
+
+use nagiosplugin::{CheckResult, PerfString, Resource, ServiceState, ToPerfString, Unit};
+
+use crate::assess::{Assessment, Finding, Measured, measure};
+use crate::error::ReadError;
+use crate::metric::Metric;
+use crate::range::{Range, Ratio, Side, Truncated};
+use crate::table::{Counter, Limit, Readings};
+use crate::text::one_line;
+use crate::threshold::Severity;
+
+/// What passes everywhere, line feed included.
+const MAX_BYTES: usize = 1023;
+/// What passes where somebody asked for details (`-v`, `-h`).
+const MAX_BYTES_VERBOSE: usize = 4000;
+/// Beyond this, ranges that Icinga 2 would drop anyway are left out of the perfdata.
+const MAX_PERFDATA: usize = 700;
+/// So many decimals are enough to show on which side of a threshold a value lies.
+const MAX_DECIMALS: u32 = 6;
+
+/// The whole answer: what goes to stdout, and the state behind the exit code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Decides the exit code.
+    pub state: ServiceState,
+    /// Ends with a line feed.
+    pub text: String,
+}
+
+impl Report {
+    /// The answer when there is nothing to judge: a usage error, a panic, a signal.
+    pub fn unknown(why: &str) -> Self {
+        let room = MAX_BYTES - status_line(ServiceState::Unknown, "", &[]).len() - 1;
+        let text = status_line(ServiceState::Unknown, &one_line(why, room), &[]) + "\n";
+        Self {
+            state: ServiceState::Unknown,
+            text,
+        }
+    }
+
+    /// Help or version: not a verdict, hence exit code 3 (guidelines, "plugin options"). May span lines.
+    pub fn information(text: &str) -> Self {
+        let mut lines = text.lines().map(|line| line.trim_end().to_owned());
+        let first = lines.next().unwrap_or_default();
+        Self {
+            state: ServiceState::Unknown,
+            text: assemble(first, lines.collect(), MAX_BYTES_VERBOSE),
+        }
+    }
+}
+
+/// What an answer is made from besides the readings and the verdict.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Circumstances<'a> {
+    /// `-v`, up to 3.
+    pub verbosity: u8,
+    /// The time limit in seconds, when it cut the readings short.
+    pub time_up: Option<u32>,
+    /// Lines about where the readings come from, for `-vv`.
+    pub origin: &'a [String],
+}
+
+/// Renders the answer.
+pub fn report(
+    readings: &Readings,
+    assessment: &Assessment,
+    circumstances: Circumstances<'_>,
+) -> Report {
+    let perfdata = Perfdata::of(readings, assessment).render();
+    let max = if circumstances.verbosity == 0 {
+        MAX_BYTES
+    } else {
+        MAX_BYTES_VERBOSE
+    };
+    let text = status_text(readings, assessment, circumstances, &perfdata);
+    let first = status_line(assessment.state, &text, &perfdata);
+    let details = details(readings, assessment, circumstances);
+    Report {
+        state: assessment.state,
+        text: assemble(first, details, max),
+    }
+}
+
+// ---- the status line ----------------------------------------------------------------------------------------------
+
+/// The one use of the crate's text format. Labels are fixed identifiers and the text has no quote, so every quote in
+/// the result is the crate's own around a label, which Checkmk would keep in the name.
+fn status_line(state: ServiceState, text: &str, perfdata: &[PerfString]) -> String {
+    let mut resource = Resource::new("CONNTRACK")
+        .with_fixed_state(state)
+        .with_description(text.replace('\'', ""));
+    for value in perfdata {
+        resource.push_result(CheckResult::new().with_perf_data(value.clone()));
+    }
+    let (_, line) = resource.nagios_result();
+    let line = line.replace('\'', "");
+    match line.split_once('|') {
+        // the crate always writes every field
+        Some((text, perfdata)) => {
+            let fields: Vec<&str> = perfdata
+                .split_whitespace()
+                .map(|field| field.trim_end_matches(';'))
+                .collect();
+            format!("{}|{}", text.trim_end(), fields.join(" "))
+        }
+        None => line.trim_end().to_owned(),
+    }
+}
+
+/// The text between the state and the perfdata: most important first, and what does not fit is left out.
+fn status_text(
+    readings: &Readings,
+    assessment: &Assessment,
+    circumstances: Circumstances<'_>,
+    perfdata: &[PerfString],
+) -> String {
+    let room = MAX_BYTES - status_line(assessment.state, "", perfdata).len() - 1;
+    let mut parts = vec![headline(readings, assessment)];
+    parts.extend(
+        assessment
+            .findings
+            .iter()
+            .map(|finding| format!(", {}", out_of_range(finding, readings))),
+    );
+    if let Some(seconds) = circumstances.time_up {
+        parts.push(format!(
+            ", the time was up after {seconds} s and what was not read by then is left out"
+        ));
+    }
+    let mut said = vec![readings.count.as_ref().err(), readings.limit.as_ref().err()];
+    for unmeasured in &assessment.unmeasured {
+        // a missing count is the headline already
+        if !said.contains(&Some(&unmeasured.why)) {
+            parts.push(format!(
+                ", {} not measured: {}",
+                unmeasured.metric,
+                with_hint(&unmeasured.why)
+            ));
+            said.push(Some(&unmeasured.why));
+        }
+    }
+    let meanings = meanings(readings, assessment);
+    if !meanings.is_empty() {
+        parts.push(format!(" - {}", meanings.join(", ")));
+    }
+    let mut text = String::new();
+    for part in parts {
+        let part = one_line_part(&part);
+        if text.len() + part.len() <= room {
+            text.push_str(&part);
+        }
+    }
+    text
+}
+
+/// One line, but keeping the blank or comma it begins with.
+fn one_line_part(part: &str) -> String {
+    let lead = if part.starts_with(' ') { " " } else { "" };
+    format!("{lead}{}", one_line(part, MAX_BYTES))
+}
+
+/// How full the table is, or why that is not known.
+fn headline(readings: &Readings, assessment: &Assessment) -> String {
+    match (&readings.count, &readings.limit) {
+        (Err(error), _) => with_hint(error),
+        (Ok(count), Err(error)) => format!(
+            "{count} entries in the connection tracking table, {}",
+            with_hint(error)
+        ),
+        (Ok(count), Ok(Limit::None(max))) => {
+            format!(
+                "{count} entries in the connection tracking table, no limit (nf_conntrack_max is {max})"
+            )
+        }
+        (Ok(count), Ok(Limit::Entries(max))) => {
+            let free = i64::from(*max) - i64::from(*count);
+            let room = if free < 0 {
+                format!("{} over the limit", -free)
+            } else {
+                format!("{free} free")
+            };
+            let usage = match value(Metric::Usage, readings) {
+                Some(usage) => format!("{}%", telling(usage, Metric::Usage, assessment)),
+                None => "all".to_owned(),
+            };
+            format!("{usage} of the table in use ({count} of {max} entries, {room})")
+        }
+    }
+}
+
+fn with_hint(error: &ReadError) -> String {
+    match error.hint() {
+        Some(hint) => format!("{error} ({hint})"),
+        None => error.to_string(),
+    }
+}
+
+fn value(metric: Metric, readings: &Readings) -> Option<Ratio> {
+    match measure(metric, readings) {
+        Ok(Measured::Value(measure)) => Some(measure.value),
+        _ => None,
+    }
+}
+
+/// A value with one decimal, or with as many as it takes to see that it is above its threshold: 80.0004, not 80.0.
+fn telling(value: Ratio, metric: Metric, assessment: &Assessment) -> Truncated {
+    let bound = assessment
+        .findings
+        .iter()
+        .find_map(|finding| match finding.side {
+            Side::Above(bound) if finding.metric == metric => Some(bound.number().ratio()),
+            _ => None,
+        });
+    (1..MAX_DECIMALS)
+        .map(|decimals| value.truncated(decimals))
+        .find(|shown| bound.is_none_or(|bound| shown.ratio() > bound))
+        .unwrap_or_else(|| value.truncated(MAX_DECIMALS))
+}
+
+/// A metric and the range it is out of. Count, usage and free are in the headline with their values.
+fn out_of_range(finding: &Finding, readings: &Readings) -> String {
+    let side = finding.side;
+    match finding.metric {
+        Metric::Usage => format!("usage {side}%"),
+        Metric::Entries | Metric::Free => format!("{} {side}", finding.metric),
+        Metric::Chain => {
+            let mean = value(Metric::Chain, readings)
+                .map(|v| v.truncated(1).to_string())
+                .unwrap_or_default();
+            format!("mean hash chain {mean} {side}")
+        }
+    }
+}
+
+/// What the findings mean to somebody who never heard of conntrack, each said once.
+fn meanings(readings: &Readings, assessment: &Assessment) -> Vec<String> {
+    let mut meanings = Vec::new();
+    let fills = |finding: &Finding| match finding.metric {
+        Metric::Usage | Metric::Entries => matches!(finding.side, Side::Above(_)),
+        Metric::Free => matches!(finding.side, Side::Below(_)),
+        Metric::Chain => false,
+    };
+    if assessment.findings.iter().any(fills) {
+        let full = match (&readings.count, readings.max()) {
+            (Ok(count), Some(max)) => *count >= max,
+            _ => false,
+        };
+        meanings.push(if full {
+            "the kernels connection tracking table is full and new connections are dropped".to_owned()
+        } else {
+            "the kernel lists every connection in its connection tracking table, new connections are dropped when it is full"
+                .to_owned()
+        });
+    }
+    let crowded = |finding: &Finding| {
+        finding.metric == Metric::Chain && matches!(finding.side, Side::Above(_))
+    };
+    if assessment.findings.iter().any(crowded) {
+        let now = readings
+            .buckets
+            .as_ref()
+            .map(|buckets| format!(" (now {buckets})"))
+            .unwrap_or_default();
+        meanings.push(format!(
+            "too few hash buckets for so many entries, kernels from 5.15 drop new connections once a chain passes 50, \
+             raise nf_conntrack_buckets{now}"
+        ));
+    }
+    meanings
+}
+
+// ---- perfdata -----------------------------------------------------------------------------------------------------
+
+/// Text where the crate wants a number.
+struct Field(String);
+
+impl ToPerfString for Field {
+    fn to_perf_string(&self) -> String {
+        self.0.clone()
+    }
+}
+
+struct Value {
+    label: &'static str,
+    value: String,
+    unit: Unit,
+    /// Warning and critical.
+    ranges: [Option<Range>; 2],
+    min: Option<u32>,
+    max: Option<u32>,
+}
+
+/// Everything measured, in a fixed order.
+struct Perfdata(Vec<Value>);
+
+impl Perfdata {
+    fn of(readings: &Readings, assessment: &Assessment) -> Self {
+        let thresholds = &assessment.thresholds;
+        let ranges = |metric| {
+            [Severity::Warning, Severity::Critical]
+                .map(|severity| thresholds.range(metric, severity))
+        };
+        let mut values = Vec::new();
+        if let Some(usage) = value(Metric::Usage, readings) {
+            values.push(Value {
+                label: "usage",
+                value: usage.truncated(1).to_string(),
+                unit: Unit::Percentage,
+                ranges: ranges(Metric::Usage),
+                min: Some(0),
+                max: Some(100),
+            });
+        }
+        if let Ok(count) = readings.count {
+            let max = readings.max();
+            let (own, of_usage) = (ranges(Metric::Entries), ranges(Metric::Usage));
+            let has_own = own.iter().any(Option::is_some);
+            let whole = max.map(i64::from);
+            let in_entries =
+                |range: Option<Range>| range.and_then(|range| range.in_units_of(whole, !has_own));
+            values.push(Value {
+                label: "entries",
+                value: count.to_string(),
+                unit: Unit::None,
+                ranges: if has_own {
+                    own.map(in_entries)
+                } else {
+                    of_usage.map(in_entries)
+                },
+                min: Some(0),
+                max,
+            });
+        }
+        if let Some(chain) = value(Metric::Chain, readings) {
+            values.push(Value {
+                label: "chain",
+                value: chain.truncated(1).to_string(),
+                unit: Unit::None,
+                ranges: ranges(Metric::Chain),
+                min: Some(0),
+                max: None,
+            });
+        }
+        if let Ok(statistics) = &readings.statistics {
+            values.extend(Counter::ALL.into_iter().filter_map(|counter| {
+                Some(Value {
+                    label: counter.name(),
+                    value: statistics.total(counter)?.to_string(),
+                    unit: Unit::Counter,
+                    ranges: [None; 2],
+                    min: None,
+                    max: None,
+                })
+            }));
+        }
+        Self(values)
+    }
+
+    fn render(&self) -> Vec<PerfString> {
+        let whole: Vec<_> = self.0.iter().map(|value| value.render(true)).collect();
+        let bytes = status_line(ServiceState::Ok, "", &whole)
+            .split_once('|')
+            .map_or(0, |(_, perfdata)| perfdata.len());
+        if bytes <= MAX_PERFDATA {
+            whole
+        } else {
+            self.0.iter().map(|value| value.render(false)).collect()
+        }
+    }
+}
+
+impl Value {
+    fn render(&self, with_true_ranges: bool) -> PerfString {
+        let field = |range: &Option<Range>| {
+            let range = range.as_ref()?;
+            match range.plain() {
+                Some(bound) => Some(Field(bound.number().to_string())),
+                None => with_true_ranges.then(|| Field(range.to_string())),
+            }
+        };
+        let [warning, critical] = &self.ranges;
+        let number = |n: Option<u32>| n.map(|n| Field(n.to_string()));
+        PerfString::new(
+            self.label,
+            &Field(self.value.clone()),
+            self.unit.clone(),
+            field(warning).as_ref(),
+            field(critical).as_ref(),
+            number(self.min).as_ref(),
+            number(self.max).as_ref(),
+        )
+    }
+}
+
+// ---- detail lines -------------------------------------------------------------------------------------------------
+
+fn details(
+    readings: &Readings,
+    assessment: &Assessment,
+    circumstances: Circumstances<'_>,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    let verbose = circumstances.verbosity > 0;
+    // nothing is judged where nothing is tracked
+    if !readings.tracks() {
+        lines.extend(
+            circumstances
+                .origin
+                .iter()
+                .map(|line| one_line(line, MAX_BYTES)),
+        );
+        return lines;
+    }
+    for (what, error) in [
+        ("hash buckets", readings.buckets.as_ref().err()),
+        ("counters", readings.statistics.as_ref().err()),
+    ] {
+        let Some(error) = error else { continue };
+        let told = *error == ReadError::NotReached
+            || assessment
+                .unmeasured
+                .iter()
+                .any(|unmeasured| unmeasured.why == *error);
+        // many kernels are built without the statistics file: no news
+        if !told && (verbose || !error.is_missing()) {
+            lines.push(format!("no {what}: {}", with_hint(error)));
+        }
+    }
+    if verbose {
+        lines.extend(numbers(readings));
+        lines.push(thresholds_in_force(assessment));
+    }
+    lines.extend(circumstances.origin.iter().cloned());
+    if circumstances.verbosity > 2 {
+        lines.extend(each_processor(readings));
+    }
+    lines.iter().map(|line| one_line(line, MAX_BYTES)).collect()
+}
+
+fn numbers(readings: &Readings) -> Vec<String> {
+    let mut numbers = Vec::new();
+    if let Ok(count) = readings.count {
+        numbers.push(format!("nf_conntrack_count {count}"));
+    }
+    match readings.limit {
+        Ok(Limit::Entries(max)) => numbers.push(format!("nf_conntrack_max {max}")),
+        Ok(Limit::None(max)) => numbers.push(format!("nf_conntrack_max {max} (no limit)")),
+        Err(_) => {}
+    }
+    if let Ok(buckets) = readings.buckets {
+        numbers.push(format!("nf_conntrack_buckets {buckets}"));
+    }
+    if let Some(chain) = value(Metric::Chain, readings) {
+        numbers.push(format!("mean hash chain {}", chain.truncated(1)));
+    }
+    let mut lines = Vec::new();
+    if !numbers.is_empty() {
+        lines.push(numbers.join(", "));
+    }
+    if let Ok(statistics) = &readings.statistics {
+        let counters: Vec<String> = Counter::ALL
+            .into_iter()
+            .filter_map(|counter| {
+                Some(format!("{} {}", counter.name(), statistics.total(counter)?))
+            })
+            .collect();
+        if !counters.is_empty() {
+            lines.push(format!(
+                "since this network namespace began: {}",
+                counters.join(", ")
+            ));
+        }
+    }
+    lines
+}
+
+fn thresholds_in_force(assessment: &Assessment) -> String {
+    let mut metrics = Vec::new();
+    for metric in Metric::ALL {
+        let ranges: Vec<String> = assessment
+            .thresholds
+            .of(metric)
+            .map(|threshold| {
+                format!(
+                    "{} {}{}",
+                    threshold.severity,
+                    threshold.range,
+                    if threshold.given { "" } else { " (default)" }
+                )
+            })
+            .collect();
+        if !ranges.is_empty() {
+            metrics.push(format!("{metric} {}", ranges.join(" ")));
+        }
+    }
+    format!("thresholds: {}", metrics.join(", "))
+}
+
+fn each_processor(readings: &Readings) -> Vec<String> {
+    let Ok(statistics) = &readings.statistics else {
+        return Vec::new();
+    };
+    let row = |(index, row): (usize, &[Option<u32>; 4])| {
+        let cells = Counter::ALL
+            .iter()
+            .zip(row)
+            .filter_map(|(counter, cell)| Some(format!("{} {}", counter.name(), (*cell)?)));
+        format!("row {index}: {}", cells.collect::<Vec<_>>().join(", "))
+    };
+    statistics.processors.iter().enumerate().map(row).collect()
+}
+
+/// The lines that fit, whole, and a word about those that do not.
+fn assemble(first: String, details: Vec<String>, max: usize) -> String {
+    let more = |n: usize| format!("({n} more not shown)\n");
+    let total = details.len();
+    let mut text = first + "\n";
+    for (shown, line) in details.into_iter().enumerate() {
+        let left = total - shown;
+        let reserve = if left > 1 { more(left - 1).len() } else { 0 };
+        if text.len() + line.len() + 1 + reserve > max {
+            if text.len() + more(left).len() <= max {
+                text.push_str(&more(left));
+            }
+            break;
+        }
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text
+}

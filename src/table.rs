@@ -1,0 +1,121 @@
+//! The connection tracking table in our own words: plain values, as the kernel gave them.
+
+use crate::error::ReadError;
+
+/// What was read, or why not. Absent is not zero, and unreadable is not empty.
+pub type Reading<T> = Result<T, ReadError>;
+
+/// Everything this check reads about one network namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readings {
+    /// nf_conntrack_count: entries of this namespace, expired ones not yet collected and unconfirmed ones included.
+    pub count: Reading<u32>,
+    /// nf_conntrack_max.
+    pub limit: Reading<Limit>,
+    /// nf_conntrack_buckets: hash chains of the table, which all namespaces share.
+    pub buckets: Reading<u32>,
+    /// /proc/net/stat/nf_conntrack.
+    pub statistics: Reading<Statistics>,
+}
+
+impl Readings {
+    /// Nothing has been read yet.
+    pub fn none() -> Self {
+        Self {
+            count: Err(ReadError::NotReached),
+            limit: Err(ReadError::NotReached),
+            buckets: Err(ReadError::NotReached),
+            statistics: Err(ReadError::NotReached),
+        }
+    }
+
+    /// Whether this kernel tracks connections, as far as that can be seen.
+    pub fn tracks(&self) -> bool {
+        !matches!(self.count, Err(ReadError::NotTracking { .. }))
+    }
+
+    /// The limit as a number of entries: none where there is none or it was not read.
+    pub fn max(&self) -> Option<u32> {
+        match self.limit {
+            Ok(Limit::Entries(max)) => Some(max),
+            _ => None,
+        }
+    }
+}
+
+/// nf_conntrack_max, compared by the kernel with each namespace's own count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// At most this many entries, above 0.
+    Entries(u32),
+    /// 0 (kernels up to 6.18) or negative (5.10): no limit. Holds what the file says.
+    None(i32),
+}
+
+/// The counters of the statistics file that this check shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counter {
+    /// Packets dropped: table full, no memory, an unresolved clash, or a tracker's or helper's verdict.
+    Drop,
+    /// Inserts refused because a hash chain was too long (from 5.15, where the column is named chainlength).
+    ChainTooLong,
+    /// Entries evicted to make room for a new one.
+    EarlyDrop,
+    /// Inserts that failed: clashes and chains too long.
+    InsertFailed,
+}
+
+impl Counter {
+    /// Every counter, in the order of the perfdata.
+    pub const ALL: [Self; 4] = [
+        Self::Drop,
+        Self::ChainTooLong,
+        Self::EarlyDrop,
+        Self::InsertFailed,
+    ];
+
+    /// The name in the perfdata.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::ChainTooLong => "chaintoolong",
+            Self::EarlyDrop => "early_drop",
+            Self::InsertFailed => "insert_failed",
+        }
+    }
+
+    /// The name of the column in /proc/net/stat/nf_conntrack. Columns were renamed over the years, and what is called
+    /// chainlength counts refusals: `ct_cpu_seq_show` in net/netfilter/nf_conntrack_standalone.c.
+    pub fn column(self) -> &'static str {
+        match self {
+            Self::ChainTooLong => "chainlength",
+            other => other.name(),
+        }
+    }
+}
+
+/// The counters since the namespace began, for each processor the kernel could have.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Statistics {
+    /// One row for each processor, a value for each of [`Counter::ALL`]; none where this kernel has no such column.
+    pub processors: Vec<[Option<u32>; 4]>,
+}
+
+impl Statistics {
+    /// The sum over all processors, in 64 bits; none when the kernel does not count it.
+    pub fn total(&self, counter: Counter) -> Option<u64> {
+        let column = Counter::ALL.iter().position(|c| *c == counter)?;
+        let mut values = self
+            .processors
+            .iter()
+            .filter_map(|row| row.get(column).copied().flatten())
+            .peekable();
+        values.peek()?;
+        Some(values.map(u64::from).sum())
+    }
+
+    /// Whether this kernel refuses inserts into long chains and counts the refusals (from 5.15).
+    pub fn limits_chains(&self) -> bool {
+        self.total(Counter::ChainTooLong).is_some()
+    }
+}
