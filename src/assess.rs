@@ -271,7 +271,7 @@ mod tests {
         });
         assert_eq!(state(&r, &[], &[]), OK, "kernels before 5.15");
         assert_eq!(state(&r, &["chain=15"], &[]), WARNING, "a given one counts");
-        r.statistics = Err(ReadError::Missing {
+        r.statistics = Err(ReadError::NoStatistics {
             path: String::new(),
         });
         assert_eq!(

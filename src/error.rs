@@ -31,6 +31,12 @@ pub enum ReadError {
         /// The file.
         path: String,
     },
+    /// There is no statistics file.
+    #[error("{path} does not exist")]
+    NoStatistics {
+        /// The file.
+        path: String,
+    },
     /// EACCES or EPERM.
     #[error("{path} may not be read by this user")]
     Denied {
@@ -92,6 +98,9 @@ impl ReadError {
             Self::NoSysNet { .. } => Some(
                 "is this a procfs? mounted with subset=pid, as ProcSubset=pid in a systemd unit does?",
             ),
+            Self::NoStatistics { .. } => {
+                Some("kernels built without CONFIG_NF_CONNTRACK_PROCFS have no such file")
+            }
             Self::Half { .. } | Self::Missing { .. } => {
                 Some("is the nf_conntrack module loaded? does a sandbox hide part of /proc?")
             }
@@ -112,7 +121,10 @@ impl ReadError {
     pub fn is_missing(&self) -> bool {
         matches!(
             self,
-            Self::Missing { .. } | Self::NotTracking { .. } | Self::NoSysNet { .. }
+            Self::Missing { .. }
+                | Self::NoStatistics { .. }
+                | Self::NotTracking { .. }
+                | Self::NoSysNet { .. }
         )
     }
 }

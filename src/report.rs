@@ -167,6 +167,8 @@ fn one_line_part(part: &str) -> String {
 /// How full the table is, or why that is not known.
 fn headline(readings: &Readings, assessment: &Assessment) -> String {
     match (&readings.count, &readings.limit) {
+        // what was expected needs no advice
+        (Err(error), _) if assessment.state == ServiceState::Ok => error.to_string(),
         (Err(error), _) => with_hint(error),
         (Ok(count), Err(error)) => format!(
             "{count} entries in the connection tracking table, {}",
@@ -251,7 +253,7 @@ fn meanings(readings: &Readings, assessment: &Assessment) -> Vec<String> {
             _ => false,
         };
         meanings.push(if full {
-            "the kernels connection tracking table is full and new connections are dropped".to_owned()
+            "the connection tracking table of the kernel is full and new connections are dropped".to_owned()
         } else {
             "the kernel lists every connection in its connection tracking table, new connections are dropped when it is full"
                 .to_owned()

@@ -19,7 +19,10 @@ const LONGEST: usize = 2 << 20;
 /// Reads and parses the file.
 pub(super) fn read(proc_root: &Path) -> Reading<Statistics> {
     let path = proc_root.join(FILE);
-    let bytes = file::read(&path, LONGEST)?;
+    let bytes = file::read(&path, LONGEST).map_err(|error| match error {
+        ReadError::Missing { path } => ReadError::NoStatistics { path },
+        other => other,
+    })?;
     parse(&bytes).map_err(|found| ReadError::Malformed {
         path: file::shown(&path),
         found,

@@ -1,5 +1,5 @@
 //! What the tests share: the binary under test, a proc root made for one test, and what a test needs from its host.
-#![allow(dead_code)] // every test file uses its own part of this
+#![allow(dead_code, unreachable_pub)] // every test file uses its own part of this
 
 use std::ffi::OsStr;
 use std::fs;
@@ -33,7 +33,11 @@ impl Answer {
     /// Takes an output apart and holds it against the output contract, which is true of every run.
     pub fn of(output: Output) -> Self {
         let text = String::from_utf8(output.stdout).expect("ASCII");
-        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "stderr stays empty");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stderr),
+            "",
+            "stderr stays empty"
+        );
         let code = output.status.code().expect("ended by itself");
         let answer = Self { code, text };
         answer.keeps_the_contract();
@@ -44,15 +48,31 @@ impl Answer {
         let Self { code, text } = self;
         assert!((0..=3).contains(code), "exit code {code}");
         assert!(text.ends_with('\n') && text.len() <= 4000, "{text}");
-        assert!(text.bytes().all(|b| b == b'\n' || (0x20..0x7f).contains(&b)), "printable ASCII: {text:?}");
+        assert!(
+            text.bytes()
+                .all(|b| b == b'\n' || (0x20..0x7f).contains(&b)),
+            "printable ASCII: {text:?}"
+        );
         assert!(text.matches('|').count() <= 1, "one |: {text}");
-        assert!(!text.contains("\n\n") || text.contains("Usage:"), "no empty line: {text}");
+        assert!(
+            !text.contains("\n\n") || text.contains("Usage:"),
+            "no empty line: {text}"
+        );
         let first = self.first_line();
         if let Some(state) = first.strip_prefix("CONNTRACK is ") {
             let name = ["OK", "WARNING", "CRITICAL", "UNKNOWN"][*code as usize];
-            assert!(state.starts_with(&format!("{name}: ")), "{first} with exit code {code}");
-            assert!(!first.split('|').next().unwrap_or_default().contains(';'), "no ; in the text: {first}");
-            assert!(!text[first.len()..].contains('|'), "perfdata on line 1 only: {text}");
+            assert!(
+                state.starts_with(&format!("{name}: ")),
+                "{first} with exit code {code}"
+            );
+            assert!(
+                !first.split('|').next().unwrap_or_default().contains(';'),
+                "no ; in the text: {first}"
+            );
+            assert!(
+                !text[first.len()..].contains('|'),
+                "perfdata on line 1 only: {text}"
+            );
         }
         for token in self.perfdata() {
             assert_perfdata(&token);
@@ -65,15 +85,31 @@ impl Answer {
 
     /// The perfdata tokens of line 1.
     pub fn perfdata(&self) -> Vec<String> {
-        let perfdata = self.first_line().split_once('|').map(|(_, p)| p).unwrap_or_default();
-        if perfdata.is_empty() { Vec::new() } else { perfdata.split(' ').map(str::to_owned).collect() }
+        let perfdata = self
+            .first_line()
+            .split_once('|')
+            .map(|(_, p)| p)
+            .unwrap_or_default();
+        if perfdata.is_empty() {
+            Vec::new()
+        } else {
+            perfdata.split(' ').map(str::to_owned).collect()
+        }
     }
 
     /// The fields of one perfdata token: value with unit, warning, critical, min, max.
     pub fn value(&self, label: &str) -> Option<Vec<String>> {
         let prefix = format!("{label}=");
-        let token = self.perfdata().into_iter().find(|token| token.starts_with(&prefix))?;
-        Some(token[prefix.len()..].split(';').map(str::to_owned).collect())
+        let token = self
+            .perfdata()
+            .into_iter()
+            .find(|token| token.starts_with(&prefix))?;
+        Some(
+            token[prefix.len()..]
+                .split(';')
+                .map(str::to_owned)
+                .collect(),
+        )
     }
 
     /// At most what an NRPE 2 packet carries.
@@ -84,12 +120,23 @@ impl Answer {
 
 /// `label=value[unit][;warn[;crit[;min[;max]]]]`, as the contract narrows it.
 fn assert_perfdata(token: &str) {
-    let (label, fields) = token.split_once('=').unwrap_or_else(|| panic!("no = in {token:?}"));
-    assert!(!label.is_empty() && label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "label {label:?}");
+    let (label, fields) = token
+        .split_once('=')
+        .unwrap_or_else(|| panic!("no = in {token:?}"));
+    assert!(
+        !label.is_empty() && label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+        "label {label:?}"
+    );
     let fields: Vec<&str> = fields.split(';').collect();
-    assert!(fields.len() <= 5 && fields.last() != Some(&""), "fields of {token:?}");
+    assert!(
+        fields.len() <= 5 && fields.last() != Some(&""),
+        "fields of {token:?}"
+    );
     let number = fields[0].trim_end_matches(['%', 'c', 's']);
-    assert!(number.parse::<f64>().is_ok() && !number.contains(['e', 'E', 'n', 'i']), "value of {token:?}");
+    assert!(
+        number.parse::<f64>().is_ok() && !number.contains(['e', 'E', 'n', 'i']),
+        "value of {token:?}"
+    );
 }
 
 /// Runs the binary and holds its answer against the output contract.
@@ -117,7 +164,10 @@ impl ProcRoot {
         if max.trim().parse::<u32>().is_ok_and(|max| max > 0) {
             root.file(BUCKETS, max);
         }
-        root.file(STATISTICS, &format!("{STATISTICS_HEADER}{}", statistics_row(0, 0, 0, 0)));
+        root.file(
+            STATISTICS,
+            &format!("{STATISTICS_HEADER}{}", statistics_row(0, 0, 0, 0)),
+        );
         root
     }
 
@@ -173,7 +223,9 @@ pub fn which(program: &str) -> Option<PathBuf> {
 /// Fails, with what would help, when a program is missing. `make test` leaves out, by name and in its summary, the
 /// tests whose programs are missing, so that a test that runs is a test that tests.
 pub fn needs(program: &str, package: &str) -> PathBuf {
-    which(program).unwrap_or_else(|| panic!("this test needs {program}: apt-get install {package}, or run make test"))
+    which(program).unwrap_or_else(|| {
+        panic!("this test needs {program}: apt-get install {package}, or run make test")
+    })
 }
 
 /// Runs a shell script, its arguments behind it, and returns what it printed; fails with its stderr.
@@ -186,7 +238,11 @@ pub fn sh(script: &str, arguments: &[&OsStr]) -> String {
         .expect("bash starts");
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}\n{stdout}\n{stderr}", output.status);
+    assert!(
+        output.status.success(),
+        "{}\n{stdout}\n{stderr}",
+        output.status
+    );
     stdout
 }
 
