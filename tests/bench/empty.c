@@ -1,0 +1,2 @@
+/* The least a process can cost: started, mapped, ended. */
+int main(void) { return 0; }
