@@ -1,0 +1,82 @@
+#!/bin/bash
+# icinga2.sh FRAGMENT: FRAGMENT is Icinga 2 configuration with CheckCommands and Services on the host "h". Every Service
+# is checked once in a real Icinga 2, as user nagios; prints its state file (JSON in netstrings). Not 0: it failed, and
+# says why.
+# Needs root; on Debian: apt-get install --no-install-recommends icinga2-bin
+set -euo pipefail
+PATH=$PATH:/usr/sbin
+fragment=$1 daemon=
+d=$(mktemp -d /tmp/check_conntrack-icinga.XXXXXX)
+mkdir "$d"/{data,cache,log,run,spool}
+touch "$d"/{verify,out}
+cp "$fragment" "$d/fragment.conf"
+
+# SIGTERM to the process of the pid file, which is not always the one started here, makes it write its state
+stop() {
+    if [ -n "$daemon" ]; then
+        kill -TERM "$(cat "$d/run/icinga2.pid" 2>/dev/null || echo "$daemon")" 2>/dev/null || true
+        wait "$daemon" || true
+        daemon=
+    fi
+}
+# shellcheck disable=SC2317 # the trap below calls it
+finish() {
+    local status=$?
+    trap - EXIT
+    stop
+    if [ "$status" -ne 0 ]; then
+        cat "$d"/verify "$d"/out >&2 || true
+    fi
+    rm -rf "$d"
+    exit "$status"
+}
+trap finish EXIT
+trap 'exit 98' INT TERM HUP
+
+cat >"$d/icinga2.conf" <<CFG
+const PluginDir = "/usr/lib/nagios/plugins"
+const PluginContribDir = "/usr/lib/nagios/plugins"
+const ZoneName = NodeName
+include <itl>
+object Endpoint NodeName { }
+object Zone ZoneName { endpoints = [ NodeName ] }
+object CheckerComponent "checker" { }
+object ExternalCommandListener "command" { command_path = "$d/run/icinga2.cmd" }
+object StatusDataWriter "status" {
+  status_path = "$d/status.dat"
+  objects_path = "$d/objects.cache"
+  update_interval = 0.2s
+}
+object Host "h" { check_command = "dummy"; enable_active_checks = false }
+include "$d/fragment.conf"
+CFG
+chmod 755 "$d"
+chown -R nagios:nagios "$d"
+# nothing of it outside the folder
+folders=(-DDataDir="$d/data" -DCacheDir="$d/cache" -DLogDir="$d/log" -DInitRunDir="$d/run" -DSpoolDir="$d/spool")
+mapfile -t services < <(sed -n 's/^object Service "\([^"]*\)".*/\1/p' "$d/fragment.conf")
+
+icinga2 daemon -C -c "$d/icinga2.conf" "${folders[@]}" >"$d/verify" 2>&1
+icinga2 daemon -c "$d/icinga2.conf" "${folders[@]}" </dev/null >"$d/out" 2>&1 &
+daemon=$!
+for _ in $(seq 400); do
+    if [ -p "$d/run/icinga2.cmd" ] && [ -s "$d/status.dat" ]; then break; fi
+    kill -0 "$daemon"
+    sleep 0.05
+done
+now=$(date +%s)
+for service in "${services[@]}"; do
+    echo "[$now] SCHEDULE_FORCED_SVC_CHECK;h;$service;$now"
+done >"$d/run/icinga2.cmd"
+for _ in $(seq 400); do
+    # the service blocks alone: the host is never checked
+    checked=$(sed -n '/^servicestatus/,/}/p' "$d/status.dat" | grep -c 'has_been_checked=1' || true)
+    if [ "$checked" -eq "${#services[@]}" ]; then
+        stop
+        cat "$d/data/icinga2.state"
+        exit 0
+    fi
+    sleep 0.05
+done
+echo "$checked of ${#services[@]} services were checked" >&2
+exit 97
