@@ -125,7 +125,7 @@ fn status_text(
         assessment
             .findings
             .iter()
-            .map(|finding| format!(", {}", out_of_range(finding, readings))),
+            .map(|finding| format!(", {}", out_of_range(finding, readings, assessment))),
     );
     if let Some(seconds) = circumstances.time_up {
         parts.push(format!(
@@ -225,14 +225,14 @@ fn telling(value: Ratio, metric: Metric, assessment: &Assessment) -> Truncated {
 }
 
 /// A metric and the range it is out of. Count, usage and free are in the headline with their values.
-fn out_of_range(finding: &Finding, readings: &Readings) -> String {
+fn out_of_range(finding: &Finding, readings: &Readings, assessment: &Assessment) -> String {
     let side = finding.side;
     match finding.metric {
         Metric::Usage => format!("usage {side}%"),
         Metric::Entries | Metric::Free => format!("{} {side}", finding.metric),
         Metric::Chain => {
             let mean = value(Metric::Chain, readings)
-                .map(|v| v.truncated(1).to_string())
+                .map(|v| telling(v, Metric::Chain, assessment).to_string())
                 .unwrap_or_default();
             format!("mean hash chain {mean} {side}")
         }
@@ -247,7 +247,9 @@ fn meanings(readings: &Readings, assessment: &Assessment) -> Vec<String> {
         Metric::Free => matches!(finding.side, Side::Below(_)),
         Metric::Chain => false,
     };
-    if assessment.findings.iter().any(fills) {
+    // without a limit the table never gets full
+    let limited = !matches!(readings.limit, Ok(Limit::None(_)));
+    if limited && assessment.findings.iter().any(fills) {
         let full = match (&readings.count, readings.max()) {
             (Ok(count), Some(max)) => *count >= max,
             _ => false,

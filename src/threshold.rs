@@ -172,7 +172,7 @@ fn parse_one(value: &str) -> Result<(Metric, Range), Cause> {
 /// A value of `--warning` or `--critical` that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{} {} refused: {cause} (accepted: [METRIC=][@]START:END, such as 80, 10:, ~:80, @10:20 or entries=200000)",
-    .severity.option(), clean(.value))]
+    .severity.option(), if .value.is_empty() { "(empty)".to_owned() } else { clean(.value) })]
 pub struct ThresholdError {
     /// The option.
     pub severity: Severity,

@@ -1,0 +1,216 @@
+//! What the binary asks of the kernel: start-up, signals and the timer, the files it is for, one write, exit.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod common;
+
+mod strace {
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+
+    use crate::common::{ProcRoot, binary, needs};
+
+    /// The system calls of a run, one a line, without the process id.
+    fn trace(arguments: &[&str]) -> (Vec<String>, Vec<u8>) {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let output = Command::new(needs("strace", "strace"))
+            .args(["-f", "-s", "4096", "-o"])
+            .arg(log.path())
+            .arg(binary())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(
+            output.stderr.is_empty(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let calls = std::fs::read_to_string(log.path()).unwrap();
+        let calls = calls
+            .lines()
+            .map(|line| line.split_once(' ').unwrap().1.trim_start().to_owned())
+            .collect();
+        (calls, output.stdout)
+    }
+
+    fn name(call: &str) -> &str {
+        call.split('(').next().unwrap_or_default()
+    }
+
+    #[test]
+    fn an_ordinary_run_reads_four_files_and_writes_once() {
+        let (calls, stdout) = trace(&[]);
+        let begin = calls
+            .iter()
+            .position(|call| call.starts_with("alarm("))
+            .expect("the timer is set");
+        // start-up: the C library, the Rust runtime, capabilities, signals
+        for call in &calls[..begin] {
+            let expected = [
+                "execve",
+                "brk",
+                "arch_prctl",
+                "set_tid_address",
+                "set_robust_list",
+                "rseq",
+                "prlimit64",
+                "readlink",
+                "readlinkat",
+                "getrandom",
+                "mprotect",
+                "poll",
+                "rt_sigaction",
+                "rt_sigprocmask",
+                "sched_getaffinity",
+                "sigaltstack",
+                "mmap",
+                "munmap",
+                "gettid",
+                "newfstatat",
+                "fstat",
+                "read",
+                "close",
+                "capset",
+                "access",
+                "pread64",
+            ];
+            // the runtime looks up its own stack, to tell an overflow from another fault
+            let stack = name(call) == "openat" && call.contains("\"/proc/self/maps\"");
+            // a binary that is not static loads its libraries
+            let library =
+                name(call) == "openat" && (call.contains(".so") || call.contains("/etc/ld.so"));
+            assert!(
+                expected.contains(&name(call)) || stack || library,
+                "at start-up: {call}"
+            );
+        }
+        let mut opened = Vec::new();
+        let mut written = 0;
+        for call in &calls[begin + 1..] {
+            match name(call) {
+                "openat" => {
+                    let path = call.split('"').nth(1).unwrap();
+                    assert!(call.contains("O_RDONLY"), "{call}");
+                    opened.push(path.to_owned());
+                }
+                "write" => {
+                    written += 1;
+                    assert!(call.starts_with("write(1, "), "{call}");
+                }
+                "read" | "close" | "brk" | "mmap" | "munmap" | "sigaltstack" | "exit_group" => {}
+                // the runtime's own check of descriptors, where debug assertions are on
+                "fcntl" if call.contains("F_GETFD") => {}
+                // only where the kernel does not track
+                "statx" | "newfstatat"
+                    if !opened
+                        .iter()
+                        .any(|path| path.ends_with("nf_conntrack_buckets")) => {}
+                _ => assert!(call.starts_with("+++ exited"), "after start-up: {call}"),
+            }
+        }
+        assert_eq!(written, 1, "one write");
+        assert!(!stdout.is_empty());
+        if std::path::Path::new("/proc/sys/net/netfilter/nf_conntrack_count").exists() {
+            let expected = [
+                "/proc/sys/net/netfilter/nf_conntrack_count",
+                "/proc/sys/net/netfilter/nf_conntrack_max",
+                "/proc/sys/net/netfilter/nf_conntrack_buckets",
+                "/proc/net/stat/nf_conntrack",
+            ];
+            assert_eq!(opened, expected);
+        }
+    }
+
+    #[test]
+    fn everything_is_read_below_the_proc_root() {
+        let root = ProcRoot::tracking("850\n", "1000\n");
+        let shown = root.path().to_str().unwrap();
+        for arguments in [&["--proc-root", shown][..], &["--proc-root", shown, "-vvv"]] {
+            let (calls, _) = trace(arguments);
+            let begin = calls
+                .iter()
+                .position(|call| call.starts_with("alarm("))
+                .unwrap();
+            for call in calls[begin..]
+                .iter()
+                .filter(|call| call.contains('"') && name(call) != "write")
+            {
+                let path = call.split('"').nth(1).unwrap();
+                assert!(name(call) == "read" || path.starts_with(shown), "{call}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_answer_is_one_write() {
+        let root = ProcRoot::tracking("950\n", "1000\n");
+        let shown = root.path().to_str().unwrap();
+        for arguments in [
+            &["-h"][..],
+            &["-V"],
+            &["--nope"],
+            &["--proc-root", shown, "-vvv"],
+            &["--proc-root", "/nowhere"],
+        ] {
+            let (calls, stdout) = trace(arguments);
+            assert_eq!(
+                calls
+                    .iter()
+                    .filter(|call| name(call).starts_with("write"))
+                    .count(),
+                1,
+                "{arguments:?}"
+            );
+            assert!(!stdout.is_empty());
+        }
+    }
+
+    #[test]
+    fn interrupted_and_short_reads_and_writes_are_finished() {
+        let root = ProcRoot::tracking("950\n", "1000\n");
+        let shown = root.path().to_str().unwrap();
+        let expected = root.answer(&[]);
+        let count = root.path().join(crate::common::COUNT);
+        let run = |inject: &str, path: Option<&Path>| {
+            let mut command = Command::new(needs("strace", "strace"));
+            command.args(["-o", "/dev/null", "-e", inject]);
+            if let Some(path) = path {
+                // only calls on this file, not those of the loader and the runtime
+                command.arg("-P").arg(path);
+            }
+            let output = command
+                .arg(binary())
+                .args(["--proc-root", shown])
+                .output()
+                .unwrap();
+            (
+                output.status.code(),
+                String::from_utf8(output.stdout).unwrap(),
+            )
+        };
+        let expected = (Some(expected.code), expected.text);
+        assert_eq!(
+            run("inject=read:error=EINTR:when=1+2", Some(&count)),
+            expected
+        );
+        assert_eq!(run("inject=write:error=EINTR:when=1..3", None), expected);
+        let (code, text) = run("inject=write:error=ENOSPC", None);
+        assert_eq!((code, text.as_str()), (Some(3), ""));
+        let (code, text) = run("inject=openat:error=EMFILE", Some(&count));
+        assert!(
+            code == Some(3) && text.contains("cannot be read: Too many open files"),
+            "{text}"
+        );
+        let (code, text) = run("inject=read:error=EIO", Some(&count));
+        assert!(
+            code == Some(3) && text.contains("cannot be read: Input/output error"),
+            "{text}"
+        );
+    }
+}
