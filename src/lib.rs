@@ -14,13 +14,16 @@
 
 pub mod args;
 pub mod assess;
+pub mod entry;
 pub mod error;
 pub mod metric;
 pub mod process;
 pub mod range;
 pub mod reading;
 pub mod report;
+pub mod socket;
 pub mod table;
+pub mod tally;
 pub mod text;
 pub mod threshold;
 

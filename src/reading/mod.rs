@@ -1,6 +1,12 @@
 //! The only folder that opens anything. Each file reads one kind of source; reading and parsing are two functions.
 
+pub mod addresses;
+pub mod capture;
+pub mod ctnetlink;
 mod file;
+pub mod netlink;
+pub mod owners;
+pub mod sockets;
 mod statistics;
 mod sysctl;
 

@@ -1,0 +1,1 @@
+//! A ctnetlink dump: the request and the decoder.

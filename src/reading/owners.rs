@@ -1,0 +1,1 @@
+//! Local sockets to the processes that hold them.

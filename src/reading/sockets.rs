@@ -1,0 +1,1 @@
+//! Local sockets by sock_diag.
