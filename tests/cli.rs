@@ -434,13 +434,13 @@ fn an_unreadable_file_is_named_even_to_root() {
     // capabilities are given up before anything is opened, so root is refused like everybody
     for file in [COUNT, MAX] {
         let root = ProcRoot::tracking("10\n", "1000\n");
-        std::fs::set_permissions(root.path().join(file), std::fs::Permissions::from_mode(0))
+        std::fs::set_permissions(root.path().join(file), std::fs::Permissions::from_mode(0o0))
             .unwrap();
         assert_names(&root.answer(&["--absent", "ok"]), file, "may not be read");
     }
     let root = ProcRoot::tracking("10\n", "1000\n");
     let netfilter = root.path().join("sys/net");
-    std::fs::set_permissions(&netfilter, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&netfilter, std::fs::Permissions::from_mode(0o0)).unwrap();
     assert_names(&root.answer(&["--absent", "ok"]), COUNT, "may not be read");
     std::fs::set_permissions(&netfilter, std::fs::Permissions::from_mode(0o755)).unwrap();
 }

@@ -166,7 +166,7 @@ impl ProcRoot {
         }
         root.file(
             STATISTICS,
-            &format!("{STATISTICS_HEADER}{}", statistics_row(0, 0, 0, 0)),
+            format!("{STATISTICS_HEADER}{}", statistics_row(0, 0, 0, 0)),
         );
         root
     }
