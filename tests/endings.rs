@@ -122,7 +122,7 @@ mod hang {
                     answer(0, unique, &body);
                 }
                 // the request that is to be given up stands in the body
-                INTERRUPT if n >= 48 => answer(-4, &request[40..48].to_vec(), &[]),
+                INTERRUPT if n >= 48 => answer(-4, &request[40..48], &[]),
                 FORGET => {}
                 _ => {}
             }
