@@ -43,6 +43,27 @@ pub enum ReadError {
         /// The file.
         path: String,
     },
+    /// There is no /proc/net/nf_conntrack.
+    #[error("{path} does not exist")]
+    NoTable {
+        /// The file.
+        path: String,
+    },
+    /// /proc/net/nf_conntrack is there, with mode 0440 (`nf_conntrack_standalone_init_proc` in
+    /// nf_conntrack_standalone.c).
+    #[error("{path} may not be read without root, gid 0 or CAP_DAC_READ_SEARCH")]
+    TableDenied {
+        /// The file.
+        path: String,
+    },
+    /// What --table names is no file of lines.
+    #[error("{path} {problem}")]
+    NoCapture {
+        /// The file, or standard input.
+        path: String,
+        /// What is the matter with it, as a verb and the rest.
+        problem: &'static str,
+    },
     /// A directory, a fifo, a device.
     #[error("{path} is a {kind}, not a kernel file")]
     WrongKind {
@@ -75,12 +96,48 @@ pub enum ReadError {
         /// What the kernel would write.
         expected: &'static str,
     },
+    /// Netlink tells of the live kernel, not of another proc root.
+    #[error("netlink is not used with another proc root")]
+    OtherProcRoot,
+    /// A dump would stall a processor while it walks the entries of other namespaces.
+    #[error("{elsewhere} entries in other network namespaces make a dump too costly")]
+    Crowded {
+        /// Entries of the other namespaces.
+        elsewhere: u64,
+    },
+    /// Reading the file takes time that grows with the square of its length.
+    #[error(
+        "reading {entries} entries from /proc/net/nf_conntrack takes too long before kernel 6.16"
+    )]
+    Quadratic {
+        /// nf_conntrack_count.
+        entries: u32,
+    },
+    /// Entries were counted on local sockets, which are not the table.
+    #[error("only local sockets could be read, not the table")]
+    OnlySockets,
     /// Any other error of the system.
     #[error("{path} cannot be read: {reason}")]
     Io {
         /// The file.
         path: String,
         /// The system's words.
+        reason: String,
+    },
+    /// EPERM or EACCES of a netlink request.
+    #[error("{what} needs {needs}")]
+    NotPermitted {
+        /// What was asked for.
+        what: &'static str,
+        /// The capability that would allow it.
+        needs: &'static str,
+    },
+    /// A netlink request that was refused, or answers that broke off.
+    #[error("{what} failed: {reason}")]
+    Netlink {
+        /// What was asked for.
+        what: &'static str,
+        /// What happened, in the system's words where it has some.
         reason: String,
     },
     /// The time was up before this was read.
@@ -98,7 +155,7 @@ impl ReadError {
             Self::NoSysNet { .. } => Some(
                 "is this a procfs? mounted with subset=pid, as ProcSubset=pid in a systemd unit does?",
             ),
-            Self::NoStatistics { .. } => {
+            Self::NoStatistics { .. } | Self::NoTable { .. } => {
                 Some("kernels built without CONFIG_NF_CONNTRACK_PROCFS have no such file")
             }
             Self::Half { .. } | Self::Missing { .. } => {
@@ -113,7 +170,22 @@ impl ReadError {
             | Self::Malformed { .. } => {
                 Some("is this a procfs? check --proc-root and what is mounted there")
             }
-            Self::Io { .. } | Self::NotReached => None,
+            Self::OnlySockets => Some("the table needs CAP_NET_ADMIN"),
+            Self::Crowded { .. } => Some("--source netlink reads the table all the same"),
+            Self::TableDenied { .. }
+            | Self::Io { .. }
+            | Self::NotReached
+            | Self::OtherProcRoot
+            | Self::Quadratic { .. } => None,
+            Self::NotPermitted { .. } => Some(
+                "the capability counts in the user namespace that owns this network namespace, does a sandbox take it away?",
+            ),
+            Self::Netlink { .. } => Some(
+                "was the kernel built without this part of netlink, or does a sandbox refuse AF_NETLINK sockets?",
+            ),
+            Self::NoCapture { .. } => Some(
+                "--table takes a file of lines of /proc/net/nf_conntrack or of conntrack -L, or - for standard input",
+            ),
         }
     }
 
@@ -123,6 +195,7 @@ impl ReadError {
             self,
             Self::Missing { .. }
                 | Self::NoStatistics { .. }
+                | Self::NoTable { .. }
                 | Self::NotTracking { .. }
                 | Self::NoSysNet { .. }
         )

@@ -1,4 +1,4 @@
-//! The process edge: capabilities, signals, the time limit, the one write and the exit code.
+//! The process edge: signals, the time limit, the one write and the exit code.
 //!
 //! Whatever happens, a plugin host is to find one answer on stdout and an exit code from 0 to 3. So the time limit and
 //! the signals that end a check have a handler that gives the answer held in reserve. It is allowed nothing but what
@@ -12,7 +12,6 @@ use nagiosplugin::ServiceState;
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::alarm;
-use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use crate::report::Report;
 
@@ -31,20 +30,6 @@ static RESERVE: AtomicPtr<Report> = AtomicPtr::new(std::ptr::null_mut());
 
 /// The answer when somebody ends the check before its verdict.
 const ENDED: &[u8] = b"CONNTRACK is UNKNOWN: the check was ended by a signal before its verdict\n";
-
-/// Gives up every capability: nothing that is read needs one, and what is not there cannot be abused.
-pub fn drop_privileges() {
-    let none = CapabilitySet::empty();
-    // fails for nobody: a thread may always shrink its own sets (capset(2))
-    let _ = set_capabilities(
-        None,
-        CapabilitySets {
-            effective: none,
-            permitted: none,
-            inheritable: none,
-        },
-    );
-}
 
 /// Whether this process holds privileges its caller lacks: file capabilities, setuid or setgid (getauxval(3)).
 pub fn is_elevated() -> bool {

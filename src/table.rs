@@ -1,5 +1,6 @@
 //! The connection tracking table in our own words: plain values, as the kernel gave them.
 
+use crate::entry::Class;
 use crate::error::ReadError;
 
 /// What was read, or why not. Absent is not zero, and unreadable is not empty.
@@ -16,6 +17,30 @@ pub struct Readings {
     pub buckets: Reading<u32>,
     /// /proc/net/stat/nf_conntrack.
     pub statistics: Reading<Statistics>,
+    /// What the entries themselves add up to.
+    pub table: Reading<Counts>,
+    /// Whether the entries come from a capture, so that the count is the number in it and a missing limit hides nothing.
+    pub capture: bool,
+}
+
+/// Entries by class, in the whole table: extrapolated where only a sample was read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Of the remote endpoint that holds most.
+    pub largest_endpoint: u32,
+    /// Without a packet of the reply direction.
+    pub unreplied: u32,
+    /// That the kernel may evict.
+    pub evictable: u32,
+    /// A value for each of [`Class::ALL`].
+    pub classes: [u32; 11],
+}
+
+impl Counts {
+    /// Entries of one class.
+    pub fn class(&self, class: Class) -> u32 {
+        self.classes.get(class.index()).copied().unwrap_or_default()
+    }
 }
 
 impl Readings {
@@ -26,6 +51,8 @@ impl Readings {
             limit: Err(ReadError::NotReached),
             buckets: Err(ReadError::NotReached),
             statistics: Err(ReadError::NotReached),
+            table: Err(ReadError::NotReached),
+            capture: false,
         }
     }
 

@@ -1,1 +1,305 @@
 //! A ctnetlink dump: the request and the decoder.
+//!
+//! The request names no filter, ever: the kernel walks its whole table with soft interrupts off until a datagram is
+//! full, so a filter that matches little stalls a processor, and several filters are ignored or inverted by some
+//! kernels.
+//!
+//! Lengths and types of attributes are in the byte order of this machine, their values big endian
+//! (include/uapi/linux/netfilter/nfnetlink_conntrack.h, net/netfilter/nf_conntrack_netlink.c).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use netlink_packet_core::{NLA_ALIGNTO, NLA_HEADER_SIZE, NLA_TYPE_MASK};
+use rustix::io::Errno;
+use rustix::net::netlink::NETFILTER;
+
+use super::netlink::{self, Conversation, Outcome, dump_request};
+use crate::entry::{End, Entry, Listing, Protocol, Source, TcpState, Tuple};
+use crate::error::ReadError;
+use crate::text::clean;
+
+/// NFNL_SUBSYS_CTNETLINK in the upper byte (include/uapi/linux/netfilter/nfnetlink.h).
+const CTNETLINK: u16 = 1 << 8;
+/// Asks for entries (`enum cntl_msg_types`).
+const IPCTNL_MSG_CT_GET: u16 = CTNETLINK | 1;
+/// An entry.
+const IPCTNL_MSG_CT_NEW: u16 = CTNETLINK;
+
+/// struct nfgenmsg: address family, version, resource id.
+const NFGENMSG: usize = 4;
+/// AF_UNSPEC, so entries of every family; NFNETLINK_V0; no resource.
+const EVERY_FAMILY: [u8; NFGENMSG] = [0; NFGENMSG];
+
+// enum ctattr_type
+const CTA_TUPLE_ORIG: u16 = 1;
+const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_STATUS: u16 = 3;
+const CTA_PROTOINFO: u16 = 4;
+// enum ctattr_tuple
+const CTA_TUPLE_IP: u16 = 1;
+const CTA_TUPLE_PROTO: u16 = 2;
+// enum ctattr_ip
+const CTA_IP_V4_SRC: u16 = 1;
+const CTA_IP_V4_DST: u16 = 2;
+const CTA_IP_V6_SRC: u16 = 3;
+const CTA_IP_V6_DST: u16 = 4;
+// enum ctattr_l4proto
+const CTA_PROTO_NUM: u16 = 1;
+const CTA_PROTO_SRC_PORT: u16 = 2;
+const CTA_PROTO_DST_PORT: u16 = 3;
+// enum ctattr_protoinfo, enum ctattr_protoinfo_tcp
+const CTA_PROTOINFO_TCP: u16 = 1;
+const CTA_PROTOINFO_TCP_STATE: u16 = 1;
+
+// enum ip_conntrack_status in include/uapi/linux/netfilter/nf_conntrack_common.h
+const IPS_SEEN_REPLY: u32 = 1 << 1;
+const IPS_ASSURED: u32 = 1 << 2;
+const IPS_OFFLOAD: u32 = 1 << 14;
+const IPS_HW_OFFLOAD: u32 = 1 << 15;
+
+/// The request for the whole table of this network namespace.
+pub fn request() -> Vec<u8> {
+    dump_request(IPCTNL_MSG_CT_GET, &EVERY_FAMILY)
+}
+
+/// Dumps the table: the first `sample` entries, 0 for all. `on_sent` is called once, when the request has been sent
+/// or could not be: nothing after it needs privilege, and nothing before it parses.
+///
+/// # Errors
+/// [`ReadError::NotPermitted`] without CAP_NET_ADMIN, else [`ReadError::Netlink`]: then nothing at all was read. An
+/// error after the first entry is the [`End`] of the listing.
+pub fn dump(
+    sample: u64,
+    deadline: Instant,
+    on_sent: impl FnOnce(),
+    each: impl FnMut(&Entry),
+) -> Result<Listing, ReadError> {
+    let asked = Conversation::open(NETFILTER).and_then(|conversation| {
+        conversation.request(&request())?;
+        Ok(conversation)
+    });
+    on_sent();
+    let conversation = asked.map_err(refusal)?;
+    list(
+        sample,
+        |answer| conversation.receive(deadline, answer),
+        each,
+    )
+}
+
+/// Makes a listing of answers, whoever gives them: `receive` hands type and payload of each to its argument.
+///
+/// # Errors
+/// As [`dump`].
+pub fn list(
+    sample: u64,
+    receive: impl FnOnce(&mut dyn FnMut(u16, &[u8]) -> ControlFlow<()>) -> Outcome,
+    mut each: impl FnMut(&Entry),
+) -> Result<Listing, ReadError> {
+    let (mut read, mut broken) = (0, 0);
+    let outcome = receive(&mut |message_type, payload| {
+        // only the entry after the last one wanted tells a sample from a table that holds no more
+        if sample > 0 && read == sample {
+            return ControlFlow::Break(());
+        }
+        let entry = match message_type {
+            IPCTNL_MSG_CT_NEW => decode(payload),
+            _ => None,
+        };
+        match entry {
+            Some(entry) => {
+                read += 1;
+                each(&entry);
+            }
+            None => broken += 1,
+        }
+        ControlFlow::Continue(())
+    });
+    let end = match outcome.end {
+        netlink::End::Done => End::Whole,
+        netlink::End::Stopped => End::Sampled,
+        netlink::End::Deadline => End::TimeUp,
+        failure => {
+            let error = failed(failure);
+            if read == 0 && broken == 0 {
+                return Err(error);
+            }
+            End::Failed(error)
+        }
+    };
+    Ok(Listing {
+        source: Source::Netlink,
+        read,
+        broken,
+        end,
+        inexact: outcome.interrupted,
+    })
+}
+
+/// What the kernel's refusal means.
+fn refusal(error: Errno) -> ReadError {
+    match error {
+        Errno::PERM | Errno::ACCESS => ReadError::NotPermitted {
+            what: "the table",
+            needs: "CAP_NET_ADMIN",
+        },
+        _ => ReadError::Netlink {
+            what: "the ctnetlink dump",
+            reason: clean(&error.to_string()),
+        },
+    }
+}
+
+/// What an end that is not one of the good ones means.
+fn failed(end: netlink::End) -> ReadError {
+    match end {
+        netlink::End::Error(error) => refusal(error),
+        other => ReadError::Netlink {
+            what: "the ctnetlink dump",
+            reason: other.reason(),
+        },
+    }
+}
+
+/// Decodes one entry: what stands behind the netlink header of a message. None where a tuple is missing or an
+/// attribute does not fit into its surroundings. Attributes this check has no use for, or that later kernels add, are
+/// passed over.
+pub fn decode(payload: &[u8]) -> Option<Entry> {
+    let attributes = payload.get(NFGENMSG..)?;
+    let (mut original, mut reply, mut status, mut state) = (None, None, 0, None);
+    for attribute in Attributes::of(attributes) {
+        let (kind, value) = attribute?;
+        match kind {
+            CTA_TUPLE_ORIG => original = Some(tuple(value)?),
+            CTA_TUPLE_REPLY => reply = Some(tuple(value)?),
+            CTA_STATUS => status = u32::from_be_bytes(*value.first_chunk()?),
+            CTA_PROTOINFO => state = tcp_state(value)?,
+            _ => {}
+        }
+    }
+    let (protocol, original) = original?;
+    let (_, reply) = reply?;
+    Some(Entry {
+        protocol,
+        original,
+        reply,
+        tcp_state: state.filter(|_| protocol == Protocol::TCP),
+        replied: status & IPS_SEEN_REPLY != 0,
+        assured: status & IPS_ASSURED != 0,
+        offloaded: status & (IPS_OFFLOAD | IPS_HW_OFFLOAD) != 0,
+    })
+}
+
+/// `ctnetlink_dump_tuples`: addresses, and the protocol with its ports.
+fn tuple(bytes: &[u8]) -> Option<(Protocol, Tuple)> {
+    let (mut addresses, mut protocol, mut ports) = ((None, None), None, (0, 0));
+    for attribute in Attributes::of(bytes) {
+        match attribute? {
+            (CTA_TUPLE_IP, value) => {
+                for attribute in Attributes::of(value) {
+                    match attribute? {
+                        (CTA_IP_V4_SRC, value) => addresses.0 = Some(ipv4(value)?),
+                        (CTA_IP_V4_DST, value) => addresses.1 = Some(ipv4(value)?),
+                        (CTA_IP_V6_SRC, value) => addresses.0 = Some(ipv6(value)?),
+                        (CTA_IP_V6_DST, value) => addresses.1 = Some(ipv6(value)?),
+                        _ => {}
+                    }
+                }
+            }
+            (CTA_TUPLE_PROTO, value) => {
+                for attribute in Attributes::of(value) {
+                    match attribute? {
+                        (CTA_PROTO_NUM, value) => protocol = Some(Protocol(*value.first()?)),
+                        (CTA_PROTO_SRC_PORT, value) => ports.0 = port(value)?,
+                        (CTA_PROTO_DST_PORT, value) => ports.1 = port(value)?,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let protocol = protocol?;
+    // GRE's keys come as ports (nf_ct_port_tuple_to_nlattr) and are none
+    let (source_port, destination_port) = if protocol.has_ports() { ports } else { (0, 0) };
+    let tuple = Tuple {
+        source: addresses.0?,
+        destination: addresses.1?,
+        source_port,
+        destination_port,
+    };
+    Some((protocol, tuple))
+}
+
+/// `tcp_to_nlattr`; the protocols besides TCP have an attribute of their own. A state later than those known is none.
+fn tcp_state(bytes: &[u8]) -> Option<Option<TcpState>> {
+    let mut state = None;
+    for attribute in Attributes::of(bytes) {
+        if let (CTA_PROTOINFO_TCP, value) = attribute? {
+            for attribute in Attributes::of(value) {
+                if let (CTA_PROTOINFO_TCP_STATE, value) = attribute? {
+                    state = TcpState::from_number(*value.first()?);
+                }
+            }
+        }
+    }
+    Some(state)
+}
+
+fn ipv4(value: &[u8]) -> Option<IpAddr> {
+    let octets: [u8; 4] = *value.first_chunk()?;
+    Some(IpAddr::V4(Ipv4Addr::from(octets)))
+}
+
+fn ipv6(value: &[u8]) -> Option<IpAddr> {
+    let octets: [u8; 16] = *value.first_chunk()?;
+    Some(IpAddr::V6(Ipv6Addr::from(octets)))
+}
+
+fn port(value: &[u8]) -> Option<u16> {
+    Some(u16::from_be_bytes(*value.first_chunk()?))
+}
+
+/// The attributes of a message or of a nesting attribute: type without the flag bits, and value. An attribute that
+/// does not fit is the last, and none.
+///
+/// Of our own because netlink_packet_core's iterator, with its text in every error, doubles the cost of an entry:
+/// 310 ns instead of 155 ns, of the 1.8 us the kernel needs for it.
+struct Attributes<'a>(&'a [u8]);
+
+impl<'a> Attributes<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// Type and value of the first, and what stands behind it.
+    fn split(bytes: &'a [u8]) -> Option<(u16, &'a [u8], &'a [u8])> {
+        let [l0, l1, k0, k1] = *bytes.first_chunk()?;
+        let length = usize::from(u16::from_ne_bytes([l0, l1]));
+        let kind = u16::from_ne_bytes([k0, k1]) & NLA_TYPE_MASK;
+        let value = bytes.get(NLA_HEADER_SIZE..length)?;
+        // padded to a multiple of four, in two instructions: next_multiple_of was a fifth of all that an entry costs
+        let padded = length.wrapping_add(NLA_ALIGNTO - 1) & !(NLA_ALIGNTO - 1);
+        // the last one may come without its padding
+        let rest = bytes.get(padded..).unwrap_or_default();
+        Some((kind, value, rest))
+    }
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = Option<(u16, &'a [u8])>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let Some((kind, value, rest)) = Self::split(self.0) else {
+            self.0 = &[];
+            return Some(None);
+        };
+        self.0 = rest;
+        Some(Some((kind, value)))
+    }
+}

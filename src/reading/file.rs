@@ -15,18 +15,19 @@ pub(super) fn shown(path: &Path) -> String {
     clean_path(&path.to_string_lossy())
 }
 
+/// Opens whatever stands there for reading, without waiting for it.
+pub(super) fn open(path: &Path) -> std::io::Result<File> {
+    // a fifo without a writer would block the open, a terminal could become ours
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
 /// Reads a file of at most `limit` bytes.
 ///
 /// # Errors
 /// Every way in which it is not an ordinary readable file with something in it.
 pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, ReadError> {
-    // a fifo without a writer would block the open, a terminal could become ours
-    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
-    let mut file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)
-        .map_err(|error| explain(path, &error))?;
+    let mut file = open(path).map_err(|error| explain(path, &error))?;
     let mut bytes = Vec::new();
     let mut buffer = [0_u8; 4096];
     loop {
@@ -52,7 +53,7 @@ pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, ReadError> {
 }
 
 /// Names what stands in the place of a file. Asked only after something went wrong, to spare the system call.
-fn odd_kind(path: &Path, file: &File) -> Option<ReadError> {
+pub(super) fn odd_kind(path: &Path, file: &File) -> Option<ReadError> {
     let kind = file.metadata().ok()?.file_type();
     let kind = if kind.is_dir() {
         "directory"
@@ -69,7 +70,7 @@ fn odd_kind(path: &Path, file: &File) -> Option<ReadError> {
     })
 }
 
-fn explain(path: &Path, error: &std::io::Error) -> ReadError {
+pub(super) fn explain(path: &Path, error: &std::io::Error) -> ReadError {
     let path = shown(path);
     match error.kind() {
         ErrorKind::NotFound => ReadError::Missing { path },

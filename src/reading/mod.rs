@@ -3,9 +3,12 @@
 pub mod addresses;
 pub mod capture;
 pub mod ctnetlink;
+pub mod entries;
 mod file;
+mod namespaces;
 pub mod netlink;
 pub mod owners;
+mod proc_sockets;
 pub mod sockets;
 mod statistics;
 mod sysctl;
@@ -25,10 +28,40 @@ pub fn usage(proc_root: &Path) -> Readings {
     }
 }
 
+/// Reads what a capture is held against: how many entries the table may hold here.
+pub fn limit(proc_root: &Path) -> Readings {
+    let (_, limit) = sysctl::count_and_limit(proc_root);
+    Readings {
+        limit,
+        capture: true,
+        ..Readings::none()
+    }
+}
+
+/// The timeouts that advice can be about, in seconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Timeouts {
+    /// nf_conntrack_tcp_timeout_time_wait.
+    pub time_wait: Option<u32>,
+    /// nf_conntrack_tcp_timeout_established.
+    pub established: Option<u32>,
+}
+
+/// Reads the timeouts; what cannot be read is not told.
+pub fn timeouts(proc_root: &Path) -> Timeouts {
+    Timeouts {
+        time_wait: sysctl::timeout(proc_root, "nf_conntrack_tcp_timeout_time_wait"),
+        established: sysctl::timeout(proc_root, "nf_conntrack_tcp_timeout_established"),
+    }
+}
+
 /// Adds what makes the verdict better: the hash table's size and the counters.
 pub fn details(proc_root: &Path, readings: &mut Readings) {
     readings.buckets = sysctl::buckets(proc_root);
-    readings.statistics = statistics::read(proc_root);
+    // the counters of this host say nothing about a capture
+    if !readings.capture {
+        readings.statistics = statistics::read(proc_root);
+    }
 }
 
 /// Lines about where the readings come from: the version, the proc root and the network namespace.

@@ -55,6 +55,13 @@ pub(super) fn buckets(proc_root: &Path) -> Reading<u32> {
     }
 }
 
+/// A timeout of sys/net/netfilter, in seconds.
+pub(super) fn timeout(proc_root: &Path, name: &str) -> Option<u32> {
+    let path = proc_root.join("sys/net/netfilter").join(name);
+    let bytes = file::read(&path, NUMBER_MAX).ok()?;
+    parse_count(&path, &bytes).ok()
+}
+
 fn is_absent(error: &ReadError) -> bool {
     matches!(error, ReadError::Missing { .. })
 }

@@ -1,0 +1,60 @@
+//! Capabilities: held in reserve, raised around their one use, then gone for good (capabilities(7)).
+//!
+//! CAP_NET_ADMIN reads the table over ctnetlink; CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH together show the sockets of
+//! other users' processes. Everything works without them, only with less to tell.
+
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+
+/// What a ctnetlink dump needs.
+pub const DUMP: CapabilitySet = CapabilitySet::NET_ADMIN;
+/// What the file descriptors of other users' processes need; the second also opens /proc/net/nf_conntrack.
+pub const PROCESSES: CapabilitySet =
+    CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH);
+/// What /proc/net/nf_conntrack needs for a user who is neither root nor in its group.
+pub const FILES: CapabilitySet = CapabilitySet::DAC_READ_SEARCH;
+
+/// Empties the effective set and keeps in the permitted set only what some part of this check can use.
+pub fn put_in_reserve() {
+    shrink(|permitted| permitted.intersection(DUMP.union(PROCESSES)));
+}
+
+/// Gives up every capability.
+pub fn give_up_all() {
+    set(CapabilitySet::empty(), CapabilitySet::empty());
+}
+
+/// Gives up these for good.
+pub fn give_up(these: CapabilitySet) {
+    shrink(|permitted| permitted.difference(these));
+}
+
+/// Runs `use_them` with these in effect, as far as they are permitted, and takes them out of effect again.
+pub fn with<T>(these: CapabilitySet, use_them: impl FnOnce() -> T) -> T {
+    raise(these);
+    let result = use_them();
+    shrink(|permitted| permitted);
+    result
+}
+
+/// Puts these in effect, as far as they are permitted.
+pub fn raise(these: CapabilitySet) {
+    if let Ok(sets) = capabilities(None) {
+        set(sets.permitted.intersection(these), sets.permitted);
+    }
+}
+
+fn shrink(to: impl FnOnce(CapabilitySet) -> CapabilitySet) {
+    // where the sets cannot be read, nothing is safer than something
+    let permitted = capabilities(None).map_or(CapabilitySet::empty(), |sets| to(sets.permitted));
+    set(CapabilitySet::empty(), permitted);
+}
+
+fn set(effective: CapabilitySet, permitted: CapabilitySet) {
+    let sets = CapabilitySets {
+        effective,
+        permitted,
+        inheritable: CapabilitySet::empty(),
+    };
+    // fails for nobody: a thread may always shrink its own sets, and raise within the permitted one (capset(2))
+    let _ = set_capabilities(None, sets);
+}

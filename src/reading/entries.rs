@@ -1,0 +1,259 @@
+//! Chooses where the entries are read from: the best source that is permitted, and why not a better one.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::{capture, ctnetlink, namespaces, proc_sockets, sockets, sysctl};
+use crate::entry::{Choice, End, Entry, Listing, Protocol, Source, Tuple};
+use crate::error::ReadError;
+use crate::privilege;
+use crate::socket::LocalSocket;
+
+/// Up to this many entries /proc/net/nf_conntrack is read where the time for it grows with the square of their number
+/// (before 6.16).
+const QUADRATIC_MAX: u32 = 20_000;
+/// A dump walks the entries of every namespace with soft interrupts off until its buffer is full: with this many
+/// elsewhere and few here it stalls a processor for tens of milliseconds and more.
+const CROWD: u64 = 100_000;
+/// How many times as many as here.
+const CROWD_RATIO: u64 = 10;
+
+/// What is to be read.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Where procfs is.
+    pub proc_root: PathBuf,
+    /// Whether that is the live one, so that netlink tells of the same kernel.
+    pub live: bool,
+    /// Where to read from.
+    pub choice: Choice,
+    /// At most so many entries; 0 is all.
+    pub sample: u64,
+    /// nf_conntrack_count.
+    pub count: u32,
+    /// Until when.
+    pub deadline: Instant,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub struct Entries {
+    /// How it went.
+    pub listing: Listing,
+    /// Why no better source was read.
+    pub why: Option<ReadError>,
+    /// How many there are to read, where that is another number than nf_conntrack_count: sockets.
+    pub total: Option<u64>,
+}
+
+impl Entries {
+    fn of_table(listing: Listing, why: Option<ReadError>) -> Self {
+        Self {
+            listing,
+            why,
+            total: None,
+        }
+    }
+}
+
+/// Reads the entries of this namespace.
+///
+/// # Errors
+/// When no source that may be read is left.
+pub fn entries(wanted: &Wanted, mut each: impl FnMut(&Entry)) -> Result<Entries, ReadError> {
+    let better = match wanted.choice {
+        Choice::Netlink if !wanted.live => return Err(ReadError::OtherProcRoot),
+        Choice::Netlink => {
+            return dump(wanted, &mut each).map(|listing| Entries::of_table(listing, None));
+        }
+        Choice::Procfs => {
+            return procfs(wanted, &mut each).map(|listing| Entries::of_table(listing, None));
+        }
+        Choice::Sockets => None,
+        Choice::Auto => match best(wanted, &mut each) {
+            Ok(entries) => return Ok(entries),
+            Err(why) => Some(why),
+        },
+    };
+    privilege::give_up(privilege::DUMP);
+    // where not even sockets can be read, the reason is why the table could not
+    let (listing, total) =
+        from_sockets(wanted, &mut each).map_err(|error| better.clone().unwrap_or(error))?;
+    Ok(Entries {
+        listing,
+        why: better,
+        total: Some(total),
+    })
+}
+
+/// Netlink, else procfs, else neither, and the error is why.
+fn best(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Entries, ReadError> {
+    if !wanted.live {
+        return procfs(wanted, each).map(|listing| Entries::of_table(listing, None));
+    }
+    let elsewhere = namespaces::entries_elsewhere(&wanted.proc_root, wanted.deadline);
+    let crowded = elsewhere > CROWD && elsewhere / CROWD_RATIO > u64::from(wanted.count);
+    if crowded {
+        // reading the file passes all of them too, and only kernels that preempt themselves let others run meanwhile:
+        // measured with 5 entries beside 1000000 it held a processor for 200 ms, a dump for 370 ms, the sockets for 2 ms
+        return Err(ReadError::Crowded { elsewhere });
+    }
+    let why = match dump(wanted, each) {
+        Ok(listing) => return Ok(Entries::of_table(listing, None)),
+        Err(why) => why,
+    };
+    match procfs(wanted, each) {
+        Ok(listing) => Ok(Entries::of_table(listing, Some(why))),
+        Err(_) => Err(why),
+    }
+}
+
+/// Raises the privilege for the request only: the kernel asks for it once (netlink_net_capable), and nothing is parsed
+/// while it lasts.
+fn dump(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Listing, ReadError> {
+    let before = sysctl::buckets(&wanted.proc_root);
+    privilege::raise(privilege::DUMP);
+    let listing = ctnetlink::dump(
+        wanted.sample,
+        wanted.deadline,
+        || privilege::give_up(privilege::DUMP),
+        each,
+    );
+    // a resized table was dumped in part twice or not at all, and the kernel does not say so
+    listing.map(|listing| Listing {
+        inexact: listing.inexact || before != sysctl::buckets(&wanted.proc_root),
+        ..listing
+    })
+}
+
+fn procfs(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Listing, ReadError> {
+    if wanted.count > QUADRATIC_MAX
+        && wanted.choice == Choice::Auto
+        && !capture::procfs_is_linear(&wanted.proc_root)
+    {
+        return Err(ReadError::Quadratic {
+            entries: wanted.count,
+        });
+    }
+    privilege::give_up(privilege::DUMP);
+    let file = privilege::with(privilege::FILES, || capture::open_procfs(&wanted.proc_root))?;
+    Ok(capture::read(file, Source::Procfs, wanted.sample, wanted.deadline, each).listing)
+}
+
+/// Sockets as if they were entries: what listens tells who called whom.
+fn from_sockets(
+    wanted: &Wanted,
+    each: &mut impl FnMut(&Entry),
+) -> Result<(Listing, u64), ReadError> {
+    let mut listening = std::collections::HashSet::new();
+    all_sockets(wanted, |socket| {
+        if socket.listening {
+            listening.insert((socket.protocol, socket.local.port()));
+        }
+    })?;
+    let (mut read, mut total) = (0, 0);
+    let limit = if wanted.sample == 0 {
+        u64::MAX
+    } else {
+        wanted.sample
+    };
+    all_sockets(wanted, |socket| {
+        if socket.listening || socket.remote.port() == 0 {
+            return;
+        }
+        total += 1;
+        if read < limit {
+            read += 1;
+            each(&as_entry(
+                socket,
+                listening.contains(&(socket.protocol, socket.local.port())),
+            ));
+        }
+    })?;
+    let end = if read < total {
+        End::Sampled
+    } else {
+        End::Whole
+    };
+    Ok((
+        Listing {
+            source: Source::Sockets,
+            read,
+            broken: 0,
+            end,
+            inexact: false,
+        },
+        total,
+    ))
+}
+
+/// Hands on every local socket.
+///
+/// # Errors
+/// Neither sock_diag nor the files could be read.
+pub fn all_sockets(wanted: &Wanted, each: impl FnMut(&LocalSocket)) -> Result<(), ReadError> {
+    if wanted.live && sock_diag_is_there(&wanted.proc_root) {
+        sockets::sockets(wanted.deadline, each)
+    } else {
+        proc_sockets::sockets(&wanted.proc_root, each)
+    }
+}
+
+/// Asking for sock_diag would load its module where it is one and nobody used it yet, and this check loads none. A
+/// kernel without /proc/modules has none to load; where it is built in beside others, the files of net/ do.
+fn sock_diag_is_there(proc_root: &Path) -> bool {
+    match std::fs::read_to_string(proc_root.join("modules")) {
+        Ok(modules) => ["tcp_diag ", "udp_diag "]
+            .iter()
+            .all(|name| modules.lines().any(|line| line.starts_with(name))),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
+fn as_entry(socket: &LocalSocket, dialled_here: bool) -> Entry {
+    let out = Tuple {
+        source: socket.local.ip().to_canonical(),
+        destination: socket.remote.ip().to_canonical(),
+        source_port: socket.local.port(),
+        destination_port: socket.remote.port(),
+    };
+    let back = Tuple {
+        source: out.destination,
+        destination: out.source,
+        source_port: out.destination_port,
+        destination_port: out.source_port,
+    };
+    let (original, reply) = if dialled_here {
+        (back, out)
+    } else {
+        (out, back)
+    };
+    Entry {
+        protocol: socket.protocol,
+        original,
+        reply,
+        tcp_state: socket
+            .tcp_state
+            .filter(|_| socket.protocol == Protocol::TCP),
+        replied: true,
+        assured: true,
+        offloaded: false,
+    }
+}
+
+/// Reads a capture; also how many entries it holds, those beyond the sample included.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn from_capture(
+    path: &Path,
+    sample: u64,
+    deadline: Instant,
+    each: impl FnMut(&Entry),
+) -> Result<(Listing, u64), ReadError> {
+    // a capture is foreign: it is parsed without any
+    privilege::give_up_all();
+    let file = capture::open_capture(path, deadline)?;
+    let lines = capture::read(file, Source::Capture, sample, deadline, each);
+    Ok((lines.listing, lines.entries))
+}
