@@ -1,0 +1,415 @@
+//! Whose an address is, this host's or another's, and so which way an entry goes.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use thiserror::Error;
+
+use crate::entry::{Entry, Tuple};
+use crate::text::clean;
+
+/// An address as one number. IPv4 takes its place in IPv6, `::ffff:0:0/96`, so that a mapped address, which is what a
+/// dual-stack socket has, equals the plain one.
+pub(crate) fn to_bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// The address of a number; mapped ones come back as IPv4.
+pub(crate) fn from_bits(bits: u128) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical()
+}
+
+/// Bits of an address, and bits before them in [`to_bits`].
+fn width(address: IpAddr) -> (u8, u8) {
+    match address {
+        IpAddr::V4(_) => (32, 96),
+        IpAddr::V6(_) => (128, 0),
+    }
+}
+
+/// The network part of a [`to_bits`] number, for a prefix length of the address's own family.
+fn mask(address: IpAddr, length: u8) -> u128 {
+    let (bits, before) = width(address);
+    let host = 128 - u32::from(before + length.min(bits));
+    u128::MAX.checked_shl(host).unwrap_or_default()
+}
+
+/// A network, or a single address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Prefix {
+    address: IpAddr,
+    length: u8,
+}
+
+impl Prefix {
+    /// Reads `ADDR[/LEN]`. Host bits may be set, as in the output of `ip address`; without LEN it is one address.
+    ///
+    /// # Errors
+    /// See [`PrefixError`].
+    pub fn parse(text: &str) -> Result<Self, PrefixError> {
+        let (address, length) = match text.split_once('/') {
+            Some((address, length)) => (address, Some(length)),
+            None => (text, None),
+        };
+        let parsed: IpAddr = address.parse().map_err(|_| PrefixError::NotAnAddress {
+            found: address.to_owned(),
+        })?;
+        let longest = width(parsed).0;
+        let length = match length {
+            Some(length) => parse_length(length, longest)?,
+            None => longest,
+        };
+        // ::ffff:10.0.0.0/104 is 10.0.0.0/8
+        let plain = parsed.to_canonical();
+        match longest - width(plain).0 {
+            mapped if length >= mapped => Ok(Self {
+                address: from_bits(to_bits(plain) & mask(plain, length - mapped)),
+                length: length - mapped,
+            }),
+            _ => Err(PrefixError::NotAnAddress {
+                found: text.to_owned(),
+            }),
+        }
+    }
+
+    /// Whether the address lies in it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.network().contains(to_bits(address))
+    }
+
+    fn network(&self) -> Network {
+        let mask = mask(self.address, self.length);
+        Network {
+            bits: to_bits(self.address) & mask,
+            mask,
+        }
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.length == width(self.address).0 {
+            write!(f, "{}", self.address)
+        } else {
+            write!(f, "{}/{}", self.address, self.length)
+        }
+    }
+}
+
+/// A prefix made ready for comparing.
+#[derive(Debug, Clone, Copy)]
+struct Network {
+    bits: u128,
+    mask: u128,
+}
+
+impl Network {
+    fn contains(self, bits: u128) -> bool {
+        bits & self.mask == self.bits
+    }
+}
+
+fn parse_length(text: &str, longest: u8) -> Result<u8, PrefixError> {
+    let not_a_length = || PrefixError::NotALength {
+        found: text.to_owned(),
+        longest,
+    };
+    // u8's own parser takes a sign
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(not_a_length());
+    }
+    text.parse()
+        .ok()
+        .filter(|length| *length <= longest)
+        .ok_or_else(not_a_length)
+}
+
+/// How `from` addresses are grouped: the prefix length for each family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aggregate {
+    /// For IPv4, at most 32.
+    v4: u8,
+    /// For IPv6, at most 128.
+    v6: u8,
+}
+
+impl Default for Aggregate {
+    /// Single IPv4 addresses; IPv6 by the /64 that a single host may choose its addresses from.
+    fn default() -> Self {
+        Self { v4: 32, v6: 64 }
+    }
+}
+
+impl Aggregate {
+    /// Reads `V4,V6`.
+    ///
+    /// # Errors
+    /// See [`PrefixError`].
+    pub fn parse(text: &str) -> Result<Self, PrefixError> {
+        let (v4, v6) = text
+            .split_once(',')
+            .ok_or_else(|| PrefixError::NotTwoLengths {
+                found: text.to_owned(),
+            })?;
+        Ok(Self {
+            v4: parse_length(v4, 32)?,
+            v6: parse_length(v6, 128)?,
+        })
+    }
+
+    /// The prefix length for addresses like this one, and the network it is in as a number.
+    pub(crate) fn network(self, address: IpAddr) -> (u8, u128) {
+        let address = address.to_canonical();
+        let length = match address {
+            IpAddr::V4(_) => self.v4,
+            IpAddr::V6(_) => self.v6,
+        };
+        (length, to_bits(address) & mask(address, length))
+    }
+}
+
+impl fmt::Display for Aggregate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{}", self.v4, self.v6)
+    }
+}
+
+/// Why a text is not a prefix or not the lengths to group by.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PrefixError {
+    /// Also a mapped IPv4 address with a length that takes in more than IPv4.
+    #[error("{} is not an IPv4 or IPv6 address or prefix", shown(.found))]
+    NotAnAddress {
+        /// The text.
+        found: String,
+    },
+    /// Anything but digits, or longer than the address.
+    #[error("{} is not a prefix length from 0 to {longest}", shown(.found))]
+    NotALength {
+        /// The text.
+        found: String,
+        /// Bits of the address.
+        longest: u8,
+    },
+    /// One number where there must be two.
+    #[error("{} is not a prefix length for IPv4 and one for IPv6, as in 24,64", shown(.found))]
+    NotTwoLengths {
+        /// The text.
+        found: String,
+    },
+}
+
+/// Foreign text in a sentence, where an empty one would leave a hole.
+fn shown(found: &str) -> String {
+    let found = clean(found);
+    if found.is_empty() {
+        "an empty text".to_owned()
+    } else {
+        found
+    }
+}
+
+/// The addresses that are this host's own.
+#[derive(Debug, Clone)]
+pub struct Own {
+    /// Sorted, because a host in front of a cluster may hold thousands (kube-ipvs0 holds every service's).
+    addresses: Vec<u128>,
+    networks: Vec<Network>,
+    /// What is received here besides, sorted.
+    broadcasts: Vec<u128>,
+    /// Multicast of both families.
+    multicast: [Network; 2],
+}
+
+impl Own {
+    /// The addresses of the interfaces, and the prefixes given by hand. 127.0.0.0/8 and ::1 always belong to them.
+    pub fn new(addresses: impl IntoIterator<Item = IpAddr>, prefixes: Vec<Prefix>) -> Self {
+        let known = |address: [u16; 8], length| {
+            Prefix {
+                address: IpAddr::from(address).to_canonical(),
+                length,
+            }
+            .network()
+        };
+        let loopback = [
+            known([0, 0, 0, 0, 0, 0xffff, 0x7f00, 0], 8),
+            known([0, 0, 0, 0, 0, 0, 0, 1], 128),
+        ];
+        Self {
+            addresses: sorted(addresses),
+            networks: loopback
+                .into_iter()
+                .chain(prefixes.iter().map(Prefix::network))
+                .collect(),
+            broadcasts: sorted([IpAddr::from([255; 4])]),
+            multicast: [
+                known([0, 0, 0, 0, 0, 0xffff, 0xe000, 0], 4),
+                known([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),
+            ],
+        }
+    }
+
+    /// Adds the broadcast addresses of the interfaces; 255.255.255.255 is there already.
+    #[must_use]
+    pub fn with_broadcasts(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        let before = self.broadcasts.into_iter().map(from_bits);
+        self.broadcasts = sorted(before.chain(addresses));
+        self
+    }
+
+    /// Whether this host has the address.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let bits = to_bits(address);
+        self.addresses.binary_search(&bits).is_ok()
+            || self.networks.iter().any(|network| network.contains(bits))
+    }
+
+    /// Whether this host takes in what others send to the address: its own ones, broadcast, multicast.
+    pub fn receives(&self, address: IpAddr) -> bool {
+        let bits = to_bits(address);
+        self.contains(address)
+            || self.broadcasts.binary_search(&bits).is_ok()
+            || self.multicast.iter().any(|network| network.contains(bits))
+    }
+
+    /// Which way an entry goes. The original direction tells who dialled what, the source of the reply who answers.
+    pub fn way(&self, entry: &Entry) -> Way {
+        let dialled = destination(&entry.original);
+        let answering = source(&entry.reply);
+        let from = entry.original.source;
+        if self.contains(from) {
+            match (self.contains(dialled.ip()), self.contains(answering.ip())) {
+                (false, _) => Way::Out { to: dialled },
+                // a service address held here, whose backend is elsewhere
+                (true, false) => Way::Out { to: answering },
+                (true, true) => Way::Local { to: dialled },
+            }
+        } else if self.receives(answering.ip()) {
+            // dialled directly, or translated to here (DNAT, REDIRECT)
+            Way::In { from }
+        } else if self.contains(dialled.ip()) {
+            // a port of this router, forwarded to a host behind it
+            Way::Forwarded {
+                from,
+                to: answering,
+            }
+        } else {
+            Way::Forwarded { from, to: dialled }
+        }
+    }
+}
+
+fn sorted(addresses: impl IntoIterator<Item = IpAddr>) -> Vec<u128> {
+    let mut sorted: Vec<u128> = addresses.into_iter().map(to_bits).collect();
+    sorted.sort_unstable();
+    sorted.dedup();
+    sorted
+}
+
+/// The source of a tuple.
+pub(crate) fn source(tuple: &Tuple) -> SocketAddr {
+    SocketAddr::new(tuple.source, tuple.source_port)
+}
+
+/// The destination of a tuple.
+pub(crate) fn destination(tuple: &Tuple) -> SocketAddr {
+    SocketAddr::new(tuple.destination, tuple.destination_port)
+}
+
+/// Which way an entry goes, as this host sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From here to elsewhere.
+    Out,
+    /// From elsewhere to here.
+    In,
+    /// Neither end is here.
+    Forwarded,
+    /// Both ends are here.
+    Local,
+}
+
+impl Direction {
+    /// Every direction, with the words of the text.
+    pub const ALL: [(Self, &'static str); 4] = [
+        (Self::Out, "out"),
+        (Self::In, "in"),
+        (Self::Forwarded, "forwarded"),
+        (Self::Local, "local"),
+    ];
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = Self::ALL.iter().find(|(direction, _)| direction == self);
+        f.write_str(known.map_or("", |(_, word)| word))
+    }
+}
+
+/// The way of an entry and the endpoints it counts for. Ports mean nothing where the protocol has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From here to elsewhere.
+    Out {
+        /// What was dialled; where that is an address of this host, who answers.
+        to: SocketAddr,
+    },
+    /// From elsewhere to here, also after DNAT or REDIRECT, and to all (broadcast, multicast).
+    In {
+        /// The client.
+        from: IpAddr,
+    },
+    /// Through this host.
+    Forwarded {
+        /// The client, before masquerading.
+        from: IpAddr,
+        /// What was dialled; where that is an address of this host, who answers.
+        to: SocketAddr,
+    },
+    /// From here to here.
+    Local {
+        /// What was dialled.
+        to: SocketAddr,
+    },
+}
+
+impl Way {
+    /// Without the addresses.
+    pub fn direction(self) -> Direction {
+        match self {
+            Self::Out { .. } => Direction::Out,
+            Self::In { .. } => Direction::In,
+            Self::Forwarded { .. } => Direction::Forwarded,
+            Self::Local { .. } => Direction::Local,
+        }
+    }
+
+    /// The client, where it is elsewhere.
+    pub fn from(self) -> Option<IpAddr> {
+        match self {
+            Self::In { from } | Self::Forwarded { from, .. } => Some(from),
+            Self::Out { .. } | Self::Local { .. } => None,
+        }
+    }
+
+    /// The destination, where it is more than one of this host's services.
+    pub fn to(self) -> Option<SocketAddr> {
+        match self {
+            Self::Out { to } | Self::Forwarded { to, .. } | Self::Local { to } => Some(to),
+            Self::In { .. } => None,
+        }
+    }
+
+    /// The end of the entry that a socket of this host would be bound to. Of two, the one that was dialled: the other
+    /// is mostly connected, and then found by its full tuple.
+    pub(crate) fn here(self, entry: &Entry) -> Option<SocketAddr> {
+        match self {
+            Self::Out { .. } => Some(source(&entry.original)),
+            Self::In { .. } | Self::Local { .. } => Some(source(&entry.reply)),
+            Self::Forwarded { .. } => None,
+        }
+    }
+}
