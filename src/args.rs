@@ -3,7 +3,7 @@
 //! clap keeps the values as text and this file judges them, so that `--help` wins over a bad value and every refusal
 //! names the option, the value and what is accepted.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -11,11 +11,15 @@ use clap::{ArgAction, CommandFactory, Parser};
 use nagiosplugin::ServiceState;
 use thiserror::Error;
 
+use crate::entry::Choice;
+use crate::own::{Aggregate, Prefix};
 use crate::text::clean;
 use crate::threshold::{ThresholdError, Thresholds};
 
 /// The longest time limit, in seconds.
 const TIMEOUT_MAX: u32 = 3600;
+/// The longest list of endpoints.
+const TOP_MAX: u64 = 50;
 
 /// Checks how full the connection tracking table of the kernel (nf_conntrack) is
 #[derive(Debug, Clone, Parser)]
@@ -28,6 +32,44 @@ pub struct Args {
     /// CRITICAL when METRIC is outside RANGE, repeatable [default: usage=90 chain=30]
     #[arg(short, long, value_name = "[METRIC=]RANGE", allow_hyphen_values = true, action = ArgAction::Append)]
     pub critical: Vec<String>,
+
+    /// Name the N remote endpoints that hold most entries (1 to 50) [default: off, 5 without N]
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "5", allow_hyphen_values = false)]
+    pub top: Option<String>,
+
+    /// Read the table on every run (always) or only when the state is not OK without it (problem) [default: always]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "always",
+        hide_default_value = true
+    )]
+    pub top_when: String,
+
+    /// Group from addresses by these prefix lengths
+    #[arg(long, value_name = "V4,V6", default_value = "32,64")]
+    pub aggregate: String,
+
+    /// Further addresses to count as this host's own, separated by commas
+    #[arg(long, value_name = "ADDR[/LEN],...")]
+    pub own: Vec<String>,
+
+    /// Where entries are read from: auto, netlink, procfs or sockets [default: auto]
+    #[arg(
+        long,
+        value_name = "SOURCE",
+        default_value = "auto",
+        hide_default_value = true
+    )]
+    pub source: String,
+
+    /// Analyse a capture instead: lines of /proc/net/nf_conntrack or conntrack -L, - is stdin
+    #[arg(long, value_name = "FILE")]
+    pub table: Option<PathBuf>,
+
+    /// Read at most N entries, then extrapolate; 0 reads the whole table
+    #[arg(long, value_name = "N", default_value = "20000")]
+    pub sample: String,
 
     /// State when the kernel does not track connections: ok, warning, critical or unknown
     #[arg(
@@ -77,18 +119,36 @@ with @ inside; the ends are not outside. N is 0:N, N: has no end, ~:N no start.
   entries  entries in the table; 80% is percent of nf_conntrack_max
   free     entries that still fit, so free=20000: or free=10%:
   chain    mean hash chain length, 2 * entries / nf_conntrack_buckets
+  endpoint entries of the largest remote endpoint (reads the table, as all below)
+  established time_wait syn_sent syn_recv fin_wait close_wait last_ack close udp
+  icmp other unreplied evictable   entries in that class; 80% is percent of max
 A range on usage, entries or free replaces the defaults of usage, one on chain
 those of chain. Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
 Examples:
   check_conntrack
   check_conntrack -w 75 -c 90 -w free=20000:
-  check_conntrack -c entries=200000 --absent ok";
+  check_conntrack -c entries=200000 --absent ok
+  check_conntrack --top --top-when problem -w endpoint=30%";
 
 /// What the check is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// The ranges in force.
     pub thresholds: Thresholds,
+    /// How many remote endpoints to name; none when nobody asked.
+    pub top: Option<usize>,
+    /// When to read the table.
+    pub top_when: TopWhen,
+    /// How `from` addresses are grouped.
+    pub aggregate: Aggregate,
+    /// Addresses to count as this host's own.
+    pub own: Vec<Prefix>,
+    /// Where entries are read from.
+    pub source: Choice,
+    /// A capture to read instead of the live table; `-` is stdin.
+    pub table: Option<PathBuf>,
+    /// At most so many entries are read; 0 is no limit.
+    pub sample: u64,
     /// The state of a kernel that does not track connections.
     pub absent: ServiceState,
     /// Where procfs is.
@@ -97,6 +157,30 @@ pub struct Options {
     pub timeout: u32,
     /// How many detail lines, 0 to 3.
     pub verbosity: u8,
+}
+
+impl Options {
+    /// Whether the proc root is the live one, so that netlink tells of the same kernel.
+    pub fn is_live(&self) -> bool {
+        self.proc_root == Path::new(LIVE)
+    }
+
+    /// Whether the entries themselves may have to be read.
+    pub fn may_read_entries(&self) -> bool {
+        self.top.is_some() || self.table.is_some() || self.thresholds.need_table()
+    }
+}
+
+/// Where procfs is unless somebody says otherwise.
+const LIVE: &str = "/proc";
+
+/// When the entries are read for `--top`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopWhen {
+    /// On every run.
+    Always,
+    /// Only when the state is not OK without it.
+    Problem,
 }
 
 /// What the command line asked for.
@@ -164,9 +248,46 @@ impl Args {
                 return Err(UsageError::NoDirectory);
             }
             Some(directory) => directory,
-            None => PathBuf::from("/proc"),
+            None => PathBuf::from(LIVE),
         };
+        if self.table.is_some() && elevated {
+            return Err(UsageError::Elevated { option: "--table" });
+        }
+        if self
+            .table
+            .as_ref()
+            .is_some_and(|file| file.as_os_str().is_empty())
+        {
+            return Err(UsageError::Word {
+                option: "--table",
+                value: String::new(),
+                accepted: "a file, or - for stdin",
+            });
+        }
         Ok(Options {
+            top: self.top.as_deref().map(top).transpose()?,
+            top_when: match self.top_when.as_str() {
+                "always" => TopWhen::Always,
+                "problem" => TopWhen::Problem,
+                other => return Err(word("--top-when", other, "always and problem")),
+            },
+            aggregate: Aggregate::parse(&self.aggregate).map_err(|_| {
+                word(
+                    "--aggregate",
+                    &self.aggregate,
+                    "V4,V6, two prefix lengths up to 32 and 128",
+                )
+            })?,
+            own: own(&self.own)?,
+            source: match self.source.as_str() {
+                "auto" => Choice::Auto,
+                "netlink" => Choice::Netlink,
+                "procfs" => Choice::Procfs,
+                "sockets" => Choice::Sockets,
+                other => return Err(word("--source", other, "auto, netlink, procfs and sockets")),
+            },
+            table: self.table,
+            sample: count("--sample", &self.sample, 0, u64::from(u32::MAX))?,
             thresholds: Thresholds::parse(&warning, &critical)?,
             absent: state("--absent", &self.absent)?,
             proc_root,
@@ -191,17 +312,56 @@ fn state(option: &'static str, name: &str) -> Result<ServiceState, UsageError> {
 }
 
 fn seconds(text: &str) -> Result<u32, UsageError> {
+    let refused = || UsageError::Timeout {
+        value: text.to_owned(),
+    };
+    count("--timeout", text, 1, u64::from(TIMEOUT_MAX))
+        .ok()
+        .and_then(|n| u32::try_from(n).ok())
+        .ok_or_else(refused)
+}
+
+fn top(text: &str) -> Result<usize, UsageError> {
+    let n = count("--top", text, 1, TOP_MAX)?;
+    Ok(usize::try_from(n).unwrap_or_default())
+}
+
+/// A whole number between two others.
+fn count(option: &'static str, text: &str, min: u64, max: u64) -> Result<u64, UsageError> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let number = if digits {
-        text.parse::<u32>().ok()
+        text.parse::<u64>().ok()
     } else {
         None
     };
     number
-        .filter(|n| (1..=TIMEOUT_MAX).contains(n))
-        .ok_or_else(|| UsageError::Timeout {
+        .filter(|n| (min..=max).contains(n))
+        .ok_or_else(|| UsageError::Number {
+            option,
             value: text.to_owned(),
+            min,
+            max,
         })
+}
+
+fn own(values: &[String]) -> Result<Vec<Prefix>, UsageError> {
+    let one = |text: &str| {
+        Prefix::parse(text)
+            .map_err(|_| word("--own", text, "addresses, or prefixes such as 192.0.2.0/24"))
+    };
+    values
+        .iter()
+        .flat_map(|value| value.split(','))
+        .map(one)
+        .collect()
+}
+
+fn word(option: &'static str, value: &str, accepted: &'static str) -> UsageError {
+    UsageError::Word {
+        option,
+        value: value.to_owned(),
+        accepted,
+    }
 }
 
 /// clap's complaint in one sentence without its layout.
@@ -263,6 +423,28 @@ pub enum UsageError {
     Timeout {
         /// The value.
         value: String,
+    },
+    /// Not a number in its range.
+    #[error("{option} {} refused: accepted are whole numbers from {min} to {max}", clean(.value))]
+    Number {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        value: String,
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+    /// Not one of the words an option knows.
+    #[error("{option} {} refused: accepted are {accepted}", clean(.value))]
+    Word {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        value: String,
+        /// What it knows.
+        accepted: &'static str,
     },
     /// `--proc-root ''`.
     #[error("--proc-root refused: it is empty, accepted is a directory where a procfs is mounted")]
@@ -378,7 +560,7 @@ mod tests {
                 &["--absent", "ok", "--absent", "ok"],
                 "--absent STATE was given more than once",
             ),
-            (&["--top"], "unknown option --top"),
+            (&["--netns"], "unknown option --netns"),
             (&["--verbose=3"], "--verbose... takes no value 3"),
         ] {
             let text = options(arguments).unwrap_err();

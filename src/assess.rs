@@ -74,6 +74,24 @@ pub fn measure(metric: Metric, readings: &Readings) -> Result<Measured, ReadErro
         Metric::Free => of_limit(count()?, limit()?, |count, max| {
             Some((Ratio::from_int(max - count), percent(max - count, max)))
         }),
+        Metric::Endpoint | Metric::Unreplied | Metric::Evictable | Metric::Class(_) => {
+            let counts = readings.table.clone()?;
+            let value = match metric {
+                Metric::Endpoint => counts.largest_endpoint,
+                Metric::Unreplied => counts.unreplied,
+                Metric::Evictable => counts.evictable,
+                Metric::Class(class) => counts.class(class),
+                _ => 0,
+            };
+            let value = i64::from(value);
+            let percent = readings
+                .max()
+                .and_then(|max| percent(value, i64::from(max)));
+            Ok(Measured::Value(Measure {
+                value: Ratio::from_int(value),
+                percent,
+            }))
+        }
         Metric::Chain => {
             let (count, buckets) = (count()?, readings.buckets.clone()?);
             Ok(match Ratio::new(2 * count, i64::from(buckets)) {
@@ -122,10 +140,10 @@ pub fn assess(readings: &Readings, thresholds: &Thresholds, absent: ServiceState
         assessment.state = absent;
         return assessment;
     }
-    for metric in Metric::ALL {
+    for metric in Metric::all() {
         judge(metric, readings, &mut assessment);
     }
-    let seen = readings.count.is_ok() && readings.limit.is_ok();
+    let seen = readings.count.is_ok() && (readings.limit.is_ok() || readings.capture);
     let mut states = vec![if seen {
         ServiceState::Ok
     } else {
@@ -207,6 +225,7 @@ mod tests {
             limit: Ok(limit),
             buckets: Ok(buckets),
             statistics: Ok(statistics),
+            ..Readings::none()
         }
     }
 

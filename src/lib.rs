@@ -16,51 +16,120 @@ pub mod args;
 pub mod assess;
 pub mod entry;
 pub mod error;
+pub mod hint;
 pub mod metric;
+pub mod own;
+pub mod owner;
+pub mod privilege;
 pub mod process;
 pub mod range;
+pub mod ranking;
 pub mod reading;
 pub mod report;
 pub mod socket;
+pub mod survey;
 pub mod table;
 pub mod tally;
 pub mod text;
 pub mod threshold;
 
-use args::Options;
+use std::time::{Duration, Instant};
+
+use args::{Options, TopWhen};
+use nagiosplugin::ServiceState;
 use report::{Circumstances, Report};
+use survey::Survey;
 use table::Readings;
 
 /// Runs the check. As soon as there is a verdict it is handed to `in_reserve`: the answer to give when the time is up
-/// before everything else was read.
-pub fn run(options: &Options, in_reserve: impl FnOnce(Report)) -> Report {
-    let mut readings = reading::usage(&options.proc_root);
-    in_reserve(answer(options, &readings, Some(options.timeout), &[]));
+/// before everything else was read. `begin` is when the time started to run.
+pub fn run(options: &Options, begin: Instant, in_reserve: impl Fn(Report)) -> Report {
+    let mut readings = if options.table.is_some() {
+        reading::limit(&options.proc_root)
+    } else {
+        reading::usage(&options.proc_root)
+    };
+    let reserve = Circumstances {
+        time_up: Some(options.timeout),
+        verbosity: options.verbosity,
+        ..Circumstances::default()
+    };
+    in_reserve(answer(options, &readings, &Survey::default(), reserve));
     if readings.tracks() {
         reading::details(&options.proc_root, &mut readings);
     }
+    let survey = if entries_wanted(options, &readings) {
+        in_reserve(answer(options, &readings, &Survey::default(), reserve));
+        // half of the time for the table, half of the rest for who is behind it
+        let limit = Duration::from_secs(u64::from(options.timeout));
+        survey::survey(
+            options,
+            &mut readings,
+            begin + limit / 2,
+            begin + limit / 4 * 3,
+        )
+    } else {
+        Survey::default()
+    };
     let origin = if options.verbosity > 1 {
         reading::origin(&options.proc_root)
     } else {
         Vec::new()
     };
-    answer(options, &readings, None, &origin)
+    answer(
+        options,
+        &readings,
+        &survey,
+        Circumstances {
+            verbosity: options.verbosity,
+            origin: &origin,
+            ..Circumstances::default()
+        },
+    )
+}
+
+/// Whether the entries themselves are to be read on this run.
+fn entries_wanted(options: &Options, readings: &Readings) -> bool {
+    if options.table.is_some() {
+        return true;
+    }
+    // nothing to read there, and asking could load the module
+    if !readings.tracks() || readings.count.is_err() {
+        return false;
+    }
+    let problem =
+        || assess::assess(readings, &options.thresholds, options.absent).state != ServiceState::Ok;
+    let for_the_list = match options.top_when {
+        TopWhen::Always => true,
+        TopWhen::Problem => problem(),
+    };
+    options.thresholds.need_table() || (options.top.is_some() && for_the_list)
 }
 
 fn answer(
     options: &Options,
     readings: &Readings,
-    time_up: Option<u32>,
-    origin: &[String],
+    survey: &Survey,
+    circumstances: Circumstances<'_>,
 ) -> Report {
     let assessment = assess::assess(readings, &options.thresholds, options.absent);
-    report::report(
-        readings,
-        &assessment,
-        Circumstances {
-            verbosity: options.verbosity,
-            time_up,
-            origin,
-        },
-    )
+    let hint = match assessment.state {
+        ServiceState::Ok => None,
+        _ if !options.may_read_entries() => None,
+        // some advice needs no look into the table
+        _ => {
+            let situation = survey.situation.clone().unwrap_or_default();
+            hint::hint(&situation.with(&assessment, readings))
+        }
+    };
+    // values that come and go with the state would tear holes into every graph
+    let steady = options.top_when == TopWhen::Always || options.thresholds.need_table();
+    let circumstances = Circumstances {
+        ranking: survey.ranking.as_ref(),
+        unavailable: survey.unavailable.as_ref(),
+        hint: hint.as_ref(),
+        table_perfdata: steady,
+        ..circumstances
+    };
+    report::report(readings, &assessment, circumstances)
 }

@@ -1,18 +1,23 @@
 //! The process edge of check_conntrack: one command line in, one write and one exit code out.
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use check_conntrack::args::{self, Request};
 use check_conntrack::report::Report;
-use check_conntrack::{process, run};
+use check_conntrack::{privilege, process, run};
 
 fn main() -> ExitCode {
-    process::drop_privileges();
+    let begin = Instant::now();
+    privilege::put_in_reserve();
     process::catch_panics();
     let report = match args::parse(std::env::args_os(), process::is_elevated()) {
         Ok(Request::Check(options)) => {
+            if !options.may_read_entries() {
+                privilege::give_up_all();
+            }
             process::arm(options.timeout);
-            run(&options, process::hold_in_reserve)
+            run(&options, begin, process::hold_in_reserve)
         }
         Ok(Request::Print(text)) => Report::information(&text),
         Err(refusal) => Report::unknown(&refusal.to_string()),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::entry::Class;
+
 /// What is measured. The names are those of the command line and of the perfdata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Metric {
@@ -14,33 +16,71 @@ pub enum Metric {
     /// Mean hash chain length, 2 * entries / nf_conntrack_buckets: every entry hangs in two chains, one for each
     /// direction (net/netfilter/nf_conntrack_core.c).
     Chain,
+    /// Entries of the largest remote endpoint.
+    Endpoint,
+    /// Entries without a packet of the reply direction.
+    Unreplied,
+    /// Entries the kernel may evict for a new connection: not ASSURED and not offloaded.
+    Evictable,
+    /// Entries of one class.
+    Class(Class),
 }
+
+/// The name of each metric, in the order of documentation and output.
+const NAMES: [(Metric, &str); 18] = [
+    (Metric::Usage, "usage"),
+    (Metric::Entries, "entries"),
+    (Metric::Free, "free"),
+    (Metric::Chain, "chain"),
+    (Metric::Endpoint, "endpoint"),
+    (Metric::Unreplied, "unreplied"),
+    (Metric::Evictable, "evictable"),
+    (Metric::Class(Class::Established), "established"),
+    (Metric::Class(Class::TimeWait), "time_wait"),
+    (Metric::Class(Class::SynSent), "syn_sent"),
+    (Metric::Class(Class::SynRecv), "syn_recv"),
+    (Metric::Class(Class::FinWait), "fin_wait"),
+    (Metric::Class(Class::CloseWait), "close_wait"),
+    (Metric::Class(Class::LastAck), "last_ack"),
+    (Metric::Class(Class::Close), "close"),
+    (Metric::Class(Class::Udp), "udp"),
+    (Metric::Class(Class::Icmp), "icmp"),
+    (Metric::Class(Class::Other), "other"),
+];
 
 impl Metric {
     /// Every metric, in the order of documentation and output.
-    pub const ALL: [Self; 4] = [Self::Usage, Self::Entries, Self::Free, Self::Chain];
+    pub fn all() -> impl Iterator<Item = Self> {
+        NAMES.iter().map(|(metric, _)| *metric)
+    }
 
-    /// The name on the command line.
+    /// The name on the command line and in the perfdata.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Usage => "usage",
-            Self::Entries => "entries",
-            Self::Free => "free",
-            Self::Chain => "chain",
-        }
+        NAMES
+            .iter()
+            .find(|(metric, _)| *metric == self)
+            .map_or("", |(_, name)| name)
     }
 
     /// The metric of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|metric| metric.name() == name)
+        NAMES
+            .iter()
+            .find(|(_, known)| *known == name)
+            .map(|(metric, _)| *metric)
     }
 
     /// Whether a bound may carry `%`, percent of nf_conntrack_max.
     pub fn takes_percent(self) -> bool {
-        match self {
-            Self::Usage | Self::Entries | Self::Free => true,
-            Self::Chain => false,
-        }
+        self != Self::Chain
+    }
+
+    /// Whether the entries themselves must be read for it.
+    pub fn needs_table(self) -> bool {
+        matches!(
+            self,
+            Self::Endpoint | Self::Unreplied | Self::Evictable | Self::Class(_)
+        )
     }
 }
 

@@ -8,8 +8,10 @@ use nagiosplugin::{CheckResult, PerfString, Resource, ServiceState, ToPerfString
 
 use crate::assess::{Assessment, Finding, Measured, measure};
 use crate::error::ReadError;
+use crate::hint::Hint;
 use crate::metric::Metric;
 use crate::range::{Range, Ratio, Side, Truncated};
+use crate::ranking::Ranking;
 use crate::table::{Counter, Limit, Readings};
 use crate::text::one_line;
 use crate::threshold::Severity;
@@ -63,6 +65,14 @@ pub struct Circumstances<'a> {
     pub time_up: Option<u32>,
     /// Lines about where the readings come from, for `-vv`.
     pub origin: &'a [String],
+    /// The endpoints that hold most entries.
+    pub ranking: Option<&'a Ranking>,
+    /// Why there are none although somebody asked.
+    pub unavailable: Option<&'a ReadError>,
+    /// What to do about a problem.
+    pub hint: Option<&'a Hint>,
+    /// Whether values of the entries belong into the perfdata: not when they are read on some runs only.
+    pub table_perfdata: bool,
 }
 
 /// Renders the answer.
@@ -71,7 +81,7 @@ pub fn report(
     assessment: &Assessment,
     circumstances: Circumstances<'_>,
 ) -> Report {
-    let perfdata = Perfdata::of(readings, assessment).render();
+    let perfdata = Perfdata::of(readings, assessment, circumstances.table_perfdata).render();
     let max = if circumstances.verbosity == 0 {
         MAX_BYTES
     } else {
@@ -119,7 +129,7 @@ fn status_text(
     circumstances: Circumstances<'_>,
     perfdata: &[PerfString],
 ) -> String {
-    let room = MAX_BYTES - status_line(assessment.state, "", perfdata).len() - 1;
+    let room = MAX_BYTES.saturating_sub(status_line(assessment.state, "", perfdata).len() + 1);
     let mut parts = vec![headline(readings, assessment)];
     parts.extend(
         assessment
@@ -132,6 +142,12 @@ fn status_text(
             ", the time was up after {seconds} s and what was not read by then is left out"
         ));
     }
+    let ranking = circumstances.ranking;
+    parts.extend(
+        ranking
+            .and_then(|ranking| ranking.phrase(0))
+            .map(|phrase| format!(", {phrase}")),
+    );
     let mut said = vec![readings.count.as_ref().err(), readings.limit.as_ref().err()];
     for unmeasured in &assessment.unmeasured {
         // a missing count is the headline already
@@ -143,6 +159,23 @@ fn status_text(
             ));
             said.push(Some(&unmeasured.why));
         }
+    }
+    if let Some(why) = circumstances
+        .unavailable
+        .filter(|why| !said.contains(&Some(*why)))
+    {
+        parts.push(format!(", no top endpoints: {}", with_hint(why)));
+    }
+    if let Some(ranking) = ranking {
+        // the others have to leave room for what rests on them all
+        parts.extend(ranking.aim().map(|aim| format!(", aimed at {aim}")));
+        parts.extend(
+            [1, 2]
+                .into_iter()
+                .filter_map(|index| ranking.phrase(index))
+                .map(|phrase| format!(", {phrase}")),
+        );
+        parts.extend(ranking.basis().map(|basis| format!(", {basis}")));
     }
     let meanings = meanings(readings, assessment);
     if !meanings.is_empty() {
@@ -170,6 +203,7 @@ fn headline(readings: &Readings, assessment: &Assessment) -> String {
         // what was expected needs no advice
         (Err(error), _) if assessment.state == ServiceState::Ok => error.to_string(),
         (Err(error), _) => with_hint(error),
+        (Ok(count), Err(_)) if readings.capture => format!("{count} entries in the capture"),
         (Ok(count), Err(error)) => format!(
             "{count} entries in the connection tracking table, {}",
             with_hint(error)
@@ -230,6 +264,12 @@ fn out_of_range(finding: &Finding, readings: &Readings, assessment: &Assessment)
     match finding.metric {
         Metric::Usage => format!("usage {side}%"),
         Metric::Entries | Metric::Free => format!("{} {side}", finding.metric),
+        Metric::Endpoint | Metric::Unreplied | Metric::Evictable | Metric::Class(_) => {
+            let counted = value(finding.metric, readings)
+                .map(|v| v.truncated(0).to_string())
+                .unwrap_or_default();
+            format!("{} {counted} {side}", finding.metric)
+        }
         Metric::Chain => {
             let mean = value(Metric::Chain, readings)
                 .map(|v| telling(v, Metric::Chain, assessment).to_string())
@@ -245,7 +285,7 @@ fn meanings(readings: &Readings, assessment: &Assessment) -> Vec<String> {
     let fills = |finding: &Finding| match finding.metric {
         Metric::Usage | Metric::Entries => matches!(finding.side, Side::Above(_)),
         Metric::Free => matches!(finding.side, Side::Below(_)),
-        Metric::Chain => false,
+        _ => false,
     };
     // without a limit the table never gets full
     let limited = !matches!(readings.limit, Ok(Limit::None(_)));
@@ -255,10 +295,9 @@ fn meanings(readings: &Readings, assessment: &Assessment) -> Vec<String> {
             _ => false,
         };
         meanings.push(if full {
-            "the connection tracking table of the kernel is full and new connections are dropped".to_owned()
+            "the connection tracking table is full and new connections are dropped".to_owned()
         } else {
-            "the kernel lists every connection in its connection tracking table, new connections are dropped when it is full"
-                .to_owned()
+            "new connections are dropped when the connection tracking table is full".to_owned()
         });
     }
     let crowded = |finding: &Finding| {
@@ -303,7 +342,7 @@ struct Value {
 struct Perfdata(Vec<Value>);
 
 impl Perfdata {
-    fn of(readings: &Readings, assessment: &Assessment) -> Self {
+    fn of(readings: &Readings, assessment: &Assessment, with_table: bool) -> Self {
         let thresholds = &assessment.thresholds;
         let ranges = |metric| {
             [Severity::Warning, Severity::Critical]
@@ -362,29 +401,64 @@ impl Perfdata {
                 })
             }));
         }
+        let classes = Metric::all().filter(|metric| metric.needs_table() && with_table);
+        values.extend(classes.filter_map(|metric| {
+            let whole = readings.max().map(i64::from);
+            Some(Value {
+                label: metric.name(),
+                value: value(metric, readings)?.truncated(0).to_string(),
+                unit: Unit::None,
+                ranges: ranges(metric)
+                    .map(|range| range.and_then(|range| range.in_units_of(whole, false))),
+                min: None,
+                max: None,
+            })
+        }));
         Self(values)
     }
 
+    /// With as much of the thresholds as there is room for; values are never left out.
     fn render(&self) -> Vec<PerfString> {
-        let whole: Vec<_> = self.0.iter().map(|value| value.render(true)).collect();
-        let bytes = status_line(ServiceState::Ok, "", &whole)
-            .split_once('|')
-            .map_or(0, |(_, perfdata)| perfdata.len());
-        if bytes <= MAX_PERFDATA {
-            whole
-        } else {
-            self.0.iter().map(|value| value.render(false)).collect()
-        }
+        let rendered = |detail| {
+            self.0
+                .iter()
+                .map(|value| value.render(detail))
+                .collect::<Vec<_>>()
+        };
+        let fits = |perfdata: &Vec<PerfString>| {
+            let line = status_line(ServiceState::Ok, "", perfdata);
+            line.split_once('|')
+                .map_or(0, |(_, perfdata)| perfdata.len())
+                <= MAX_PERFDATA
+        };
+        [Detail::Ranges, Detail::Numbers]
+            .map(rendered)
+            .into_iter()
+            .find(fits)
+            .unwrap_or_else(|| rendered(Detail::Values))
     }
 }
 
+/// How much of the thresholds goes into the perfdata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    /// All of them.
+    Ranges,
+    /// Those that are plain numbers, which every host understands.
+    Numbers,
+    /// None.
+    Values,
+}
+
 impl Value {
-    fn render(&self, with_true_ranges: bool) -> PerfString {
+    fn render(&self, detail: Detail) -> PerfString {
         let field = |range: &Option<Range>| {
             let range = range.as_ref()?;
-            match range.plain() {
-                Some(bound) => Some(Field(bound.number().to_string())),
-                None => with_true_ranges.then(|| Field(range.to_string())),
+            match (detail, range.plain()) {
+                (Detail::Values, _) => None,
+                (_, Some(bound)) => Some(Field(bound.number().to_string())),
+                (Detail::Ranges, None) => Some(Field(range.to_string())),
+                (Detail::Numbers, None) => None,
             }
         };
         let [warning, critical] = &self.ranges;
@@ -410,6 +484,12 @@ fn details(
 ) -> Vec<String> {
     let mut lines = Vec::new();
     let verbose = circumstances.verbosity > 0;
+    lines.extend(circumstances.hint.map(|hint| format!("hint: {hint}")));
+    if let Some(ranking) = circumstances.ranking {
+        lines.extend(ranking.lines());
+        lines.extend(ranking.overview());
+        lines.extend(ranking.notes.iter().cloned());
+    }
     // nothing is judged where nothing is tracked
     if !readings.tracks() {
         lines.extend(
@@ -485,7 +565,7 @@ fn numbers(readings: &Readings) -> Vec<String> {
 
 fn thresholds_in_force(assessment: &Assessment) -> String {
     let mut metrics = Vec::new();
-    for metric in Metric::ALL {
+    for metric in Metric::all() {
         let ranges: Vec<String> = assessment
             .thresholds
             .of(metric)

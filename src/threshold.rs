@@ -128,6 +128,13 @@ impl Thresholds {
             .map(|threshold| threshold.range)
     }
 
+    /// Whether any needs the entries themselves.
+    pub fn need_table(&self) -> bool {
+        self.0
+            .iter()
+            .any(|threshold| threshold.metric.needs_table())
+    }
+
     /// Takes the defaults of one metric out of force, where this kernel gives them no meaning.
     #[must_use]
     pub fn without_defaults_of(mut self, metric: Metric) -> Self {
@@ -215,7 +222,10 @@ pub enum Cause {
 }
 
 fn known_metrics() -> String {
-    Metric::ALL.map(Metric::name).join(", ")
+    Metric::all()
+        .map(Metric::name)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]

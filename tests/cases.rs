@@ -1,6 +1,6 @@
 //! Golden runs: each folder of tests/cases is a scenario, named after what happened and not after what is expected.
 //!
-//! `args` holds the arguments, one a line; `proc/` is the proc root; `stdout` and `status` are what must come out.
+//! `args` holds the arguments, one a line, CASE standing for the folder; `proc/` is the proc root; `stdout` and `status` are what must come out.
 //! `UPDATE=1 cargo test --test cases` writes what came out; read the difference before you commit it.
 
 #![allow(
@@ -30,7 +30,9 @@ fn run(scenario: &str) {
         "--proc-root".to_owned(),
         proc_root.to_str().unwrap().to_owned(),
     ];
-    arguments.extend(typed.lines().map(str::to_owned));
+    // CASE stands for the folder of the scenario
+    let case = folder.to_str().unwrap();
+    arguments.extend(typed.lines().map(|line| line.replace("CASE", case)));
     let got = answer(&arguments);
     // a long path is cut at its front: say only what stands below the proc root
     let shown = got
@@ -88,6 +90,9 @@ cases! {
     absent_but_statistics_exist = "absent-but-statistics-exist";
     at_the_threshold = "at-the-threshold";
     bare_positionals = "bare-positionals";
+    capture_of_a_redis_client_without_a_pool = "capture-redis-client";
+    capture_of_a_gateway = "capture-gateway";
+    capture_with_broken_lines = "capture-broken-lines";
     chains_long = "chains-long";
     chains_long_before_5_15 = "chains-long-before-5-15";
     chains_long_with_default_thresholds_off = "chains-long-with-other-threshold";
@@ -116,6 +121,9 @@ cases! {
     over_the_limit = "over-the-limit";
     ranges_inside = "ranges-inside";
     statistics_garbled = "statistics-garbled";
+    table_below_the_proc_root = "table-below-proc-root";
+    table_below_the_proc_root_unasked = "table-below-proc-root-not-asked";
+    table_metric_without_a_table = "table-metric-without-table";
     three_quarters_full_and_chains_asked_for = "buckets-unreadable";
     warning_full = "warning-full";
 }

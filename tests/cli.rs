@@ -116,7 +116,6 @@ fn a_refusal_is_one_line_with_exit_code_3() {
         &["-c", "chain=10%"],
         &["-c", "x|evil=1;`id`$(id)\n\u{1b}[31m"],
         &["--nope"],
-        &["--top"],
         &["--netns", "all"],
         &["-x"],
         &["75"],
@@ -162,7 +161,11 @@ fn a_refusal_names_the_option_the_value_and_what_is_accepted() {
         ),
         (
             &["-w", "lost=1"],
-            ["--warning", "lost", "known are usage, entries, free, chain"],
+            [
+                "--warning",
+                "lost",
+                "known are usage, entries, free, chain, endpoint",
+            ],
         ),
         (
             &["-t", "0"],
@@ -446,6 +449,127 @@ fn an_unreadable_file_is_named_even_to_root() {
 }
 
 #[test]
+fn a_capture_that_cannot_be_read_is_named() {
+    let root = ProcRoot::tracking("10\n", "1000\n");
+    let missing = root.path().join("no-such-capture");
+    let got = root.answer(&[
+        "--top",
+        "--absent",
+        "ok",
+        "--table",
+        missing.to_str().unwrap(),
+    ]);
+    assert_eq!(got.code, 3);
+    assert!(
+        got.text.contains("no-such-capture does not exist"),
+        "{}",
+        got.text
+    );
+    let directory = root.path().to_str().unwrap().to_owned();
+    let got = root.answer(&["--table", &directory]);
+    assert!(
+        got.code == 3 && got.text.contains("is a directory"),
+        "{}",
+        got.text
+    );
+}
+
+#[test]
+fn a_capture_comes_from_standard_input_too() {
+    use std::io::Write;
+    let root = ProcRoot::tracking("10\n", "4\n");
+    let line = "tcp 6 9 ESTABLISHED src=192.0.2.1 dst=192.0.2.7 sport=1 dport=22 src=192.0.2.7 dst=192.0.2.1 sport=22 dport=1 [ASSURED] use=1\n";
+    let mut command = check([
+        "--table",
+        "-",
+        "--own",
+        "192.0.2.1",
+        "--top",
+        "--proc-root",
+        root.path().to_str().unwrap(),
+    ]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(line.repeat(3).as_bytes())
+        .unwrap();
+    let got = Answer::of(child.wait_with_output().unwrap());
+    assert_eq!(got.code, 0, "{}", got.text);
+    assert!(
+        got.first_line()
+            .contains("75.0% of the table in use (3 of 4 entries"),
+        "{}",
+        got.text
+    );
+    assert!(
+        got.first_line()
+            .contains("3 to 192.0.2.7:22/tcp (100% ESTABLISHED)"),
+        "{}",
+        got.text
+    );
+}
+
+#[test]
+fn a_capture_that_never_comes_ends_at_half_of_the_time() {
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let begin = Instant::now();
+    let output = check(["--table", "-", "--top", "-t", "2"])
+        .stdin(reader)
+        .output()
+        .unwrap();
+    let got = Answer::of(output);
+    assert!(
+        got.code != 0 || got.value("entries").is_some(),
+        "{}",
+        got.text
+    );
+    assert!(got.text.contains("time"), "{}", got.text);
+    let took = begin.elapsed();
+    assert!(
+        took >= Duration::from_millis(900) && took < Duration::from_millis(1900),
+        "{took:?}"
+    );
+}
+
+#[test]
+fn options_of_the_list_are_refused_by_name() {
+    for (arguments, wanted) in [
+        (
+            &["--top", "0"][..],
+            "--top 0 refused: accepted are whole numbers from 1 to 50",
+        ),
+        (&["--top=51"], "--top 51 refused"),
+        (&["--top=x"], "--top x refused"),
+        (
+            &["--top-when", "often"],
+            "--top-when often refused: accepted are always and problem",
+        ),
+        (&["--aggregate", "24"], "--aggregate 24 refused"),
+        (&["--aggregate", "33,64"], "--aggregate 33,64 refused"),
+        (&["--own", "example.org"], "--own example.org refused"),
+        (&["--own", "192.0.2.0/33"], "--own 192.0.2.0/33 refused"),
+        (
+            &["--source", "magic"],
+            "--source magic refused: accepted are auto, netlink, procfs and sockets",
+        ),
+        (&["--sample=-1"], "--sample -1 refused"),
+        (&["--sample", "many"], "--sample many refused"),
+        (&["--table", ""], "--table"),
+    ] {
+        let got = answer(arguments);
+        assert_eq!(got.code, 3, "{}", got.text);
+        assert!(got.text.contains(wanted), "{wanted} in {}", got.text);
+    }
+}
+
+#[test]
 fn absent_covers_not_tracking_and_never_a_host_that_cannot_be_seen() {
     for (state, code) in [
         ("ok", 0),
@@ -574,6 +698,48 @@ fn the_longest_answer_still_fits() {
             "perfdata is never cut"
         );
     }
+    // a threshold on everything there is, as long as they get
+    let table = root.path().join("capture");
+    std::fs::write(&table, "").unwrap();
+    let mut arguments = vec!["--table".to_owned(), table.to_str().unwrap().to_owned()];
+    for metric in [
+        "usage",
+        "entries",
+        "free",
+        "chain",
+        "endpoint",
+        "unreplied",
+        "evictable",
+        "established",
+        "time_wait",
+        "syn_sent",
+        "syn_recv",
+        "fin_wait",
+        "close_wait",
+        "last_ack",
+        "close",
+        "udp",
+        "icmp",
+        "other",
+    ] {
+        let bound = if metric == "usage" {
+            "99.1234567890123456"
+        } else {
+            "123456789012345678"
+        };
+        arguments.extend(
+            ["-w", "-c"]
+                .iter()
+                .flat_map(|option| [(*option).to_owned(), format!("{metric}={bound}")]),
+        );
+    }
+    let got = root.answer(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(got.fits_nrpe_2(), "{} bytes", got.text.len());
+    assert_eq!(
+        got.value("other").unwrap(),
+        ["0"],
+        "values stay when there is no room for thresholds"
+    );
     let got = root.answer(&["-vvv"]);
     assert!(got.text.contains("more not shown)"), "{}", got.text);
 }

@@ -77,6 +77,7 @@ mod strace {
                 "read",
                 "close",
                 "capset",
+                "capget",
                 "access",
                 "pread64",
             ];

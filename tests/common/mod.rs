@@ -1,5 +1,5 @@
 //! What the tests share: the binary under test, a proc root made for one test, and what a test needs from its host.
-#![allow(dead_code, unreachable_pub)] // every test file uses its own part of this
+#![allow(dead_code, unreachable_pub, clippy::indexing_slicing)] // every test file uses its own part of this
 
 use std::ffi::OsStr;
 use std::fs;
