@@ -16,7 +16,7 @@ build: ## the static binary
 run: build ## builds, then checks this host's own kernel
 	@tests/run-here $(BINARY) $(ARGS)
 
-demo: build ## an OK, a WARNING and a CRITICAL on recorded kernel files, anywhere
+demo: build ## an OK, a WARNING and a CRITICAL on recorded kernel files, anywhere; then a live one where the kernel permits
 	@tests/demo $(BINARY)
 
 test: build ## every test; as root on Debian and Ubuntu installs the test hosts first (NO_INSTALL=1: does not)
@@ -28,16 +28,18 @@ check: check-flow ## formatting, lints, documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
 # Data flows one way: what decides and what prints opens nothing, asks no clock and does not know who calls it.
-PURE := $(patsubst %,src/%.rs,assess error metric range report table text threshold)
+PURE := $(patsubst %,src/%.rs,assess entry error hint metric own owner range ranking report socket table tally \
+	text threshold) $(wildcard src/tally/*.rs)
 check-flow: ## the one-way dependencies of docs/design.md
-	@! grep -nE 'std::(fs|io|os|process|time|env|net)|rustix|nix::|procfs::|crate::(reading|args|process)' $(PURE)
-	@! grep -rnE 'crate::(args|assess|process|report|threshold|metric)|clap|nagiosplugin' src/reading
+	@! grep -nE 'std::(fs|io|os|process|time|env)|rustix|nix::|procfs::|crate::(reading|args|process|privilege|survey)' $(PURE)
+	@! grep -rnE 'crate::(args|assess|hint|metric|process|ranking|report|survey|tally|threshold)|clap|nagiosplugin' src/reading
 	@! grep -nE 'std::(fs|io|os|process|time|net)|rustix|nix::|crate::(reading|process|report)' src/args.rs
 	@! grep -rnlE 'unsafe *\{|unsafe fn|allow\(unsafe_code\)' src | grep -v '^src/process.rs$$'
 	@! grep -rnlE 'nagiosplugin::.*(CheckResult|PerfString|Resource|Unit)' src | grep -v '^src/report.rs$$'
 
-bench: build ## start-up and memory beside an empty program and check_load, as ratios
+bench: build ## start-up, memory and, as root, the table: beside an empty program, check_load, conntrack (ROUNDS=1: quick)
 	@tests/bench/startup $(BINARY)
+	@tests/bench/top $(BINARY)
 
 clean: ## removes everything built
 	$(CARGO) clean
