@@ -124,18 +124,32 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
         /// Waits until so many entries, of which so many are in TIME_WAIT, are listed: the last packets of a connection
         /// may still be under way when both ends have closed it.
         fn settled(&self, name: &str, entries: usize, time_wait: usize) -> Vec<Listed> {
-            let patience = Instant::now() + PATIENCE;
-            loop {
-                let listed = self.list(name);
-                if listed.len() == entries && of_state(&listed, "TIME_WAIT") == time_wait {
-                    return listed;
-                }
-                assert!(
-                    Instant::now() < patience,
+            self.settles(name, entries, time_wait, PATIENCE).unwrap_or_else(|listed| {
+                panic!(
                     "{} entries in {name} instead of {entries}, of which {time_wait} in TIME_WAIT: {:#?}",
                     listed.len(),
                     classes(&listed)
-                );
+                )
+            })
+        }
+
+        /// The same without a judgement: what is listed when they are there, or else when the patience is over.
+        fn settles(
+            &self,
+            name: &str,
+            entries: usize,
+            time_wait: usize,
+            patience: Duration,
+        ) -> Result<Vec<Listed>, Vec<Listed>> {
+            let end = Instant::now() + patience;
+            loop {
+                let listed = self.list(name);
+                if listed.len() == entries && of_state(&listed, "TIME_WAIT") == time_wait {
+                    return Ok(listed);
+                }
+                if Instant::now() >= end {
+                    return Err(listed);
+                }
                 std::thread::sleep(Duration::from_millis(50));
             }
         }
@@ -444,16 +458,23 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
         let number = |name| variable(name).parse::<usize>().unwrap();
         let [threads, held, closed] = ["THREADS", "HELD", "CLOSED"].map(number);
         let dial = addresses("DIAL");
+        // ports of its own for each process, each used once: the kernel's choice may fall on one in TIME_WAIT, whose
+        // entry then becomes that of the new connection
+        let ports = 10_000 + (std::process::id() % 50) as u16 * 1000;
+        assert!(closed <= 500 && held <= 500);
         let (done, all_done) = mpsc::channel();
         for first in 0..threads {
             let (dial, done) = (dial.clone(), done.clone());
             std::thread::spawn(move || {
-                let talk_to = |n: usize| talk(dial[n % dial.len()]);
+                let talk_to = |n: usize, port: u16| talk(dial[n % dial.len()], port + n as u16);
                 (first..closed)
                     .step_by(threads)
-                    .map(talk_to)
+                    .map(|n| talk_to(n, ports))
                     .for_each(leave);
-                let streams: Vec<_> = (first..held).step_by(threads).map(talk_to).collect();
+                let streams: Vec<_> = (first..held)
+                    .step_by(threads)
+                    .map(|n| talk_to(n, ports + 500))
+                    .collect();
                 done.send(()).unwrap();
                 // the process ends with the connections open
                 loop {
@@ -470,9 +491,18 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
         hold();
     }
 
-    /// A connection over which a byte went both ways.
-    fn talk(address: SocketAddr) -> TcpStream {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+    /// A connection from this port over which a byte went both ways.
+    fn talk(address: SocketAddr, port: u16) -> TcpStream {
+        use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
+        let (family, any) = match address {
+            SocketAddr::V4(_) => (AddressFamily::INET, IpAddr::from([0; 4])),
+            SocketAddr::V6(_) => (AddressFamily::INET6, IpAddr::from([0_u16; 8])),
+        };
+        let end = socket(family, SocketType::STREAM, None).unwrap();
+        sockopt::set_socket_reuseaddr(&end, true).unwrap();
+        bind(&end, &SocketAddr::new(any, port)).unwrap();
+        connect(&end, &address).unwrap();
+        let mut stream = TcpStream::from(end);
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(b"x").unwrap();
         stream.read_exact(&mut [0]).unwrap();
@@ -745,10 +775,19 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
     #[test]
     #[ignore = "run in namespaces of its own by the test above"]
     fn ipv6_by_address_or_by_network() {
-        let net = Net::new(&[]);
-        let server = Role::server("server", "[::]:6379");
-        let client = usual_client(&format!("[{SERVER6}]:6379"));
-        let listed = net.settled("client", ALL, CLOSED);
+        // over IPv6 the kernel has now and then (one run of thirty) one entry less than there were connections, for as
+        // long as one looks, whatever the ports: then the set-up is made anew, since the numbers below rest on it
+        let set_up = || {
+            let net = Net::new(&[]);
+            let server = Role::server("server", "[::]:6379");
+            let client = usual_client(&format!("[{SERVER6}]:6379"));
+            let listed = net.settles("client", ALL, CLOSED, Duration::from_secs(5));
+            listed.map(|listed| (net, server, client, listed))
+        };
+        let (net, server, client, listed) = set_up()
+            .or_else(|_| set_up())
+            .or_else(|_| set_up())
+            .unwrap_or_else(|listed| panic!("{:#?}", classes(&listed)));
         let answer = net.check("client", &["--top", "-w", "0"]);
         let label = format!("to [{SERVER6}]:6379/tcp");
         assert_eq!(lines(&answer), [usual_line(&label, &client)]);
