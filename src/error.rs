@@ -140,6 +140,9 @@ pub enum ReadError {
         /// What happened, in the system's words where it has some.
         reason: String,
     },
+    /// A capture whose end, and so how many entries it holds, was not seen.
+    #[error("the time was up before the capture was read to its end")]
+    CaptureUnfinished,
     /// The time was up before this was read.
     #[error("the time was up before it was read")]
     NotReached,
@@ -170,6 +173,7 @@ impl ReadError {
             | Self::Malformed { .. } => {
                 Some("is this a procfs? check --proc-root and what is mounted there")
             }
+            Self::CaptureUnfinished => Some("more time is given with --timeout"),
             Self::OnlySockets => Some("the table needs CAP_NET_ADMIN"),
             Self::Crowded { .. } => Some("--source netlink reads the table all the same"),
             Self::TableDenied { .. }

@@ -96,16 +96,22 @@ pub fn survey(
     let leading = tally.top(options.top.unwrap_or_default().max(LOOKED_AT));
     let top = leading.get(..options.top.unwrap_or(1)).unwrap_or(&leading);
     if readings.capture {
+        // part of a capture says nothing about how many it holds
         readings.count = match &listing.end {
-            End::Failed(error) if total == 0 => Err(error.clone()),
-            _ => Ok(u32::try_from(total).unwrap_or(u32::MAX)),
+            End::Failed(error) => Err(error.clone()),
+            End::TimeUp => Err(ReadError::CaptureUnfinished),
+            End::Whole | End::Sampled => Ok(u32::try_from(total).unwrap_or(u32::MAX)),
         };
     }
-    readings.table = match listing.source {
-        Source::Sockets => Err(match &why {
+    readings.table = match (listing.source, &listing.end) {
+        (Source::Sockets, _) => Err(match &why {
             Some(crowded @ ReadError::Crowded { .. }) => crowded.clone(),
             _ => ReadError::OnlySockets,
         }),
+        (Source::Capture, _) if readings.count.is_err() => Err(ReadError::CaptureUnfinished),
+        // no entry was seen before it ended, which is not the same as none being there
+        (_, End::TimeUp) if tally.read() == 0 => Err(ReadError::NotReached),
+        (_, End::Failed(error)) if tally.read() == 0 => Err(error.clone()),
         _ => Ok(counts(&tally, top, scale)),
     };
     // a capture's sockets are on another host, or gone
@@ -459,6 +465,8 @@ fn notes(listing: &Listing) -> Vec<String> {
     }
     match &listing.end {
         End::Whole | End::Sampled => {}
+        // the headline says it
+        End::TimeUp if listing.source == Source::Capture => {}
         End::TimeUp => notes.push(
             "the time for the table was up, what was read until then is taken as a sample"
                 .to_owned(),
