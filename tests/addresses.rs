@@ -103,28 +103,14 @@ fn the_loopback_address_is_this_hosts_own() {
 
 mod netns {
     use std::path::Path;
-    use std::process::Command;
 
     use super::{BROADCAST, OWN_V4, OWN_V6, addresses, ips};
-    use crate::common::needs;
+    use crate::common::{again_in_namespaces, needs};
 
     /// Runs a test below again, in a network namespace that the script has set up.
     fn again_in_namespace(test: &str, script: &str) {
         needs("ip", "iproute2");
-        let output = Command::new(needs("unshare", "util-linux"))
-            .args(["-Urn", "--", "bash", "-euo", "pipefail", "-c"])
-            .arg(format!("{script}\nexec \"$@\""))
-            .arg("namespace")
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--ignored", "--nocapture"])
-            .output()
-            .unwrap();
-        let stdout = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success() && stdout.contains("1 passed"),
-            "{stdout}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        again_in_namespaces("-Urn", script, test);
     }
 
     #[test]

@@ -55,7 +55,7 @@ mod hang {
     use std::time::{Duration, Instant};
 
     use super::Answer;
-    use crate::common::{ProcRoot, binary, check, needs};
+    use crate::common::{ProcRoot, again_in_namespaces, binary, check};
 
     const INIT: u32 = 26;
     const INTERRUPT: u32 = 36;
@@ -131,19 +131,7 @@ mod hang {
 
     /// Runs one of the tests below again, as the root of namespaces of its own, where it may mount.
     fn again_as_root(test: &str) {
-        needs("unshare", "util-linux");
-        let output = Command::new("unshare")
-            .args(["-Urm", "--"])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--ignored", "--nocapture"])
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        again_in_namespaces("-Urm", "", test);
     }
 
     fn silent_below(root: &ProcRoot, directory: &str) -> Silence {

@@ -13,7 +13,6 @@ mod netns {
     use std::collections::BTreeMap;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream, UdpSocket};
-    use std::process::Command;
     use std::time::{Duration, Instant};
 
     use check_conntrack::entry::{End, Entry, Listing, Protocol, TcpState};
@@ -21,25 +20,13 @@ mod netns {
     use check_conntrack::reading::{ctnetlink, sockets};
     use check_conntrack::socket::LocalSocket;
 
-    use crate::common::{needs, sh};
+    use crate::common::{again_in_namespaces, needs, sh};
 
     /// Runs one of the tests below again, as the root of user and network namespaces of its own.
     fn again_as_root(test: &str) {
-        needs("unshare", "util-linux");
         needs("ip", "iproute2");
         needs("conntrack", "conntrack");
-        let output = Command::new("unshare")
-            .args(["-Urn", "--"])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--ignored", "--nocapture"])
-            .output()
-            .unwrap();
-        let stdout = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success() && stdout.contains("1 passed"),
-            "{stdout}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        again_in_namespaces("-Urn", "", test);
     }
 
     fn soon() -> Instant {

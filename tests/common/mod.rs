@@ -257,3 +257,23 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let _ = writeln!(std::io::stderr(), "waited for {what}");
     panic!("{what} did not happen within 10 s");
 }
+
+/// Runs an ignored test of this executable again, in the namespaces `unshare` makes by these flags, after a script has
+/// set them up. A name that no test has is a failure, not a run of nothing.
+pub fn again_in_namespaces(flags: &str, script: &str, test: &str) {
+    let output = Command::new(needs("unshare", "util-linux"))
+        .args([flags, "--", "bash", "-euo", "pipefail", "-c"])
+        .arg(format!("{script}\nexec \"$@\""))
+        .arg("namespaces")
+        .arg(std::env::current_exe().expect("the name of this executable"))
+        .args(["--exact", test, "--ignored", "--nocapture"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("unshare starts");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && stdout.contains("1 passed"),
+        "{stdout}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
