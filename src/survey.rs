@@ -108,7 +108,8 @@ pub fn survey(
             Some(crowded @ ReadError::Crowded { .. }) => crowded.clone(),
             _ => ReadError::OnlySockets,
         }),
-        (Source::Capture, _) if readings.count.is_err() => Err(ReadError::CaptureUnfinished),
+        (Source::Capture, End::Failed(error)) => Err(error.clone()),
+        (Source::Capture, End::TimeUp) => Err(ReadError::CaptureUnfinished),
         // no entry was seen before it ended, which is not the same as none being there
         (_, End::TimeUp) if tally.read() == 0 => Err(ReadError::NotReached),
         (_, End::Failed(error)) if tally.read() == 0 => Err(error.clone()),
@@ -129,7 +130,9 @@ pub fn survey(
             .zip(&behind.owners)
             .find(|(endpoint, _)| !is_client(endpoint));
         if let (Some(destination), Some((_, owners))) = (&mut facts.destination, dialler) {
-            destination.owner = owners.first().map(|owner| owner.name.clone());
+            // a uid has no connection pool
+            let seen = owners.iter().find(|owner| owner.processes > 0);
+            destination.owner = seen.map(|owner| owner.name.clone());
         }
     }
     let timeouts = timeouts(&options.proc_root);
