@@ -14,10 +14,12 @@
 
 pub mod args;
 pub mod assess;
+pub mod baseline;
 pub mod entry;
 pub mod error;
 pub mod hint;
 pub mod metric;
+pub mod namespace;
 pub mod own;
 pub mod owner;
 pub mod privilege;
@@ -35,8 +37,9 @@ pub mod threshold;
 
 use std::time::{Duration, Instant};
 
-use args::{Options, TopWhen};
+use args::{Netns, Options, TopWhen};
 use nagiosplugin::ServiceState;
+use namespace::Namespace;
 use report::{Circumstances, Report};
 use survey::Survey;
 use table::Readings;
@@ -58,6 +61,25 @@ pub fn run(options: &Options, begin: Instant, in_reserve: impl Fn(Report)) -> Re
     if readings.tracks() {
         reading::details(&options.proc_root, &mut readings);
     }
+    let mut namespaces = vec![Namespace {
+        identity: reading::identity(
+            &options.proc_root,
+            options.is_live().then_some(process::netns_cookie),
+        ),
+        readings,
+    }];
+    let state = reading::state::compare(
+        reading::state::Wanted {
+            directory: &options.state_dir,
+            proc_root: &options.proc_root,
+            service: &options.service,
+            all: options.netns == Netns::All,
+        },
+        &mut namespaces,
+    );
+    let mut readings = namespaces
+        .pop()
+        .map_or_else(Readings::none, |namespace| namespace.readings);
     let survey = if entries_wanted(options, &readings) {
         in_reserve(answer(options, &readings, &Survey::default(), reserve));
         // half of the time for the table, half of the rest for who is behind it
@@ -76,6 +98,10 @@ pub fn run(options: &Options, begin: Instant, in_reserve: impl Fn(Report)) -> Re
     } else {
         Vec::new()
     };
+    // last, so that what was not told is told by the next run
+    if let Some(Err(why)) = state.map(|state| state.keep()) {
+        readings.change = Err(why);
+    }
     answer(
         options,
         &readings,

@@ -5,6 +5,7 @@
 //! signal-safety(7) lists, hence the raw calls; this is the one file with unsafe code.
 #![allow(unsafe_code)]
 
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, Ordering};
 
@@ -35,6 +36,24 @@ const ENDED: &[u8] = b"CONNTRACK is UNKNOWN: the check was ended by a signal bef
 pub fn is_elevated() -> bool {
     // SAFETY: getauxval reads the auxiliary vector, which the kernel set up; any argument is allowed.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// SO_NETNS_COOKIE: which network namespace a socket is in. None before 5.14 (sock_getsockopt in net/core/sock.c).
+pub fn netns_cookie(socket: BorrowedFd<'_>) -> Option<u64> {
+    let mut cookie = 0_u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the descriptor is borrowed and so open, and the kernel writes at most `length` bytes, which is the size
+    // of `cookie`, and the length.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    (result == 0 && length as usize == size_of::<u64>()).then_some(cookie)
 }
 
 /// From now on a panic is an UNKNOWN with one line, instead of exit code 101 and text on stderr.
