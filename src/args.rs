@@ -204,6 +204,11 @@ impl Options {
     pub fn may_read_entries(&self) -> bool {
         self.top.is_some() || self.table.is_some() || self.thresholds.need_table()
     }
+
+    /// Whether the entries to be read may be those of another network namespace of the running kernel.
+    pub fn may_enter_namespaces(&self) -> bool {
+        self.netns == Netns::All && self.is_live() && self.may_read_entries()
+    }
 }
 
 /// Where procfs is unless somebody says otherwise.
@@ -299,6 +304,9 @@ impl Args {
         };
         if self.table.is_some() && elevated {
             return Err(UsageError::Elevated { option: "--table" });
+        }
+        if self.table.is_some() && self.netns == "all" {
+            return Err(UsageError::AllNamespacesOfACapture);
         }
         if self
             .table
@@ -533,6 +541,11 @@ pub enum UsageError {
     /// Two ways of saying the same.
     #[error("bare WARN CRIT are refused beside -w and -c, accepted is either of the two")]
     PositionalsBesideOptions,
+    /// A capture does not say which namespace it is of.
+    #[error(
+        "--netns all refused: beside --table, which is of one network namespace, accepted is self"
+    )]
+    AllNamespacesOfACapture,
     /// An option that would let the caller use privileges that are not his.
     #[error(
         "{option} refused: not while this program has capabilities or runs setuid, accepted without them only"
@@ -633,12 +646,20 @@ mod tests {
                 &["--absent", "ok", "--absent", "ok"],
                 "--absent STATE was given more than once",
             ),
-            (&["--netns"], "unknown option --netns"),
+            (&["--netns"], "--netns WHICH needs a value"),
             (&["--verbose=3"], "--verbose... takes no value 3"),
         ] {
             let text = options(arguments).unwrap_err();
             assert!(text.starts_with(wanted), "{text}");
         }
+    }
+
+    #[test]
+    fn a_capture_is_of_one_namespace() {
+        let refused = options(&["--netns", "all", "--table", "-"]).unwrap_err();
+        assert!(refused.starts_with("--netns all refused: "), "{refused}");
+        assert!(options(&["--netns", "self", "--table", "-"]).is_ok());
+        assert!(options(&["--netns", "all", "--top"]).is_ok());
     }
 
     #[test]

@@ -225,7 +225,7 @@ pub fn assess(readings: &Readings, thresholds: &Thresholds, absent: ServiceState
     } else {
         ServiceState::Unknown
     }];
-    if !assessment.unmeasured.is_empty() {
+    if !assessment.unmeasured.is_empty() || readings.others.is_some() {
         states.push(ServiceState::Unknown);
     }
     states.extend(
@@ -245,7 +245,7 @@ pub fn assess(readings: &Readings, thresholds: &Thresholds, absent: ServiceState
 }
 
 /// Our own order of states, of which the guidelines say nothing: a problem that was seen outweighs one that was not.
-fn rank(state: ServiceState) -> u8 {
+pub fn rank(state: ServiceState) -> u8 {
     match state {
         ServiceState::Ok => 0,
         ServiceState::Unknown => 1,

@@ -140,6 +140,24 @@ pub enum ReadError {
         /// What happened, in the system's words where it has some.
         reason: String,
     },
+    /// Another network namespace was not entered, and its table is not to be had otherwise.
+    #[error("the table of another network namespace needs {needs}")]
+    NotEntered {
+        /// The capability that would allow it.
+        needs: &'static str,
+    },
+    /// Nobody is left who shows the namespace.
+    #[error("process {pid} of the network namespace has ended")]
+    ProcessGone {
+        /// By which it was known.
+        pid: i32,
+    },
+    /// hidepid (proc(5)).
+    #[error("{proc_root} hides processes of other users and so their network namespaces")]
+    HiddenProcesses {
+        /// The procfs.
+        proc_root: String,
+    },
     /// There is nothing to compare with, and that is as it should be: the baseline is there from now on.
     #[error("first run: {why}")]
     FirstRun {
@@ -275,11 +293,16 @@ impl ReadError {
                 problem: NoState::NotADirectory | NoState::Denied,
                 ..
             } => Some("it has to be a directory that the user of this check may write to"),
+            Self::HiddenProcesses { .. } => Some(
+                "mounted with hidepid? its option gid= names a group that sees them all the same",
+            ),
             Self::StateNotWritten { .. } => Some("is the disk full, or mounted read-only?"),
             Self::FirstRun { .. }
             | Self::NoState { .. }
             | Self::NoPreviousCapture
             | Self::TableDenied { .. }
+            | Self::NotEntered { .. }
+            | Self::ProcessGone { .. }
             | Self::Io { .. }
             | Self::NotReached
             | Self::OtherProcRoot

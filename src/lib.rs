@@ -38,20 +38,31 @@ pub mod threshold;
 use std::time::{Duration, Instant};
 
 use args::{Netns, Options, TopWhen};
+use error::ReadError;
 use nagiosplugin::ServiceState;
-use namespace::Namespace;
+use namespace::{Judged, Namespace, Other, Overview, Resident};
+use reading::namespaces::Place;
 use report::{Circumstances, Report};
 use survey::Survey;
 use table::Readings;
 
+/// As many lines about namespaces as an answer can have.
+const LISTED: usize = 100;
+
 /// Runs the check. As soon as there is a verdict it is handed to `in_reserve`: the answer to give when the time is up
 /// before everything else was read. `begin` is when the time started to run.
 pub fn run(options: &Options, begin: Instant, in_reserve: impl Fn(Report)) -> Report {
+    let all = options.netns == Netns::All;
+    let limit = Duration::from_secs(u64::from(options.timeout));
     let mut readings = if options.table.is_some() {
         reading::limit(&options.proc_root)
     } else {
         reading::usage(&options.proc_root)
     };
+    if all {
+        // until they have been
+        readings.others = Some(ReadError::NotReached);
+    }
     let reserve = Circumstances {
         time_up: Some(options.timeout),
         verbosity: options.verbosity,
@@ -61,42 +72,77 @@ pub fn run(options: &Options, begin: Instant, in_reserve: impl Fn(Report)) -> Re
     if readings.tracks() {
         reading::details(&options.proc_root, &mut readings);
     }
+    readings.others = None;
+    let tracks = readings.tracks();
     let mut namespaces = vec![Namespace {
+        seen: None,
+        own: true,
         identity: reading::identity(
             &options.proc_root,
             options.is_live().then_some(process::netns_cookie),
         ),
         readings,
     }];
+    let cut_short = if all && tracks {
+        let (proc_root, live) = (&options.proc_root, options.is_live());
+        reading::namespaces::add_others(proc_root, live, begin + limit / 2, &mut namespaces)
+    } else {
+        None
+    };
     let state = reading::state::compare(
         reading::state::Wanted {
             directory: &options.state_dir,
             proc_root: &options.proc_root,
             service: &options.service,
-            all: options.netns == Netns::All,
+            all,
         },
         &mut namespaces,
     );
-    let mut readings = namespaces
-        .pop()
-        .map_or_else(Readings::none, |namespace| namespace.readings);
-    let survey = if entries_wanted(options, &readings) {
+    let mut judged =
+        namespace::worst_first(namespaces, &options.thresholds, options.absent).into_iter();
+    let Some(Judged {
+        namespace: deciding,
+        ..
+    }) = judged.next()
+    else {
+        return Report::unknown("no network namespace was judged");
+    };
+    let overview =
+        cut_short.map(|cut_short| overview(options, &deciding, judged.as_slice(), cut_short));
+    let reserve = Circumstances {
+        overview: overview.as_ref(),
+        ..reserve
+    };
+    // before the other namespace is where this process is
+    let origin = if options.verbosity > 1 {
+        reading::origin(&options.proc_root)
+    } else {
+        Vec::new()
+    };
+    let (own, seen) = (deciding.own, deciding.seen);
+    let mut readings = deciding.readings;
+    let wanted = entries_wanted(options, &readings);
+    if wanted || all {
         in_reserve(answer(options, &readings, &Survey::default(), reserve));
+    }
+    let survey = if wanted {
+        let place = match seen {
+            Some(seen) if !own => {
+                reading::namespaces::go_to(&options.proc_root, options.is_live(), seen)
+            }
+            _ => Ok(Place::own(&options.proc_root, options.is_live())),
+        };
+        privilege::give_up(privilege::ENTER);
         // half of the time for the table, half of the rest for who is behind it
-        let limit = Duration::from_secs(u64::from(options.timeout));
         survey::survey(
             options,
             &mut readings,
+            place,
             begin + limit / 2,
             begin + limit / 4 * 3,
         )
     } else {
         Survey::default()
-    };
-    let origin = if options.verbosity > 1 {
-        reading::origin(&options.proc_root)
-    } else {
-        Vec::new()
     };
     // last, so that what was not told is told by the next run
     if let Some(Err(why)) = state.map(|state| state.keep()) {
@@ -109,9 +155,37 @@ pub fn run(options: &Options, begin: Instant, in_reserve: impl Fn(Report)) -> Re
         Circumstances {
             verbosity: options.verbosity,
             origin: &origin,
+            overview: overview.as_ref(),
             ..Circumstances::default()
         },
     )
+}
+
+/// What is told of the namespaces besides the verdict on the deciding one.
+fn overview(
+    options: &Options,
+    deciding: &Namespace,
+    others: &[Judged],
+    cut_short: bool,
+) -> Overview {
+    let resident = |seen| reading::namespaces::resident(&options.proc_root, seen);
+    let mut overview = Overview::of(resident(deciding.seen), others, cut_short);
+    if options.verbosity > 0 {
+        let other = |(index, judged): (usize, &Judged)| Other {
+            resident: match judged.namespace.seen {
+                // a name that could not be shown is not looked up
+                Some(seen) if index >= LISTED => Resident {
+                    pid: Some(seen.pid),
+                    ..Resident::default()
+                },
+                seen => resident(seen),
+            },
+            state: judged.state,
+            readings: judged.namespace.readings.clone(),
+        };
+        overview.others = others.iter().enumerate().map(other).collect();
+    }
+    overview
 }
 
 /// Whether the entries themselves are to be read on this run.

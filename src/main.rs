@@ -15,6 +15,8 @@ fn main() -> ExitCode {
         Ok(Request::Check(options)) => {
             if !options.may_read_entries() {
                 privilege::give_up_all();
+            } else if !options.may_enter_namespaces() {
+                privilege::give_up(privilege::ENTER);
             }
             process::arm(options.timeout);
             run(&options, begin, process::hold_in_reserve)

@@ -10,6 +10,7 @@ use crate::assess::{Assessment, Finding, Measured, measure};
 use crate::error::ReadError;
 use crate::hint::Hint;
 use crate::metric::Metric;
+use crate::namespace::{Other, Overview};
 use crate::range::{Range, Ratio, Side, Truncated};
 use crate::ranking::Ranking;
 use crate::table::{Change, Counter, Limit, Readings};
@@ -65,6 +66,8 @@ pub struct Circumstances<'a> {
     pub time_up: Option<u32>,
     /// Lines about where the readings come from, for `-vv`.
     pub origin: &'a [String],
+    /// The network namespaces, when all of them were to be judged.
+    pub overview: Option<&'a Overview>,
     /// The endpoints that hold most entries.
     pub ranking: Option<&'a Ranking>,
     /// Why there are none although somebody asked.
@@ -81,7 +84,11 @@ pub fn report(
     assessment: &Assessment,
     circumstances: Circumstances<'_>,
 ) -> Report {
-    let perfdata = Perfdata::of(readings, assessment, circumstances.table_perfdata).render();
+    let mut perfdata = Perfdata::of(readings, assessment, circumstances.table_perfdata);
+    if let Some(overview) = circumstances.overview {
+        perfdata.add_namespaces(readings, overview);
+    }
+    let perfdata = perfdata.render();
     let max = if circumstances.verbosity == 0 {
         MAX_BYTES
     } else {
@@ -131,6 +138,7 @@ fn status_text(
 ) -> String {
     let room = MAX_BYTES.saturating_sub(status_line(assessment.state, "", perfdata).len() + 1);
     let mut parts = vec![headline(readings, assessment)];
+    parts.extend(circumstances.overview.map(whereabouts));
     parts.extend(losses(readings).map(|losses| format!(", {losses}")));
     parts.extend(
         assessment
@@ -150,6 +158,19 @@ fn status_text(
             ", the time was up after {seconds} s and what was not read by then is left out"
         ));
     }
+    if let Some(overview) = circumstances.overview {
+        parts.extend(losses_elsewhere(overview, circumstances.verbosity));
+        if overview.cut_short {
+            parts
+                .push(", the time was up before every network namespace was looked for".to_owned());
+        }
+    }
+    parts.extend(
+        readings
+            .others
+            .as_ref()
+            .map(|why| format!(", other network namespaces not seen: {}", with_hint(why))),
+    );
     let ranking = circumstances.ranking;
     parts.extend(
         ranking
@@ -235,6 +256,49 @@ fn headline(readings: &Readings, assessment: &Assessment) -> String {
             format!("{usage} of the table in use ({count} of {max} entries, {room})")
         }
     }
+}
+
+/// Which network namespace it is, and of how many.
+fn whereabouts(overview: &Overview) -> String {
+    let number = match overview.number {
+        1 => "the only one".to_owned(),
+        n => format!("1 of {n}"),
+    };
+    format!(
+        " in the network namespace of {}, {number}",
+        overview.deciding
+    )
+}
+
+/// Whether anybody is woken by it or not, somebody's connections feel it.
+fn losses_elsewhere(overview: &Overview, verbosity: u8) -> Option<String> {
+    let namespaces = match overview.losing {
+        0 => return None,
+        1 => "1 other network namespace".to_owned(),
+        n => format!("{n} other network namespaces"),
+    };
+    let see = if verbosity == 0 { ", see -v" } else { "" };
+    Some(format!(", {namespaces} lost packets{see}"))
+}
+
+/// A network namespace that does not decide, in a line.
+fn elsewhere((index, other): (usize, &Other)) -> String {
+    let readings = &other.readings;
+    let usage = value(Metric::Usage, readings).map(|usage| format!("{}%", usage.truncated(1)));
+    let entries = match &readings.count {
+        Ok(count) => format!("{count} entries"),
+        Err(error) => error.to_string(),
+    };
+    let mut parts = vec![match usage {
+        Some(usage) => format!("{usage} ({entries})"),
+        None => entries,
+    }];
+    if other.state != ServiceState::Ok {
+        parts.push(other.state.to_string());
+    }
+    parts.push(other.resident.to_string());
+    parts.extend(losses(readings));
+    format!("namespace {}: {}", index + 2, parts.join(", "))
 }
 
 fn with_hint(error: &ReadError) -> String {
@@ -538,6 +602,21 @@ impl Perfdata {
         Self(values)
     }
 
+    /// How many namespaces there are, where all of them were seen: last, because it is not about the one that decides.
+    fn add_namespaces(&mut self, readings: &Readings, overview: &Overview) {
+        if overview.cut_short || readings.others.is_some() {
+            return;
+        }
+        self.0.push(Value {
+            label: "namespaces",
+            value: overview.number.to_string(),
+            unit: Unit::None,
+            ranges: [None; 2],
+            min: None,
+            max: None,
+        });
+    }
+
     /// With as much of the thresholds as there is room for; values are never left out.
     fn render(&self) -> Vec<PerfString> {
         let rendered = |detail| {
@@ -640,6 +719,9 @@ fn details(
         lines.extend(numbers(readings));
         lines.extend(since_the_previous_run(readings));
         lines.push(thresholds_in_force(assessment));
+    }
+    if let Some(overview) = circumstances.overview {
+        lines.extend(overview.others.iter().enumerate().map(elsewhere));
     }
     lines.extend(circumstances.origin.iter().cloned());
     if circumstances.verbosity > 2 {

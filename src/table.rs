@@ -21,6 +21,8 @@ pub struct Readings {
     pub change: Reading<Change>,
     /// Entries of all namespaces that share the hash chains with this one, itself included, where all were looked at.
     pub sharing: Option<u64>,
+    /// Why other namespaces, which were to be judged too, could not be seen.
+    pub others: Option<ReadError>,
     /// Established TCP connections to other hosts while the table holds no entry: it looks as if it should.
     pub untracked: Option<u64>,
     /// What the entries themselves add up to.
@@ -89,6 +91,7 @@ impl Readings {
             statistics: Err(ReadError::NotReached),
             change: Err(ReadError::NotReached),
             sharing: None,
+            others: None,
             untracked: None,
             table: Err(ReadError::NotReached),
             capture: false,
