@@ -100,11 +100,7 @@ pub fn run(options: &Options, begin: Instant, in_reserve: impl Fn(Report)) -> Re
     );
     let mut judged =
         namespace::worst_first(namespaces, &options.thresholds, options.absent).into_iter();
-    let Some(Judged {
-        namespace: deciding,
-        ..
-    }) = judged.next()
-    else {
+    let Some(deciding) = judged.next().map(|judged| judged.namespace) else {
         return Report::unknown("no network namespace was judged");
     };
     let overview =
@@ -165,7 +161,7 @@ pub fn run(options: &Options, begin: Instant, in_reserve: impl Fn(Report)) -> Re
 fn overview(
     options: &Options,
     deciding: &Namespace,
-    others: &[Judged],
+    others: &[Box<Judged>],
     cut_short: bool,
 ) -> Overview {
     let resident = |seen| reading::namespaces::resident(&options.proc_root, seen);
@@ -183,7 +179,8 @@ fn overview(
             state: judged.state,
             readings: judged.namespace.readings.clone(),
         };
-        overview.others = others.iter().enumerate().map(other).collect();
+        let others = others.iter().map(AsRef::as_ref);
+        overview.others = others.enumerate().map(other).collect();
     }
     overview
 }

@@ -48,22 +48,27 @@ pub fn worst_first(
     namespaces: Vec<Namespace>,
     thresholds: &Thresholds,
     absent: ServiceState,
-) -> Vec<Judged> {
+) -> Vec<Box<Judged>> {
     let thresholds = thresholds.clone().without_table();
-    let mut judged: Vec<Judged> = namespaces
-        .into_iter()
-        .map(|namespace| Judged {
+    // each at its place, as a pointer: a few hundred of them, and a sort of these large values is 10 KB of code
+    let mut sorted: Vec<Box<Judged>> = Vec::with_capacity(namespaces.len());
+    for namespace in namespaces {
+        let judged = Judged {
             state: assess(&namespace.readings, &thresholds, absent).state,
             namespace,
-        })
-        .collect();
-    judged.sort_by(|one, other| {
-        rank(other.state)
-            .cmp(&rank(one.state))
-            .then_with(|| by_usage(&other.namespace.readings, &one.namespace.readings))
-            .then_with(|| lowest_pid(one).cmp(&lowest_pid(other)))
-    });
-    judged
+        };
+        let place = sorted.partition_point(|other| is_worse(other, &judged));
+        sorted.insert(place, Box::new(judged));
+    }
+    sorted
+}
+
+fn is_worse(one: &Judged, other: &Judged) -> bool {
+    let order = rank(other.state)
+        .cmp(&rank(one.state))
+        .then_with(|| by_usage(&other.namespace.readings, &one.namespace.readings))
+        .then_with(|| lowest_pid(one).cmp(&lowest_pid(other)));
+    order == Ordering::Less
 }
 
 fn lowest_pid(judged: &Judged) -> i32 {
@@ -140,8 +145,8 @@ pub struct Other {
 
 impl Overview {
     /// Without a word about each of the others.
-    pub fn of(deciding: Resident, others: &[Judged], cut_short: bool) -> Self {
-        let lost = |judged: &&Judged| {
+    pub fn of(deciding: Resident, others: &[Box<Judged>], cut_short: bool) -> Self {
+        let lost = |judged: &Judged| {
             let change = judged.namespace.readings.change.as_ref().ok();
             change.is_some_and(|change| change.lost().is_some_and(|lost| lost > 0))
         };
@@ -149,7 +154,7 @@ impl Overview {
             number: others.len() + 1,
             cut_short,
             deciding,
-            losing: others.iter().filter(lost).count(),
+            losing: others.iter().filter(|judged| lost(judged)).count(),
             others: Vec::new(),
         }
     }
@@ -175,7 +180,7 @@ pub fn sum(namespaces: &[Namespace]) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::error::ReadError;
-    use crate::table::{Change, Limit};
+    use crate::table::{Change, Limit, Statistics};
 
     fn namespace(pid: i32, count: u32, limit: Limit) -> Namespace {
         let inode = pid.unsigned_abs().into();
@@ -197,7 +202,7 @@ mod tests {
         let thresholds = Thresholds::parse(&owned(warning), &owned(critical)).unwrap();
         worst_first(namespaces, &thresholds, ServiceState::Ok)
             .iter()
-            .map(lowest_pid)
+            .map(|judged| lowest_pid(judged))
             .collect()
     }
 
@@ -218,7 +223,9 @@ mod tests {
     fn a_higher_state_decides_whatever_the_usage_is() {
         let of = |pid, count| namespace(pid, count, Limit::Entries(1000));
         let mut lost = of(8, 1);
-        lost.readings.statistics = Ok(crate::table::Statistics::default());
+        lost.readings.statistics = Ok(Statistics {
+            processors: vec![[Some(1), Some(0), Some(0), Some(0)]],
+        });
         lost.readings.change = Ok(Change {
             elapsed: 6000,
             entries: 0,
@@ -238,8 +245,8 @@ mod tests {
         };
         // WARNING by its usage, UNKNOWN, OK
         assert_eq!(order(all(), &[], &[]), [2, 3, 1, 4, 8]);
-        // CRITICAL by its losses
-        assert_eq!(order(all(), &[], &["lost=0"]), [8, 3, 2, 1, 4]);
+        // CRITICAL by its losses, WARNING by its usage, and the others do not know
+        assert_eq!(order(all(), &[], &["lost=0"]), [8, 2, 1, 4, 3]);
     }
 
     #[test]

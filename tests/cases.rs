@@ -114,6 +114,8 @@ cases! {
     max_minus_one = "max-minus-one";
     max_without_count = "max-without-count";
     max_zero = "max-zero";
+    namespaces_of_which_one_is_nearly_full = "namespaces-one-nearly-full";
+    namespaces_that_cannot_be_seen = "namespaces-unseen";
     nearly_full = "nearly-full";
     nearly_full_with_all_details = "nearly-full-with-all-details";
     no_statistics = "no-statistics";

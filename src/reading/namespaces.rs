@@ -6,7 +6,6 @@
 //!
 //! Entering one, for its table and its sockets, takes privilege and is done for the one that decides.
 
-use std::collections::HashMap;
 use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -98,7 +97,8 @@ fn walk(proc_root: &Path, live: bool, deadline: Instant) -> Result<Walk, ReadErr
     };
     // every process has one with the id 1 before it, so where there is none to be seen others are hidden too (hidepid=2)
     let (mut hidden, mut refused) = (live, false);
-    let mut places: HashMap<u64, usize> = HashMap::new();
+    // where each of the others stands in the list, by inode
+    let mut places: Vec<(u64, usize)> = Vec::new();
     while let Some(entry) = listing.read() {
         let entry = entry.map_err(unseen(""))?;
         let Some(pid) = process(entry.file_name()) else {
@@ -122,15 +122,16 @@ fn walk(proc_root: &Path, live: bool, deadline: Instant) -> Result<Walk, ReadErr
         let known = if inode == own_file.st_ino {
             Some(walk.own.get_or_insert(Seen { pid, inode }))
         } else {
-            let index = places.get(&inode).copied();
-            index
-                .and_then(|index| walk.others.get_mut(index))
+            let place = place(inode, &places).ok().and_then(|at| places.get(at));
+            place
+                .and_then(|(_, index)| walk.others.get_mut(*index))
                 .map(|found| &mut found.seen)
         };
         if let Some(seen) = known {
             seen.pid = seen.pid.min(pid);
         } else if let Some(found) = read(&root, proc_root, &name, Seen { pid, inode }) {
-            places.insert(inode, walk.others.len());
+            let at = place(inode, &places).unwrap_or_else(|at| at);
+            places.insert(at, (inode, walk.others.len()));
             walk.others.push(found);
         }
     }
@@ -140,6 +141,11 @@ fn walk(proc_root: &Path, live: bool, deadline: Instant) -> Result<Walk, ReadErr
         });
     }
     Ok(walk)
+}
+
+/// Where an inode stands among those in order, or belongs.
+fn place(inode: u64, places: &[(u64, usize)]) -> Result<usize, usize> {
+    places.binary_search_by_key(&inode, |(known, _)| *known)
 }
 
 /// Reads the file of a namespace by the process that was just looked at; nothing when that has ended since.
