@@ -565,8 +565,17 @@ mod tests {
 
     #[test]
     fn positionals_mean_warning_and_critical() {
-        assert_eq!(options(&["75", "90"]), options(&["-w", "75", "-c", "90"]));
-        assert_eq!(options(&["75%", "90%"]), options(&["-w", "75", "-c", "90"]));
+        // another command line, and so another service, which means the same
+        let meaning = |arguments: &[&str]| {
+            options(arguments).map(|options| Options {
+                service: String::new(),
+                ..options
+            })
+        };
+        let expected = meaning(&["-w", "75", "-c", "90"]);
+        assert!(expected.is_ok());
+        assert_eq!(meaning(&["75", "90"]), expected);
+        assert_eq!(meaning(&["75%", "90%"]), expected);
         assert!(options(&["75"]).unwrap_err().contains("1 bare arguments"));
         assert!(options(&["75", "80", "90"]).is_err());
         assert!(
@@ -574,6 +583,28 @@ mod tests {
                 .unwrap_err()
                 .contains("beside -w and -c")
         );
+    }
+
+    #[test]
+    fn a_service_is_its_command_line_without_details_and_time_limit() {
+        let service = |arguments: &[&str]| options(arguments).unwrap().service;
+        let plain = service(&["-w", "lost=0"]);
+        for same in [
+            &["-w", "lost=0", "-vvv"][..],
+            &["-t", "3", "--warning=lost=0"],
+            &["-v", "-wlost=0", "--timeout", "20"],
+        ] {
+            assert_eq!(service(same), plain, "{same:?}");
+        }
+        for other in [
+            &["-c", "lost=0"][..],
+            &["-w", "lost=1"],
+            &["-w", "lost=0", "--netns", "all"],
+            &["-w", "lost=0", "--top"],
+            &["-w", "lost=0", "--empty", "critical"],
+        ] {
+            assert_ne!(service(other), plain, "{other:?}");
+        }
     }
 
     #[test]
@@ -633,7 +664,8 @@ mod tests {
                 &["--absent", "ok", "--absent", "ok"],
                 "--absent STATE was given more than once",
             ),
-            (&["--netns"], "unknown option --netns"),
+            (&["--netns"], "--netns WHICH needs a value"),
+            (&["--flush"], "unknown option --flush"),
             (&["--verbose=3"], "--verbose... takes no value 3"),
         ] {
             let text = options(arguments).unwrap_err();

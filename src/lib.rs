@@ -40,13 +40,19 @@ use std::time::{Duration, Instant};
 use args::{Netns, Options, TopWhen};
 use nagiosplugin::ServiceState;
 use namespace::Namespace;
+use reading::state::{State, Written};
 use report::{Circumstances, Report};
 use survey::Survey;
 use table::Readings;
 
 /// Runs the check. As soon as there is a verdict it is handed to `in_reserve`: the answer to give when the time is up
-/// before everything else was read. `begin` is when the time started to run.
-pub fn run(options: &Options, begin: Instant, in_reserve: impl Fn(Report)) -> Report {
+/// before everything else was read. `begin` is when the time started to run. What is returned beside the answer is to be
+/// kept for the next run once the answer is out.
+pub fn run(
+    options: &Options,
+    begin: Instant,
+    in_reserve: impl Fn(Report),
+) -> (Report, Option<Written>) {
     let mut readings = if options.table.is_some() {
         reading::limit(&options.proc_root)
     } else {
@@ -98,11 +104,15 @@ pub fn run(options: &Options, begin: Instant, in_reserve: impl Fn(Report)) -> Re
     } else {
         Vec::new()
     };
-    // last, so that what was not told is told by the next run
-    if let Some(Err(why)) = state.map(|state| state.keep()) {
-        readings.change = Err(why);
-    }
-    answer(
+    let written = match state.map(State::write) {
+        Some(Ok(written)) => written,
+        Some(Err(why)) => {
+            readings.change = Err(why);
+            None
+        }
+        None => None,
+    };
+    let report = answer(
         options,
         &readings,
         &survey,
@@ -111,7 +121,8 @@ pub fn run(options: &Options, begin: Instant, in_reserve: impl Fn(Report)) -> Re
             origin: &origin,
             ..Circumstances::default()
         },
-    )
+    );
+    (report, written)
 }
 
 /// Whether the entries themselves are to be read on this run.

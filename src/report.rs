@@ -689,7 +689,8 @@ fn numbers(readings: &Readings) -> Vec<String> {
 fn since_the_previous_run(readings: &Readings) -> Option<String> {
     let change = match &readings.change {
         Ok(change) => change,
-        Err(ReadError::NotReached) => return None,
+        // nobody expects one there
+        Err(ReadError::NotReached | ReadError::NoPreviousCapture) => return None,
         Err(why) => {
             return Some(format!(
                 "no comparison with a previous run: {}",
