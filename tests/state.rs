@@ -805,7 +805,7 @@ fn a_run_that_gets_no_lock_compares_and_leaves_the_state_alone() {
     host.at(1300).dropped(4);
     let before = fs::read(host.only_file()).unwrap();
     let directory = fs::File::open(host.state.path()).unwrap();
-    directory.lock().unwrap();
+    rustix::fs::flock(&directory, rustix::fs::FlockOperation::LockExclusive).unwrap();
     lost_is(&host.run(), 4);
     assert_eq!(fs::read(host.only_file()).unwrap(), before);
     drop(directory);
