@@ -143,7 +143,7 @@ with @ inside; the ends are not outside. N is 0:N, N: has no end, ~:N no start.
   chain    mean hash chain length, 2 * entries / nf_conntrack_buckets
   lost     packets lost since the previous run, so lost=0
   drop chaintoolong early_drop insert_failed   that counter since the previous run
-  growth   entries per minute since the previous run; 1% is percent of max
+  growth   entries per minute since the previous run, so growth=~:500 or ~:1%
   full_in  time until the table is full at that growth, so full_in=30m:
   endpoint entries of the largest remote endpoint (reads the table, as all below)
   established time_wait syn_sent syn_recv fin_wait close_wait last_ack close udp

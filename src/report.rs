@@ -370,7 +370,8 @@ fn meanings(readings: &Readings, assessment: &Assessment) -> Vec<String> {
     };
     // without a limit the table never gets full
     let limited = !matches!(readings.limit, Ok(Limit::None(_)));
-    if limited && assessment.findings.iter().any(fills) {
+    let fills = assessment.findings.iter().any(fills);
+    if limited && (fills || readings.lost_to_a_full_table()) {
         let full = match (&readings.count, readings.max()) {
             (Ok(count), Some(max)) => *count >= max,
             _ => false,
@@ -384,7 +385,7 @@ fn meanings(readings: &Readings, assessment: &Assessment) -> Vec<String> {
     let crowded = |finding: &Finding| {
         finding.metric == Metric::Chain && matches!(finding.side, Side::Above(_))
     };
-    if assessment.findings.iter().any(crowded) {
+    if assessment.findings.iter().any(crowded) || readings.lost_to_long_chains() {
         let now = readings
             .buckets
             .as_ref()
