@@ -28,7 +28,7 @@ check: check-flow ## formatting, lints, documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
 # Data flows one way: what decides and what prints opens nothing, asks no clock and does not know who calls it.
-PURE := $(patsubst %,src/%.rs,assess entry error hint metric own owner range ranking report socket table namespace tally \
+PURE := $(patsubst %,src/%.rs,assess baseline entry error hint metric namespace own owner range ranking report socket table tally \
 	text threshold) $(wildcard src/tally/*.rs)
 check-flow: ## the one-way dependencies of docs/design.md
 	@! grep -nE 'std::(fs|io|os|process|time|env)|rustix|nix::|procfs::|crate::(reading|args|process|privilege|survey)' $(PURE)

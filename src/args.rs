@@ -143,7 +143,7 @@ with @ inside; the ends are not outside. N is 0:N, N: has no end, ~:N no start.
   chain    mean hash chain length, 2 * entries / nf_conntrack_buckets
   lost     packets lost since the previous run, so lost=0
   drop chaintoolong early_drop insert_failed   that counter since the previous run
-  growth   entries per minute since the previous run; 1% is percent of max
+  growth   entries per minute since the previous run, so growth=~:500 or ~:1%
   full_in  time until the table is full at that growth, so full_in=30m:
   endpoint entries of the largest remote endpoint (reads the table, as all below)
   established time_wait syn_sent syn_recv fin_wait close_wait last_ack close udp
@@ -578,8 +578,17 @@ mod tests {
 
     #[test]
     fn positionals_mean_warning_and_critical() {
-        assert_eq!(options(&["75", "90"]), options(&["-w", "75", "-c", "90"]));
-        assert_eq!(options(&["75%", "90%"]), options(&["-w", "75", "-c", "90"]));
+        // another command line, and so another service, which means the same
+        let meaning = |arguments: &[&str]| {
+            options(arguments).map(|options| Options {
+                service: String::new(),
+                ..options
+            })
+        };
+        let expected = meaning(&["-w", "75", "-c", "90"]);
+        assert!(expected.is_ok());
+        assert_eq!(meaning(&["75", "90"]), expected);
+        assert_eq!(meaning(&["75%", "90%"]), expected);
         assert!(options(&["75"]).unwrap_err().contains("1 bare arguments"));
         assert!(options(&["75", "80", "90"]).is_err());
         assert!(
@@ -587,6 +596,28 @@ mod tests {
                 .unwrap_err()
                 .contains("beside -w and -c")
         );
+    }
+
+    #[test]
+    fn a_service_is_its_command_line_without_details_and_time_limit() {
+        let service = |arguments: &[&str]| options(arguments).unwrap().service;
+        let plain = service(&["-w", "lost=0"]);
+        for same in [
+            &["-w", "lost=0", "-vvv"][..],
+            &["-t", "3", "--warning=lost=0"],
+            &["-v", "-wlost=0", "--timeout", "20"],
+        ] {
+            assert_eq!(service(same), plain, "{same:?}");
+        }
+        for other in [
+            &["-c", "lost=0"][..],
+            &["-w", "lost=1"],
+            &["-w", "lost=0", "--netns", "all"],
+            &["-w", "lost=0", "--top"],
+            &["-w", "lost=0", "--empty", "critical"],
+        ] {
+            assert_ne!(service(other), plain, "{other:?}");
+        }
     }
 
     #[test]
@@ -647,6 +678,7 @@ mod tests {
                 "--absent STATE was given more than once",
             ),
             (&["--netns"], "--netns WHICH needs a value"),
+            (&["--flush"], "unknown option --flush"),
             (&["--verbose=3"], "--verbose... takes no value 3"),
         ] {
             let text = options(arguments).unwrap_err();

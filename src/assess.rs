@@ -97,14 +97,15 @@ pub fn measure(metric: Metric, readings: &Readings) -> Result<Measured, ReadErro
                 return Ok(Measured::Unlimited);
             };
             let free = i64::from(max) - count;
+            let growing = growing(readings);
             // it is full, whether it grows or not
-            if free <= 0 {
+            if free <= 0 && matches!(growing, Ok(_) | Err(ReadError::FirstRun { .. })) {
                 return Ok(Measured::Value(Measure {
                     value: Ratio::from_int(0),
                     percent: None,
                 }));
             }
-            let change = growing(readings)?;
+            let change = growing?;
             let seconds = Ratio::new(
                 free.saturating_mul(signed(change.elapsed)),
                 change.entries.saturating_mul(100),

@@ -14,7 +14,7 @@
 //!
 //! `at` begins a run, newest first and at most two, in hundredths of a second since the host was started. `namespace`
 //! begins what was read of one network namespace. `max` stands there where there is a limit. `processor` has a value for
-//! each counter of [`Counter::ALL`], `-` for one that the kernel does not have. `check` is a hash of all lines before
+//! each of [`crate::table::Counter::ALL`], `-` for one that the kernel does not have. `check` is a hash of all lines before
 //! it: a text that was cut short or changed is no baseline.
 
 use std::fmt;
@@ -322,4 +322,107 @@ fn increases(then: &Statistics, now: &Statistics) -> Result<[u64; 4], FirstRun> 
         return Err(FirstRun::Reset);
     }
     Ok(increases)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn identities() -> impl Strategy<Value = Identity> {
+        prop_oneof![
+            any::<u64>().prop_map(Identity::Cookie),
+            any::<u64>().prop_map(Identity::Inode),
+            any::<u64>().prop_map(Identity::Statistics),
+            Just(Identity::Unknown),
+        ]
+    }
+
+    fn spaces() -> impl Strategy<Value = Space> {
+        let rows = prop::collection::vec(any::<[Option<u32>; 4]>(), 0..4);
+        (identities(), any::<u32>(), any::<Option<u32>>(), rows).prop_map(
+            |(identity, count, max, processors)| Space {
+                identity,
+                count,
+                max,
+                statistics: (!processors.is_empty()).then_some(Statistics { processors }),
+            },
+        )
+    }
+
+    fn runs() -> impl Strategy<Value = Run> {
+        let spaces = prop::collection::vec(spaces(), 0..4);
+        (any::<u64>(), spaces).prop_map(|(at, spaces)| Run { at, spaces })
+    }
+
+    prop_compose! {
+        fn baselines()(boot in "[0-9a-f-]{36}", last in runs(), before in prop::option::of(runs())) -> Baseline {
+            Baseline { boot, last, before }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(baseline in baselines()) {
+            prop_assert_eq!(Baseline::parse(&baseline.to_string()), Some(baseline));
+        }
+
+        #[test]
+        fn whatever_is_read_was_written(text in "(check_conntrack state 1\n)?(boot [0-9a-f]{1,4}\n)?((at|namespace|namespace cookie|count|max|processor|check) ?[0-9 -]{0,9}\n){0,9}") {
+            // the right hash behind it takes the parser past its first doubt
+            for text in [text.clone(), format!("{text}{}", check_line(&text))] {
+                if let Some(baseline) = Baseline::parse(&text) {
+                    let again = Baseline::parse(&baseline.to_string());
+                    prop_assert_eq!(again, Some(baseline));
+                }
+            }
+        }
+
+        #[test]
+        fn anything_may_stand_in_the_file(text in ".*\n?.*") {
+            prop_assert_eq!(Baseline::parse(&text), None);
+            prop_assert_eq!(Baseline::parse(&format!("{text}\n{}", check_line(&format!("{text}\n")))), None);
+        }
+
+        #[test]
+        fn a_changed_byte_makes_it_unreadable(baseline in baselines(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            let whole = baseline.to_string();
+            let mut bytes = whole.clone().into_bytes();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Ok(text) = String::from_utf8(bytes) {
+                prop_assert!(text == whole || Baseline::parse(&text).is_none(), "{text}");
+            }
+        }
+
+        #[test]
+        fn a_cut_makes_it_unreadable(baseline in baselines(), at in any::<prop::sample::Index>()) {
+            let whole = baseline.to_string();
+            let cut = &whole[..at.index(whole.len())];
+            // only its last line feed may be missing
+            prop_assert!(Baseline::parse(cut).is_none() || cut.len() + 1 == whole.len());
+        }
+
+        #[test]
+        fn comparing_never_panics(baseline in baselines(), now in spaces(), at in any::<u64>()) {
+            if let Ok(change) = baseline.change(&baseline.boot, at, &now) {
+                prop_assert!(change.elapsed > 0 && change.elapsed <= 2 * TOO_OLD);
+            }
+        }
+
+        #[test]
+        fn counters_that_go_on_are_counted_exactly(then in any::<[[u32; 4]; 3]>(), more in any::<[[u16; 4]; 3]>()) {
+            let rows = |cells: [[u32; 4]; 3]| Statistics { processors: cells.iter().map(|row| row.map(Some)).collect() };
+            let mut now = then;
+            let mut expected = [0_u64; 4];
+            for (row, more) in now.iter_mut().zip(more) {
+                for ((cell, more), sum) in row.iter_mut().zip(more).zip(&mut expected) {
+                    *cell = cell.wrapping_add(u32::from(more));
+                    *sum += u64::from(more);
+                }
+            }
+            // twelve counters do not wrap together
+            prop_assert_eq!(increases(&rows(then), &rows(now)), Ok(expected));
+        }
+    }
 }

@@ -201,7 +201,7 @@ pub enum FirstRun {
     #[error("the state of the previous run is not readable")]
     Unreadable,
     /// The file, or what stands in its place, was not written by this user.
-    #[error("the state of the previous run is not this user's own file")]
+    #[error("the state of the previous run is not a file of this user")]
     Foreign,
     /// The host was started anew.
     #[error("the host was started since the previous run")]

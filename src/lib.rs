@@ -42,6 +42,7 @@ use error::ReadError;
 use nagiosplugin::ServiceState;
 use namespace::{Judged, Namespace, Other, Overview, Resident};
 use reading::namespaces::Place;
+use reading::state::{State, Written};
 use report::{Circumstances, Report};
 use survey::Survey;
 use table::Readings;
@@ -50,8 +51,13 @@ use table::Readings;
 const LISTED: usize = 100;
 
 /// Runs the check. As soon as there is a verdict it is handed to `in_reserve`: the answer to give when the time is up
-/// before everything else was read. `begin` is when the time started to run.
-pub fn run(options: &Options, begin: Instant, in_reserve: impl Fn(Report)) -> Report {
+/// before everything else was read. `begin` is when the time started to run. What is returned beside the answer is to be
+/// kept for the next run once the answer is out.
+pub fn run(
+    options: &Options,
+    begin: Instant,
+    in_reserve: impl Fn(Report),
+) -> (Report, Option<Written>) {
     let all = options.netns == Netns::All;
     let limit = Duration::from_secs(u64::from(options.timeout));
     let mut readings = if options.table.is_some() {
@@ -101,7 +107,7 @@ pub fn run(options: &Options, begin: Instant, in_reserve: impl Fn(Report)) -> Re
     let mut judged =
         namespace::worst_first(namespaces, &options.thresholds, options.absent).into_iter();
     let Some(deciding) = judged.next().map(|judged| judged.namespace) else {
-        return Report::unknown("no network namespace was judged");
+        return (Report::unknown("no network namespace was judged"), None);
     };
     let overview =
         cut_short.map(|cut_short| overview(options, &deciding, judged.as_slice(), cut_short));
@@ -140,11 +146,15 @@ pub fn run(options: &Options, begin: Instant, in_reserve: impl Fn(Report)) -> Re
     } else {
         Survey::default()
     };
-    // last, so that what was not told is told by the next run
-    if let Some(Err(why)) = state.map(|state| state.keep()) {
-        readings.change = Err(why);
-    }
-    answer(
+    let written = match state.map(State::write) {
+        Some(Ok(written)) => written,
+        Some(Err(why)) => {
+            readings.change = Err(why);
+            None
+        }
+        None => None,
+    };
+    let report = answer(
         options,
         &readings,
         &survey,
@@ -154,7 +164,8 @@ pub fn run(options: &Options, begin: Instant, in_reserve: impl Fn(Report)) -> Re
             overview: overview.as_ref(),
             ..Circumstances::default()
         },
-    )
+    );
+    (report, written)
 }
 
 /// What is told of the namespaces besides the verdict on the deciding one.

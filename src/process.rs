@@ -109,20 +109,26 @@ pub fn hold_in_reserve(report: Report) {
     RESERVE.store(Box::into_raw(Box::new(report)), Ordering::SeqCst);
 }
 
-/// Gives the answer, in one write, and tells the exit code.
-pub fn answer(report: &Report) -> ExitCode {
-    deliver(report);
+/// Gives the answer, in one write, and tells the exit code; does something more when stdout took it.
+pub fn answer(report: &Report, taken: impl FnOnce()) -> ExitCode {
+    if deliver(report) {
+        taken();
+    }
     ExitCode::from(u8::try_from(VERDICT.load(Ordering::SeqCst)).unwrap_or(3))
 }
 
-fn deliver(report: &Report) {
+/// Whether stdout took it.
+fn deliver(report: &Report) -> bool {
+    let mut taken = false;
     if STAGE.swap(WRITING, Ordering::SeqCst) == WORKING {
         VERDICT.store(3, Ordering::SeqCst);
-        if write_all(report.text.as_bytes()) {
+        taken = write_all(report.text.as_bytes());
+        if taken {
             VERDICT.store(report.state.exit_code(), Ordering::SeqCst);
         }
         STAGE.store(WRITTEN, Ordering::SeqCst);
     }
+    taken
 }
 
 /// Writes to stdout; false when it did not take all of it (full, closed, broken pipe).

@@ -103,7 +103,7 @@ impl fmt::Display for Decimal {
 
 /// An exact value: what is measured is a quotient of kernel numbers, and is compared as one.
 ///
-/// Numerators and denominators stay below 2^58 for everything the kernel counts, also when it is divided by the time
+/// Numerators and denominators stay below 2^60 for everything the kernel counts, also when it is divided by the time
 /// between two runs, so that the cross products with a bound of 18 digits fit into 128 bits.
 #[derive(Debug, Clone, Copy)]
 pub struct Ratio {

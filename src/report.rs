@@ -334,7 +334,16 @@ fn telling(value: Ratio, metric: Metric, assessment: &Assessment) -> Truncated {
 fn losses(readings: &Readings) -> Option<String> {
     let change = readings.change.as_ref().ok()?;
     let lost = change.lost().filter(|lost| *lost > 0)?;
-    let causes = causes(change, readings);
+    let mut causes = Vec::new();
+    if readings.lost_to_a_full_table() {
+        causes.push("the table was full");
+    } else if change.increase(Counter::Drop) > Some(0) {
+        // a spike of entries that may not be evicted leaves no other trace
+        causes.push("a full table in between, a clash or a helper");
+    }
+    if readings.lost_to_long_chains() {
+        causes.push("hash chains too long");
+    }
     let causes = if causes.is_empty() {
         String::new()
     } else {
@@ -345,25 +354,6 @@ fn losses(readings: &Readings) -> Option<String> {
         "{lost} {packets} lost in the last {}{causes}",
         ago(change)
     ))
-}
-
-/// The kernel also counts as drop what it refuses for lack of memory, an unresolved clash, or the word of a tracker or
-/// helper: it was for lack of room only where entries were evicted too, or the table is or was full.
-fn causes(change: &Change, readings: &Readings) -> Vec<&'static str> {
-    let moved = |counter| change.increase(counter).is_some_and(|n| n > 0);
-    let is_full = match (&readings.count, readings.max()) {
-        (Ok(count), Some(max)) => *count >= max,
-        _ => false,
-    };
-    let full = moved(Counter::EarlyDrop) || change.was_full || is_full;
-    let mut causes = Vec::new();
-    if moved(Counter::Drop) && full {
-        causes.push("the table was full");
-    }
-    if moved(Counter::ChainTooLong) {
-        causes.push("hash chains too long");
-    }
-    causes
 }
 
 /// How long ago the previous run was.
@@ -444,7 +434,8 @@ fn meanings(readings: &Readings, assessment: &Assessment) -> Vec<String> {
     };
     // without a limit the table never gets full
     let limited = !matches!(readings.limit, Ok(Limit::None(_)));
-    if limited && assessment.findings.iter().any(fills) {
+    let fills = assessment.findings.iter().any(fills);
+    if limited && (fills || readings.lost_to_a_full_table()) {
         let full = match (&readings.count, readings.max()) {
             (Ok(count), Some(max)) => *count >= max,
             _ => false,
@@ -458,18 +449,7 @@ fn meanings(readings: &Readings, assessment: &Assessment) -> Vec<String> {
     let crowded = |finding: &Finding| {
         finding.metric == Metric::Chain && matches!(finding.side, Side::Above(_))
     };
-    // whether anybody is woken by it or not: it is what the user's connections feel
-    if let Ok(change) = &readings.change {
-        let causes = causes(change, readings);
-        let lost = change.lost().is_some_and(|lost| lost > 0);
-        if lost && causes.is_empty() {
-            meanings.push(
-                "connection tracking dropped packets for another reason than a full table"
-                    .to_owned(),
-            );
-        }
-    }
-    if assessment.findings.iter().any(crowded) {
+    if assessment.findings.iter().any(crowded) || readings.lost_to_long_chains() {
         let now = readings
             .buckets
             .as_ref()
@@ -771,7 +751,8 @@ fn numbers(readings: &Readings) -> Vec<String> {
 fn since_the_previous_run(readings: &Readings) -> Option<String> {
     let change = match &readings.change {
         Ok(change) => change,
-        Err(ReadError::NotReached) => return None,
+        // nobody expects one there
+        Err(ReadError::NotReached | ReadError::NoPreviousCapture) => return None,
         Err(why) => {
             return Some(format!(
                 "no comparison with a previous run: {}",

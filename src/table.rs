@@ -103,6 +103,26 @@ impl Readings {
         !matches!(self.count, Err(ReadError::NotTracking { .. }))
     }
 
+    /// Whether packets were lost since the previous run for lack of room. The kernel also counts as drop what it refuses
+    /// for lack of memory, after an unresolved clash, or at the word of a tracker or helper: so only where entries were
+    /// evicted too, or the table is or was full.
+    pub fn lost_to_a_full_table(&self) -> bool {
+        let Ok(change) = &self.change else {
+            return false;
+        };
+        let moved = |counter| change.increase(counter) > Some(0);
+        let is_full = match (&self.count, self.max()) {
+            (Ok(count), Some(max)) => *count >= max,
+            _ => false,
+        };
+        moved(Counter::Drop) && (moved(Counter::EarlyDrop) || change.was_full || is_full)
+    }
+
+    /// Whether packets were lost since the previous run because a hash chain was too long.
+    pub fn lost_to_long_chains(&self) -> bool {
+        matches!(&self.change, Ok(change) if change.increase(Counter::ChainTooLong) > Some(0))
+    }
+
     /// The limit as a number of entries: none where there is none or it was not read.
     pub fn max(&self) -> Option<u32> {
         match self.limit {

@@ -8,7 +8,7 @@
     clippy::indexing_slicing
 )]
 
-use check_conntrack::range::{Measure, Range, Ratio};
+use check_conntrack::range::{Measure, Range, Ratio, Suffixes};
 use proptest::prelude::*;
 
 /// Whether a range alerts for a value in tenths.

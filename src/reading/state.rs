@@ -55,9 +55,33 @@ pub struct State {
     directory: OwnedFd,
     path: PathBuf,
     name: String,
+    /// Whether something stands in the place of the file that this user did not write.
+    foreign: bool,
     boot: String,
     at: u64,
     next: Option<Baseline>,
+}
+
+/// The state for the next run, written, but not in its place yet.
+#[derive(Debug)]
+#[must_use]
+pub struct Written {
+    directory: OwnedFd,
+    unfinished: String,
+    name: String,
+}
+
+impl Written {
+    /// Puts it in its place: to be done when this run has told what it found, so that a run which is ended before that
+    /// takes nothing away from the next. What can go wrong with it has been tried before.
+    pub fn keep(self) {
+        let _ = renameat(
+            &self.directory,
+            &self.unfinished,
+            &self.directory,
+            &self.name,
+        );
+    }
 }
 
 /// Compares each namespace with what the previous run read of it. None where there is nothing to keep for the next.
@@ -113,6 +137,7 @@ pub fn compare(wanted: Wanted<'_>, namespaces: &mut [Namespace]) -> Option<State
         directory,
         path: wanted.directory.to_owned(),
         name,
+        foreign: matches!(previous, Err(FirstRun::Foreign)),
         boot,
         at,
         next,
@@ -125,20 +150,24 @@ impl State {
     ///
     /// # Errors
     /// [`ReadError::StateNotWritten`].
-    pub fn keep(self) -> Result<(), ReadError> {
+    pub fn write(self) -> Result<Option<Written>, ReadError> {
         let Some(next) = &self.next else {
-            return Ok(());
+            return Ok(None);
         };
         let failed = |error: Errno| ReadError::StateNotWritten {
             path: clean_path(&self.path.to_string_lossy()),
             reason: clean(&error.to_string()),
         };
         if !self.lock().map_err(failed)? {
-            return Ok(());
+            return Ok(None);
         }
-        self.write(&next.to_string()).map_err(failed)?;
         self.remove_unused();
-        Ok(())
+        let unfinished = self.write_beside(&next.to_string()).map_err(failed)?;
+        Ok(Some(Written {
+            directory: self.directory,
+            unfinished,
+            name: self.name,
+        }))
     }
 
     /// Locks the directory; false when somebody else has it for too long. The lock ends with the process.
@@ -158,7 +187,12 @@ impl State {
         }
     }
 
-    fn write(&self, text: &str) -> Result<(), Errno> {
+    /// Writes to a file beside it that did not exist before, and tells its name.
+    fn write_beside(&self, text: &str) -> Result<String, Errno> {
+        if self.foreign {
+            // whoever may not take it away may not put another in its place
+            remove(&self.directory, &self.name)?;
+        }
         let unfinished = format!("{}{UNFINISHED}", self.name);
         remove(&self.directory, &unfinished)?;
         let flags =
@@ -168,13 +202,12 @@ impl State {
         let written = file
             .write_all(text.as_bytes())
             .and_then(|()| file.sync_all())
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
-            .and_then(|()| renameat(&self.directory, &unfinished, &self.directory, &self.name));
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO));
         if written.is_err() {
             // on a full disk its room is what the next run needs
             let _ = remove(&self.directory, &unfinished);
         }
-        written
+        written.map(|()| unfinished)
     }
 
     /// Removes what nobody used for seven days, and what killed writers left. That something stays there is no error.
@@ -291,7 +324,8 @@ fn boot(proc_root: &Path) -> Result<String, NoState> {
     };
     let bytes = file::read(&path, 64).map_err(|_| no_identity())?;
     let id = std::str::from_utf8(&bytes).unwrap_or_default().trim();
-    let is_id = !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    // a UUID
+    let is_id = id.len() == 36 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
     is_id.then(|| id.to_owned()).ok_or_else(no_identity)
 }
 
