@@ -286,6 +286,7 @@ fn elsewhere((index, other): (usize, &Other)) -> String {
     let readings = &other.readings;
     let usage = value(Metric::Usage, readings).map(|usage| format!("{}%", usage.truncated(1)));
     let entries = match &readings.count {
+        Ok(1) => "1 entry".to_owned(),
         Ok(count) => format!("{count} entries"),
         Err(error) => error.to_string(),
     };

@@ -166,7 +166,7 @@ fn equal_namespaces_are_decided_by_the_lowest_process() {
         [
             "namespace 2: 50.0% (500 entries), worker[700]",
             "namespace 3: 50.0% (500 entries), worker[1000]",
-            "namespace 4: 0.1% (1 entries), systemd[1]",
+            "namespace 4: 0.1% (1 entry), systemd[1]",
         ]
     );
 }
