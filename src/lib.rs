@@ -134,6 +134,7 @@ pub fn run(
             }
             _ => Ok(Place::own(&options.proc_root, options.is_live())),
         };
+        // there, or not to get there
         privilege::give_up(privilege::ENTER);
         // half of the time for the table, half of the rest for who is behind it
         survey::survey(

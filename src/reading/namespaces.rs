@@ -299,7 +299,6 @@ pub fn go_to(proc_root: &Path, live: bool, seen: Seen) -> Result<Place, ReadErro
     let entered = privilege::with(privilege::ENTER.union(privilege::OPEN_NAMESPACE), || {
         enter(proc_root, &process, seen)
     });
-    privilege::give_up(privilege::ENTER);
     match entered {
         Ok(()) => Ok(Place::own(proc_root, live)),
         Err(Refused::Open) if may_enter => Ok(files(Some(ReadError::NotEntered {
