@@ -256,9 +256,12 @@ pub fn rank(state: ServiceState) -> u8 {
 }
 
 fn judge(metric: Metric, readings: &Readings, assessment: &mut Assessment) {
-    let mut thresholds: Vec<_> = assessment.thresholds.of(metric).copied().collect();
-    thresholds.sort_by_key(|threshold| std::cmp::Reverse(threshold.severity));
-    for threshold in thresholds {
+    // at most one of each; the more severe one is told
+    for severity in [Severity::Critical, Severity::Warning] {
+        let mut thresholds = assessment.thresholds.of(metric);
+        let Some(threshold) = thresholds.find(|t| t.severity == severity).copied() else {
+            continue;
+        };
         let measured = match measure(metric, readings) {
             // a percentage of a limit that could not be read
             Ok(Measured::Value(Measure { percent: None, .. })) if threshold.range.has_percent() => {
