@@ -426,7 +426,7 @@ fn requests_are_what_the_kernel_expects() {
         ctnetlink::request(),
         [20, 0, 0, 0, 1, 1, 1, 3, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
     );
-    let request = sockets::request(Protocol::UDP, 10);
+    let request = sockets::request(Protocol::UDP, 10, sockets::STATES);
     assert_eq!(request.len(), 72);
     assert_eq!(
         request[..24],

@@ -2,6 +2,7 @@
 
 pub mod addresses;
 pub mod capture;
+mod connections;
 pub mod ctnetlink;
 pub mod entries;
 mod file;
@@ -15,8 +16,10 @@ mod statistics;
 mod sysctl;
 
 use std::path::Path;
+use std::time::Instant;
 
 use crate::baseline::Identity;
+use crate::own::Prefix;
 use crate::table::Readings;
 use crate::text::clean;
 
@@ -63,6 +66,28 @@ pub fn details(proc_root: &Path, readings: &mut Readings) {
     // the counters of this host say nothing about a capture
     if !readings.capture {
         readings.statistics = statistics::read(proc_root);
+    }
+}
+
+/// How the kernel may be asked about the network namespace of this process.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking<'a> {
+    /// Where procfs is.
+    pub proc_root: &'a Path,
+    /// Whether that is the live one, so that netlink tells of the same kernel.
+    pub live: bool,
+    /// Addresses to count as this host's own.
+    pub own: &'a [Prefix],
+    /// Until when.
+    pub deadline: Instant,
+}
+
+/// Adds what those files do not tell of the network namespace of this process: whether connections to other hosts are
+/// open while the table holds no entry. On most hosts that is nothing, and nothing is opened.
+pub fn ask(asking: Asking<'_>, readings: &mut Readings) {
+    if readings.count == Ok(0) {
+        readings.untracked =
+            connections::to_other_hosts(asking.proc_root, asking.live, asking.own, asking.deadline);
     }
 }
 
