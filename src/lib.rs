@@ -71,9 +71,13 @@ pub fn run(
             proc_root: &options.proc_root,
             live: options.is_live(),
             own: &options.own,
+            then_the_table: options.may_read_entries(),
             deadline: begin + Duration::from_secs(u64::from(options.timeout)) / 2,
         };
         reading::ask(asking, &mut readings);
+    }
+    if !options.may_read_entries() {
+        privilege::give_up_all();
     }
     let mut namespaces = vec![Namespace {
         identity: reading::identity(
