@@ -1,7 +1,7 @@
 //! Established TCP connections to other hosts. Where the table holds no entry and there are some, nothing tracks them.
 //!
-//! This runs on every check of a host with an empty table. A look at the sockets makes the kernel walk its hash table of
-//! them, which is sized by the memory of the host: measured, 0.6 ms for each family with 262144 chains, as long as the
+//! This runs on every check of a host with an empty table. A look at the sockets makes the kernel walk its hash table
+//! of them, which is sized by the memory of the host: measured, 0.6 ms for each family with 262144 chains, as long as the
 //! whole rest of the check. So the kernel's own count of connections is read first: where it is 0 nothing else is, and
 //! else the walk ends with the last one. This host's own addresses are looked up only where a connection leaves the
 //! loopback network.
@@ -67,8 +67,8 @@ pub(super) fn to_other_hosts(
     }
 }
 
-/// CurrEstab: the TCP connections in ESTABLISHED or CLOSE_WAIT, IPv4 and IPv6. Each protocol has a line of names and one
-/// of values.
+/// CurrEstab: the TCP connections in ESTABLISHED or CLOSE_WAIT, IPv4 and IPv6. Each protocol has a line of names and
+/// one of values.
 fn parse_snmp(text: &str) -> Option<u64> {
     let mut tcp = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
     let (names, values) = (tcp.next()?, tcp.next()?);
