@@ -247,7 +247,10 @@ impl ReadError {
             Self::NoSysNet { .. } => Some(
                 "is this a procfs? mounted with subset=pid, as ProcSubset=pid in a systemd unit does?",
             ),
-            Self::NoStatistics { .. } | Self::NoTable { .. } => {
+            Self::NoStatistics { .. } => Some(
+                "kernels built without CONFIG_NF_CONNTRACK_PROCFS have no such file, their counters take CAP_NET_ADMIN",
+            ),
+            Self::NoTable { .. } => {
                 Some("kernels built without CONFIG_NF_CONNTRACK_PROCFS have no such file")
             }
             Self::Half { .. } | Self::Missing { .. } => {

@@ -5,7 +5,7 @@
 
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
-/// What a ctnetlink dump needs.
+/// What a ctnetlink dump needs, of entries or of counters.
 pub const DUMP: CapabilitySet = CapabilitySet::NET_ADMIN;
 /// What the file descriptors of other users' processes need; the second also opens /proc/net/nf_conntrack.
 pub const PROCESSES: CapabilitySet =
@@ -32,8 +32,18 @@ pub fn give_up(these: CapabilitySet) {
 pub fn with<T>(these: CapabilitySet, use_them: impl FnOnce() -> T) -> T {
     raise(these);
     let result = use_them();
-    shrink(|permitted| permitted);
+    lower();
     result
+}
+
+/// Whether these may be put in effect.
+pub fn permits(these: CapabilitySet) -> bool {
+    capabilities(None).is_ok_and(|sets| sets.permitted.contains(these))
+}
+
+/// Takes all out of effect, and keeps them in reserve.
+pub fn lower() {
+    shrink(|permitted| permitted);
 }
 
 /// Puts these in effect, as far as they are permitted.

@@ -22,7 +22,8 @@ pub struct Readings {
     /// Entries of all namespaces that share the hash chains with this one, itself included, where all were looked at.
     pub sharing: Option<u64>,
     /// Established TCP connections to other hosts while the table holds no entry: it looks as if it should.
-    pub untracked: Option<u64>,
+    /// [`Self::MANY`] is as many or more.
+    pub untracked: Reading<u64>,
     /// What the entries themselves add up to.
     pub table: Reading<Counts>,
     /// Whether the entries come from a capture, so that the count is the number in it and a missing limit hides nothing.
@@ -80,6 +81,9 @@ impl Change {
 }
 
 impl Readings {
+    /// No more untracked connections than these are counted.
+    pub const MANY: u64 = 1000;
+
     /// Nothing has been read yet.
     pub fn none() -> Self {
         Self {
@@ -89,7 +93,7 @@ impl Readings {
             statistics: Err(ReadError::NotReached),
             change: Err(ReadError::NotReached),
             sharing: None,
-            untracked: None,
+            untracked: Err(ReadError::NotReached),
             table: Err(ReadError::NotReached),
             capture: false,
         }

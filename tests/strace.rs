@@ -45,7 +45,8 @@ mod strace {
 
     #[test]
     fn an_ordinary_run_reads_four_files_and_writes_once() {
-        let (calls, stdout) = trace(&[]);
+        let nowhere = "/nonexistent/state";
+        let (calls, stdout) = trace(&["--state-dir", nowhere]);
         let begin = calls
             .iter()
             .position(|call| call.starts_with("alarm("))
@@ -93,6 +94,10 @@ mod strace {
         }
         let mut opened = Vec::new();
         let mut written = 0;
+        let count = "/proc/sys/net/netfilter/nf_conntrack_count";
+        let read_count = calls.iter().position(|call| call.contains(count));
+        // what this run found there, whatever it is by now
+        let empty = read_count.is_some_and(|at| calls[at + 1].contains("\"0\\n\""));
         for call in &calls[begin + 1..] {
             match name(call) {
                 "openat" => {
@@ -105,6 +110,21 @@ mod strace {
                     assert!(call.starts_with("write(1, "), "{call}");
                 }
                 "read" | "close" | "brk" | "mmap" | "munmap" | "sigaltstack" | "exit_group" => {}
+                // the privilege in reserve goes when nothing can need it any more
+                "capset" => assert!(call.contains("effective=0, permitted=0"), "{call}"),
+                // which network namespace this is
+                "socket" if call.contains("AF_UNIX") => {}
+                "getsockopt" if call.contains("SO_NETNS_COOKIE") => {}
+                // where the table is empty: connections to other hosts, and which addresses are this host's own
+                "socket" | "bind" | "getsockname" | "sendto" | "ppoll" | "recvfrom" | "recvmsg"
+                    if empty =>
+                {
+                    let socket = ["NETLINK_SOCK_DIAG", "NETLINK_ROUTE"];
+                    assert!(
+                        name(call) != "socket" || socket.iter().any(|kind| call.contains(kind)),
+                        "{call}"
+                    );
+                }
                 // the runtime's own check of descriptors, where debug assertions are on
                 "fcntl" if call.contains("F_GETFD") => {}
                 // only where the kernel does not track
@@ -118,11 +138,20 @@ mod strace {
         assert_eq!(written, 1, "one write");
         assert!(!stdout.is_empty());
         if std::path::Path::new("/proc/sys/net/netfilter/nf_conntrack_count").exists() {
+            if empty {
+                assert_eq!(opened[4], "/proc/net/snmp");
+                let sockets = ["snmp", "modules", "tcp", "tcp6"].map(|name| match name {
+                    "modules" => format!("/proc/{name}"),
+                    name => format!("/proc/net/{name}"),
+                });
+                opened.retain(|path| !sockets.contains(path));
+            }
             let expected = [
-                "/proc/sys/net/netfilter/nf_conntrack_count",
+                count,
                 "/proc/sys/net/netfilter/nf_conntrack_max",
                 "/proc/sys/net/netfilter/nf_conntrack_buckets",
                 "/proc/net/stat/nf_conntrack",
+                nowhere,
             ];
             assert_eq!(opened, expected);
         }
@@ -132,8 +161,10 @@ mod strace {
     fn everything_is_read_below_the_proc_root() {
         let root = ProcRoot::tracking("850\n", "1000\n");
         let shown = root.path().to_str().unwrap();
+        let nowhere = root.path().join("nonexistent");
+        let state = ["--state-dir", nowhere.to_str().unwrap()];
         for arguments in [&["--proc-root", shown][..], &["--proc-root", shown, "-vvv"]] {
-            let (calls, _) = trace(arguments);
+            let (calls, _) = trace(&[arguments, &state].concat());
             let begin = calls
                 .iter()
                 .position(|call| call.starts_with("alarm("))
@@ -145,6 +176,24 @@ mod strace {
                 let path = call.split('"').nth(1).unwrap();
                 assert!(name(call) == "read" || path.starts_with(shown), "{call}");
             }
+        }
+    }
+
+    #[test]
+    fn connections_are_looked_at_where_the_table_is_empty_and_netlink_only_on_the_live_kernel() {
+        for (count, looks) in [("0\n", true), ("1\n", false)] {
+            let root = ProcRoot::tracking(count, "1000\n");
+            let shown = root.path().to_str().unwrap();
+            let (calls, _) = trace(&["--proc-root", shown, "--empty", "critical"]);
+            let opens = |name: &str| {
+                let path = format!("\"{shown}/{name}\"");
+                calls.iter().any(|call| call.contains(&path))
+            };
+            for name in ["net/snmp", "net/tcp"] {
+                assert_eq!(opens(name), looks, "{name} with count {count}");
+            }
+            let netlink = calls.iter().find(|call| call.contains("AF_NETLINK"));
+            assert_eq!(netlink, None);
         }
     }
 

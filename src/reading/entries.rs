@@ -191,8 +191,10 @@ fn from_sockets(
 ///
 /// # Errors
 /// Neither sock_diag nor the files could be read.
-pub fn all_sockets(wanted: &Wanted, each: impl FnMut(&LocalSocket)) -> Result<(), ReadError> {
-    if wanted.live && sock_diag_is_there(&wanted.proc_root) {
+pub fn all_sockets(wanted: &Wanted, mut each: impl FnMut(&LocalSocket)) -> Result<(), ReadError> {
+    // one copy of the code for all closures
+    let each: &mut dyn FnMut(&LocalSocket) = &mut each;
+    if wanted.live && sock_diag_is_there(&wanted.proc_root, &["tcp_diag ", "udp_diag "]) {
         sockets::sockets(wanted.deadline, each)
     } else {
         proc_sockets::sockets(&wanted.proc_root, each)
@@ -201,9 +203,9 @@ pub fn all_sockets(wanted: &Wanted, each: impl FnMut(&LocalSocket)) -> Result<()
 
 /// Asking for sock_diag would load its module where it is one and nobody used it yet, and this check loads none. A
 /// kernel without /proc/modules has none to load; where it is built in beside others, the files of net/ do.
-fn sock_diag_is_there(proc_root: &Path) -> bool {
+pub(super) fn sock_diag_is_there(proc_root: &Path, names: &[&str]) -> bool {
     match std::fs::read_to_string(proc_root.join("modules")) {
-        Ok(modules) => ["tcp_diag ", "udp_diag "]
+        Ok(modules) => names
             .iter()
             .all(|name| modules.lines().any(|line| line.starts_with(name))),
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,
