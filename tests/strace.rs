@@ -198,6 +198,61 @@ mod strace {
     }
 
     #[test]
+    fn with_a_state_two_files_are_written_of_which_one_goes() {
+        let root = ProcRoot::tracking("850\n", "1000\n");
+        let boot = "5f3e0a52-5b1e-4a9c-8a55-0f1ff8d4b1c7\n";
+        root.file("sys/kernel/random/boot_id", boot);
+        let state = tempfile::tempdir().unwrap();
+        let arguments = ["--proc-root", "--state-dir"]
+            .iter()
+            .zip([root.path(), state.path()]);
+        let arguments: Vec<&str> = arguments
+            .flat_map(|(option, path)| [*option, path.to_str().unwrap()])
+            .collect();
+        for uptime in ["100.00 1.00\n", "200.00 1.00\n"] {
+            root.file("uptime", uptime);
+            let (calls, _) = trace(&arguments);
+            let mut changing = Vec::new();
+            for call in &calls {
+                let is_open = name(call).starts_with("open");
+                let writes = ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND"];
+                match name(call) {
+                    _ if is_open && !writes.iter().any(|flag| call.contains(flag)) => {}
+                    "write" | "openat" | "fsync" | "renameat" | "renameat2" | "rename"
+                    | "unlink" | "unlinkat" | "mkdir" | "mkdirat" | "chmod" | "fchmod"
+                    | "fchmodat" | "link" | "linkat" | "symlink" | "symlinkat" | "truncate"
+                    | "ftruncate" | "flock" | "chown" | "fchown" | "fchownat" | "utimensat"
+                    | "pwrite64" | "writev" | "creat" | "open" => changing.push(call.as_str()),
+                    _ => {}
+                }
+            }
+            let names: Vec<&str> = changing.iter().map(|call| name(call)).collect();
+            let expected = [
+                "flock", "unlinkat", "openat", "write", "fsync", "write", "renameat",
+            ];
+            let names: Vec<&str> = names.iter().map(|n| n.trim_end_matches('2')).collect();
+            assert_eq!(names, expected, "{changing:#?}");
+            // by a name in the directory that was opened, never by a path
+            for call in [changing[1], changing[2], changing[6]] {
+                let paths: Vec<&str> = call.split('"').skip(1).step_by(2).collect();
+                assert!(
+                    paths
+                        .iter()
+                        .all(|path| path.starts_with("check_conntrack-") && !path.contains('/')),
+                    "{call}"
+                );
+            }
+            for flag in ["O_EXCL", "O_NOFOLLOW", "O_CREAT", "0600"] {
+                assert!(changing[2].contains(flag), "{}", changing[2]);
+            }
+            assert!(
+                changing[5].starts_with("write(1, "),
+                "the answer comes before the rename"
+            );
+        }
+    }
+
+    #[test]
     fn any_answer_is_one_write() {
         let root = ProcRoot::tracking("950\n", "1000\n");
         let shown = root.path().to_str().unwrap();
