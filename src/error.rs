@@ -152,6 +152,12 @@ pub enum ReadError {
         /// By which it was known.
         pid: i32,
     },
+    /// There is no file that shows a network namespace.
+    #[error("{path} does not exist")]
+    NotShown {
+        /// That of this process.
+        path: String,
+    },
     /// hidepid (proc(5)).
     #[error("{proc_root} hides processes of other users and so their network namespaces")]
     HiddenProcesses {
@@ -265,7 +271,10 @@ impl ReadError {
             Self::NoSysNet { .. } => Some(
                 "is this a procfs? mounted with subset=pid, as ProcSubset=pid in a systemd unit does?",
             ),
-            Self::NoStatistics { .. } | Self::NoTable { .. } => {
+            Self::NoStatistics { .. } => Some(
+                "kernels built without CONFIG_NF_CONNTRACK_PROCFS have no such file, their counters take CAP_NET_ADMIN",
+            ),
+            Self::NoTable { .. } => {
                 Some("kernels built without CONFIG_NF_CONNTRACK_PROCFS have no such file")
             }
             Self::Half { .. } | Self::Missing { .. } => {
@@ -293,6 +302,9 @@ impl ReadError {
                 problem: NoState::NotADirectory | NoState::Denied,
                 ..
             } => Some("it has to be a directory that the user of this check may write to"),
+            Self::NotShown { .. } => Some(
+                "kernels built without CONFIG_NF_CONNTRACK_PROCFS do not show other network namespaces",
+            ),
             Self::HiddenProcesses { .. } => Some(
                 "mounted with hidepid? its option gid= names a group that sees them all the same",
             ),

@@ -38,6 +38,7 @@ pub mod threshold;
 use std::time::{Duration, Instant};
 
 use args::{Netns, Options, TopWhen};
+use assess::Assessment;
 use error::ReadError;
 use nagiosplugin::ServiceState;
 use namespace::{Judged, Namespace, Other, Overview, Resident};
@@ -77,6 +78,17 @@ pub fn run(
     in_reserve(answer(options, &readings, &Survey::default(), reserve));
     if readings.tracks() {
         reading::details(&options.proc_root, &mut readings);
+        let asking = reading::Asking {
+            proc_root: &options.proc_root,
+            live: options.is_live(),
+            own: &options.own,
+            then_the_table: options.may_read_entries(),
+            deadline: begin + Duration::from_secs(u64::from(options.timeout)) / 2,
+        };
+        reading::ask(asking, &mut readings);
+    }
+    if !options.may_read_entries() {
+        privilege::give_up_all();
     }
     readings.others = None;
     let tracks = readings.tracks();
@@ -104,8 +116,13 @@ pub fn run(
         },
         &mut namespaces,
     );
-    let mut judged =
-        namespace::worst_first(namespaces, &options.thresholds, options.absent).into_iter();
+    let mut judged = namespace::worst_first(
+        namespaces,
+        &options.thresholds,
+        options.absent,
+        options.empty,
+    )
+    .into_iter();
     let Some(deciding) = judged.next().map(|judged| judged.namespace) else {
         return (Report::unknown("no network namespace was judged"), None);
     };
@@ -206,13 +223,16 @@ fn entries_wanted(options: &Options, readings: &Readings) -> bool {
     if !readings.tracks() || readings.count.is_err() {
         return false;
     }
-    let problem =
-        || assess::assess(readings, &options.thresholds, options.absent).state != ServiceState::Ok;
+    let problem = || judged(options, readings).state != ServiceState::Ok;
     let for_the_list = match options.top_when {
         TopWhen::Always => true,
         TopWhen::Problem => problem(),
     };
     options.thresholds.need_table() || (options.top.is_some() && for_the_list)
+}
+
+fn judged(options: &Options, readings: &Readings) -> Assessment {
+    assess::assess(readings, &options.thresholds, options.absent, options.empty)
 }
 
 fn answer(
@@ -221,7 +241,7 @@ fn answer(
     survey: &Survey,
     circumstances: Circumstances<'_>,
 ) -> Report {
-    let assessment = assess::assess(readings, &options.thresholds, options.absent);
+    let assessment = judged(options, readings);
     let hint = match assessment.state {
         ServiceState::Ok => None,
         _ if !options.may_read_entries() => None,

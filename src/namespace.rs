@@ -48,13 +48,14 @@ pub fn worst_first(
     namespaces: Vec<Namespace>,
     thresholds: &Thresholds,
     absent: ServiceState,
+    empty: ServiceState,
 ) -> Vec<Box<Judged>> {
     let thresholds = thresholds.clone().without_table();
     // each at its place, as a pointer: a few hundred of them, and a sort of these large values is 10 KB of code
     let mut sorted: Vec<Box<Judged>> = Vec::with_capacity(namespaces.len());
     for namespace in namespaces {
         let judged = Judged {
-            state: assess(&namespace.readings, &thresholds, absent).state,
+            state: assess(&namespace.readings, &thresholds, absent, empty).state,
             namespace,
         };
         let place = sorted.partition_point(|other| is_worse(other, &judged));
@@ -200,7 +201,7 @@ mod tests {
     fn order(namespaces: Vec<Namespace>, warning: &[&str], critical: &[&str]) -> Vec<i32> {
         let owned = |values: &[&str]| values.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>();
         let thresholds = Thresholds::parse(&owned(warning), &owned(critical)).unwrap();
-        worst_first(namespaces, &thresholds, ServiceState::Ok)
+        worst_first(namespaces, &thresholds, ServiceState::Ok, ServiceState::Ok)
             .iter()
             .map(|judged| lowest_pid(judged))
             .collect()

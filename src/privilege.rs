@@ -6,7 +6,7 @@
 
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
-/// What a ctnetlink dump needs.
+/// What a ctnetlink dump needs, of entries or of counters.
 pub const DUMP: CapabilitySet = CapabilitySet::NET_ADMIN;
 /// What the file descriptors of other users' processes need; the second also opens /proc/net/nf_conntrack.
 pub const PROCESSES: CapabilitySet =
@@ -24,11 +24,6 @@ pub fn put_in_reserve() {
     shrink(|permitted| permitted.intersection(DUMP.union(PROCESSES).union(ENTER)));
 }
 
-/// Whether these could be raised.
-pub fn is_permitted(these: CapabilitySet) -> bool {
-    capabilities(None).is_ok_and(|sets| sets.permitted.contains(these))
-}
-
 /// Gives up every capability.
 pub fn give_up_all() {
     set(CapabilitySet::empty(), CapabilitySet::empty());
@@ -43,8 +38,18 @@ pub fn give_up(these: CapabilitySet) {
 pub fn with<T>(these: CapabilitySet, use_them: impl FnOnce() -> T) -> T {
     raise(these);
     let result = use_them();
-    shrink(|permitted| permitted);
+    lower();
     result
+}
+
+/// Whether these may be put in effect.
+pub fn permits(these: CapabilitySet) -> bool {
+    capabilities(None).is_ok_and(|sets| sets.permitted.contains(these))
+}
+
+/// Takes all out of effect, and keeps them in reserve.
+pub fn lower() {
+    shrink(|permitted| permitted);
 }
 
 /// Puts these in effect, as far as they are permitted.

@@ -105,17 +105,16 @@ pub fn report(
 
 // ---- the status line ----------------------------------------------------------------------------------------------
 
-/// The one use of the crate's text format. Labels are fixed identifiers and the text has no quote, so every quote in
-/// the result is the crate's own around a label, which Checkmk would keep in the name.
+/// The one use of the crate's text format. Labels are fixed identifiers, so every quote behind the text is the crate's
+/// own around a label, which Checkmk would keep in the name.
 fn status_line(state: ServiceState, text: &str, perfdata: &[PerfString]) -> String {
     let mut resource = Resource::new("CONNTRACK")
         .with_fixed_state(state)
-        .with_description(text.replace('\'', ""));
+        .with_description(text);
     for value in perfdata {
         resource.push_result(CheckResult::new().with_perf_data(value.clone()));
     }
     let (_, line) = resource.nagios_result();
-    let line = line.replace('\'', "");
     match line.split_once('|') {
         // the crate always writes every field
         Some((text, perfdata)) => {
@@ -123,7 +122,8 @@ fn status_line(state: ServiceState, text: &str, perfdata: &[PerfString]) -> Stri
                 .split_whitespace()
                 .map(|field| field.trim_end_matches(';'))
                 .collect();
-            format!("{}|{}", text.trim_end(), fields.join(" "))
+            let perfdata = fields.join(" ").replace('\'', "");
+            format!("{}|{perfdata}", text.trim_end())
         }
         None => line.trim_end().to_owned(),
     }
@@ -139,6 +139,7 @@ fn status_text(
     let room = MAX_BYTES.saturating_sub(status_line(assessment.state, "", perfdata).len() + 1);
     let mut parts = vec![headline(readings, assessment)];
     parts.extend(circumstances.overview.map(whereabouts));
+    parts.extend(untracked(readings).map(|untracked| format!(", {untracked}")));
     parts.extend(losses(readings).map(|losses| format!(", {losses}")));
     parts.extend(
         assessment
@@ -329,6 +330,19 @@ fn telling(value: Ratio, metric: Metric, assessment: &Assessment) -> Truncated {
         .map(|decimals| value.truncated(decimals))
         .find(|shown| bound.is_none_or(|bound| shown.ratio() > bound))
         .unwrap_or_else(|| value.truncated(MAX_DECIMALS))
+}
+
+/// Why an empty table looks as if it should not be: said whatever it counts for.
+fn untracked(readings: &Readings) -> Option<String> {
+    let open = match readings.untracked {
+        Ok(1) => "1 TCP connection to another host is".to_owned(),
+        Ok(n @ 2..Readings::MANY) => format!("{n} TCP connections to other hosts are"),
+        Ok(n @ Readings::MANY..) => format!("{n} or more TCP connections to other hosts are"),
+        _ => return None,
+    };
+    Some(format!(
+        "tracks nothing although {open} open: is this a container's namespace? does any rule use connection tracking?"
+    ))
 }
 
 /// What was lost since the previous run, and why where the counters tell.
@@ -698,6 +712,11 @@ fn details(
     }
     if verbose {
         lines.extend(numbers(readings));
+        // it changes nothing, but then nobody knows whether the table ought to be empty
+        let untracked = readings.untracked.as_ref().err();
+        if let Some(why) = untracked.filter(|why| **why != ReadError::NotReached) {
+            lines.push(format!("connections to other hosts not counted: {why}"));
+        }
         lines.extend(since_the_previous_run(readings));
         lines.push(thresholds_in_force(assessment));
     }

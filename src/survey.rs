@@ -340,7 +340,7 @@ fn behind(tally: &Tally, top: &[Endpoint], scale: Scale, wanted: &Wanted) -> Beh
         }
     }
     let mut complete: Vec<BTreeSet<(u64, u32)>> = vec![BTreeSet::new(); top.len()];
-    let failed = entries::all_sockets(wanted, &mut |socket| {
+    let failed = entries::all_sockets(wanted, |socket| {
         matching.add(socket);
         let remote =
             std::net::SocketAddr::new(socket.remote.ip().to_canonical(), socket.remote.port());

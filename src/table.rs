@@ -24,7 +24,8 @@ pub struct Readings {
     /// Why other namespaces, which were to be judged too, could not be seen.
     pub others: Option<ReadError>,
     /// Established TCP connections to other hosts while the table holds no entry: it looks as if it should.
-    pub untracked: Option<u64>,
+    /// [`Self::MANY`] is as many or more.
+    pub untracked: Reading<u64>,
     /// What the entries themselves add up to.
     pub table: Reading<Counts>,
     /// Whether the entries come from a capture, so that the count is the number in it and a missing limit hides nothing.
@@ -82,6 +83,9 @@ impl Change {
 }
 
 impl Readings {
+    /// No more untracked connections than these are counted.
+    pub const MANY: u64 = 1000;
+
     /// Nothing has been read yet.
     pub fn none() -> Self {
         Self {
@@ -92,7 +96,7 @@ impl Readings {
             change: Err(ReadError::NotReached),
             sharing: None,
             others: None,
-            untracked: None,
+            untracked: Err(ReadError::NotReached),
             table: Err(ReadError::NotReached),
             capture: false,
         }

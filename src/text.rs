@@ -44,7 +44,7 @@ pub fn one_line(text: &str, max: usize) -> String {
         }
         line.extend(
             word.chars()
-                .filter(|c| !c.is_control() && !matches!(c, '|' | ';' | '\''))
+                .filter(|c| !c.is_control() && !matches!(c, '|' | ';'))
                 .map(|c| if c.is_ascii() { c } else { '?' }),
         );
     }

@@ -159,7 +159,7 @@ fn from_sockets(
     each: &mut impl FnMut(&Entry),
 ) -> Result<(Listing, u64), ReadError> {
     let mut listening = std::collections::HashSet::new();
-    all_sockets(wanted, &mut |socket| {
+    all_sockets(wanted, |socket| {
         if socket.listening {
             listening.insert((socket.protocol, socket.local.port()));
         }
@@ -170,7 +170,7 @@ fn from_sockets(
     } else {
         wanted.sample
     };
-    all_sockets(wanted, &mut |socket| {
+    all_sockets(wanted, |socket| {
         if socket.listening || socket.remote.port() == 0 {
             return;
         }
@@ -200,12 +200,14 @@ fn from_sockets(
     ))
 }
 
-/// Hands on every local socket. Through a pointer, because each kind of closure would be 10 KB of code.
+/// Hands on every local socket.
 ///
 /// # Errors
 /// Neither sock_diag nor the files could be read.
-pub fn all_sockets(wanted: &Wanted, each: &mut dyn FnMut(&LocalSocket)) -> Result<(), ReadError> {
-    if wanted.place.live && sock_diag_is_there(&wanted.proc_root) {
+pub fn all_sockets(wanted: &Wanted, mut each: impl FnMut(&LocalSocket)) -> Result<(), ReadError> {
+    // one copy of the code for all closures
+    let each: &mut dyn FnMut(&LocalSocket) = &mut each;
+    if wanted.place.live && sock_diag_is_there(&wanted.proc_root, &["tcp_diag ", "udp_diag "]) {
         sockets::sockets(wanted.deadline, each)
     } else {
         proc_sockets::sockets(&wanted.place.net_root, each)
@@ -214,9 +216,9 @@ pub fn all_sockets(wanted: &Wanted, each: &mut dyn FnMut(&LocalSocket)) -> Resul
 
 /// Asking for sock_diag would load its module where it is one and nobody used it yet, and this check loads none. A
 /// kernel without /proc/modules has none to load; where it is built in beside others, the files of net/ do.
-fn sock_diag_is_there(proc_root: &Path) -> bool {
+pub(super) fn sock_diag_is_there(proc_root: &Path, names: &[&str]) -> bool {
     match std::fs::read_to_string(proc_root.join("modules")) {
-        Ok(modules) => ["tcp_diag ", "udp_diag "]
+        Ok(modules) => names
             .iter()
             .all(|name| modules.lines().any(|line| line.starts_with(name))),
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,

@@ -82,7 +82,7 @@ fn walk(proc_root: &Path, live: bool, deadline: Instant) -> Result<Walk, ReadErr
     let unseen = |name: &str| {
         let path = proc_root.join(name);
         move |error: Errno| match file::explain(&path, &error.into()) {
-            ReadError::Missing { path } => ReadError::NoStatistics { path },
+            ReadError::Missing { path } => ReadError::NotShown { path },
             other => other,
         }
     };
@@ -203,6 +203,7 @@ pub fn add_others(
     let of_the_kernel = Readings {
         count: Err(ReadError::NotReached),
         statistics: Err(ReadError::NotReached),
+        untracked: Err(ReadError::NotReached),
         ..own.readings.clone()
     };
     namespaces.extend(walk.others.into_iter().map(|found| Namespace {
@@ -295,7 +296,7 @@ pub fn go_to(proc_root: &Path, live: bool, seen: Seen) -> Result<Place, ReadErro
     if !live {
         return Ok(files(None));
     }
-    let may_enter = privilege::is_permitted(privilege::ENTER);
+    let may_enter = privilege::permits(privilege::ENTER);
     let entered = privilege::with(privilege::ENTER.union(privilege::OPEN_NAMESPACE), || {
         enter(proc_root, &process, seen)
     });
