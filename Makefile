@@ -37,7 +37,7 @@ check-flow: ## the one-way dependencies of docs/design.md
 	@! grep -rnlE 'unsafe *\{|unsafe fn|allow\(unsafe_code\)' src | grep -v '^src/process.rs$$'
 	@! grep -rnlE 'nagiosplugin::.*(CheckResult|PerfString|Resource|Unit)' src | grep -v '^src/report.rs$$'
 
-bench: build ## start-up, memory and, as root, the table and --netns all: beside an empty program, check_load, conntrack (ROUNDS=1: quick)
+bench: build ## start-up, memory; as root the table, --netns all: beside an empty program, check_load, conntrack (ROUNDS=1: quick)
 	@tests/bench/startup $(BINARY)
 	@tests/bench/top $(BINARY)
 	@tests/bench/netns $(BINARY)

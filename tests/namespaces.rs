@@ -373,6 +373,42 @@ fn a_look_that_is_cut_short_sums_nothing() {
 }
 
 #[test]
+fn a_look_that_is_cut_short_is_told_and_measures_no_namespaces() {
+    use check_conntrack::namespace::{Overview, Resident};
+    use check_conntrack::report::{Circumstances, report};
+
+    let root = host(10, 1000);
+    let mut readings = reading::usage(root.path());
+    let thresholds = check_conntrack::threshold::Thresholds::parse(&[], &[]).unwrap();
+    let said = |readings: &check_conntrack::table::Readings, cut_short| {
+        let ok = nagiosplugin::ServiceState::Ok;
+        let assessment = check_conntrack::assess::assess(readings, &thresholds, ok, ok);
+        let overview = Overview::of(Resident::default(), &[], cut_short);
+        let circumstances = Circumstances {
+            overview: Some(&overview),
+            ..Circumstances::default()
+        };
+        report(readings, &assessment, circumstances).text
+    };
+    let whole = said(&readings, false);
+    assert!(whole.ends_with(" of this check, the only one|usage=1.0%;80;90;0;100 entries=10;800;900;0;1000 namespaces=1\n"));
+    let cut_short = said(&readings, true);
+    assert!(
+        cut_short.starts_with("CONNTRACK is OK: ")
+            && cut_short
+                .contains(", the time was up before every network namespace was looked for|")
+            && !cut_short.contains("namespaces="),
+        "{cut_short}"
+    );
+    readings.others = Some(check_conntrack::error::ReadError::NotReached);
+    let unseen = said(&readings, false);
+    assert!(
+        unseen.starts_with("CONNTRACK is UNKNOWN: ") && !unseen.contains("namespaces="),
+        "{unseen}"
+    );
+}
+
+#[test]
 fn the_table_is_that_of_the_deciding_namespace() {
     let root = host(10, 1000);
     namespace(&root, 70, 950, 0);
