@@ -212,8 +212,8 @@ pub enum FirstRun {
     /// The host was started anew.
     #[error("the host was started since the previous run")]
     OtherBoot,
-    /// The state is of a namespace that is gone.
-    #[error("the previous run was in another network namespace")]
+    /// The state is of others.
+    #[error("the previous run did not see this network namespace")]
     OtherNamespace,
     /// Its time is later than now.
     #[error("the previous run lies in the future")]

@@ -39,6 +39,7 @@ use std::time::{Duration, Instant};
 
 use args::{Netns, Options, TopWhen};
 use assess::Assessment;
+use baseline::Identity;
 use error::ReadError;
 use nagiosplugin::ServiceState;
 use namespace::{Judged, Namespace, Other, Overview, Resident};
@@ -95,10 +96,7 @@ pub fn run(
     let mut namespaces = vec![Namespace {
         seen: None,
         own: true,
-        identity: reading::identity(
-            &options.proc_root,
-            options.is_live().then_some(process::netns_cookie),
-        ),
+        identity: Identity::Unknown,
         readings,
     }];
     let cut_short = if all && tracks {
@@ -113,6 +111,7 @@ pub fn run(
             proc_root: &options.proc_root,
             service: &options.service,
             all,
+            cookie_of: options.is_live().then_some(process::netns_cookie),
         },
         &mut namespaces,
     );

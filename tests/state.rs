@@ -417,7 +417,7 @@ fn the_state_of_another_namespace_is_not_believed() {
     let other = host.files().into_iter().find(|f| *f != mine).unwrap();
     host.at(1600).dropped(900);
     fs::copy(&mine, &other).unwrap();
-    assert!(host.why().contains("in another network namespace"));
+    assert!(host.why().contains("did not see this network namespace"));
     is_first_run(&host.run());
 }
 

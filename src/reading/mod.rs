@@ -19,7 +19,6 @@ mod sysctl;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::baseline::Identity;
 use crate::error::ReadError;
 use crate::own::Prefix;
 use crate::privilege;
@@ -110,11 +109,6 @@ pub fn ask(asking: Asking<'_>, readings: &mut Readings) {
         readings.untracked =
             connections::to_other_hosts(asking.proc_root, asking.live, asking.own, asking.deadline);
     }
-}
-
-/// What tells this network namespace from others.
-pub fn identity(proc_root: &Path, cookie_of: Option<namespaces::CookieOf>) -> Identity {
-    namespaces::identity(proc_root, cookie_of)
 }
 
 /// Lines about where the readings come from: the version, the proc root and the network namespace.
