@@ -2,15 +2,17 @@
 //!
 //! A baseline is a small text of one line for each fact, so that an operator can read it and a parser can doubt it:
 //!
-//!     check_conntrack state 1
-//!     boot 5f3e0a52-5b1e-4a9c-8a55-0f1ff8d4b1c7
-//!     at 8640000
-//!     namespace cookie 1
-//!     count 850
-//!     max 1000
-//!     processor 12 0 3 0
-//!     processor 0 0 0 0
-//!     check 9f86d081884c7d65
+//! ```text
+//! check_conntrack state 1
+//! boot 5f3e0a52-5b1e-4a9c-8a55-0f1ff8d4b1c7
+//! at 8640000
+//! namespace cookie 1
+//! count 850
+//! max 1000
+//! processor 12 0 3 0
+//! processor 0 0 0 0
+//! check 9f86d081884c7d65
+//! ```
 //!
 //! `at` begins a run, newest first and at most two, in hundredths of a second since the host was started. `namespace`
 //! begins what was read of one network namespace. `max` stands there where there is a limit. `processor` has a value for
