@@ -1,0 +1,65 @@
+//! Writes the man page and the completions of three shells into a folder: `manual FOLDER DATE VERSION`. An example of
+//! the package and not a part of the program, which stays as small as it is. `make man completions` calls it.
+
+use std::path::Path;
+use std::{env, error, fs, io};
+
+use clap::builder::PossibleValuesParser;
+use clap::{Command, ValueHint};
+use clap_complete::Shell;
+
+/// The man page, but for what the command line knows better.
+const PAGE: &str = include_str!("check_conntrack.8.in");
+
+/// The options that take one of a few words.
+const WORDS: [(&str, &[&str]); 5] = [
+    ("top_when", &["always", "problem"]),
+    ("source", &["auto", "netlink", "procfs", "sockets"]),
+    ("absent", &["ok", "warning", "critical", "unknown"]),
+    ("empty", &["ok", "warning", "critical", "unknown"]),
+    ("netns", &["self", "all"]),
+];
+
+/// The man page of that date (YYYY-MM-DD) and version.
+pub(crate) fn page(date: &str, version: &str) -> io::Result<String> {
+    let mut options = Vec::new();
+    clap_mangen::Man::new(check_conntrack::args::command()).render_options_section(&mut options)?;
+    let options = String::from_utf8_lossy(&options).into_owned();
+    // Its heading stands in the page already. What comes before it only defines Aq, the apostrophe.
+    let (_, options) = options.split_once(".SH OPTIONS\n").unwrap_or_default();
+    let options = options.replace("\\*(Aq", "\\(aq");
+    Ok(PAGE
+        .replace("@DATE@", date)
+        .replace("@VERSION@", version)
+        .replace("@OPTIONS@\n", &options))
+}
+
+/// The command line with the words that each option accepts. The program judges them itself, see args.rs.
+pub(crate) fn command() -> Command {
+    let mut command = check_conntrack::args::command();
+    for (id, words) in WORDS {
+        command = command.mut_arg(id, |arg| arg.value_parser(PossibleValuesParser::new(words)));
+    }
+    command
+        .mut_arg("table", |arg| arg.value_hint(ValueHint::FilePath))
+        .mut_arg("state_dir", |arg| arg.value_hint(ValueHint::DirPath))
+        .mut_arg("proc_root", |arg| arg.value_hint(ValueHint::DirPath))
+}
+
+fn main() -> Result<(), Box<dyn error::Error>> {
+    let mut arguments = env::args().skip(1);
+    let (Some(folder), Some(date), Some(version)) =
+        (arguments.next(), arguments.next(), arguments.next())
+    else {
+        return Err("usage: manual FOLDER DATE VERSION".into());
+    };
+    fs::create_dir_all(&folder)?;
+    fs::write(
+        Path::new(&folder).join("check_conntrack.8"),
+        page(&date, &version)?,
+    )?;
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        clap_complete::generate_to(shell, &mut command(), "check_conntrack", &folder)?;
+    }
+    Ok(())
+}
