@@ -1,13 +1,25 @@
 # make help lists the targets.
 CARGO ?= cargo
-TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
+# what is installed by a user without Rust is what another one built
+TARGET ?= $(or $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p'),$(patsubst target/%/release/check_conntrack,%,$(firstword \
+	$(wildcard target/*/release/check_conntrack))))
 BINARY := target/$(TARGET)/release/check_conntrack
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 # One statically linked file: it runs on any distribution of this architecture, and needs nothing while a host is in trouble.
 export CARGO_TARGET_DIR := $(CURDIR)/target
-STATIC := RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static"
+# Where it was built does not show in it, so that it has the same bytes wherever that was.
+CARGO_HOME ?= $(HOME)/.cargo
+STATIC := RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=/check_conntrack \
+	--remap-path-prefix=$(CARGO_HOME)/registry/src=/crates"
 
-.PHONY: build run demo test check check-flow bench clean help
+# For every time stamp in what is packaged. A source tarball has the time of its commit at each file.
+SOURCE_DATE_EPOCH ?= $(shell { [ -e .git ] && git -c safe.directory='*' log -1 --format=%ct 2>/dev/null; } || stat -c %Y CHANGELOG.md)
+export SOURCE_DATE_EPOCH
+
+.PHONY: all build run demo test test-packages check check-flow bench man completions licences install uninstall dist deb rpm clean help
+
+all: build man licences ## what install installs
 
 build: ## the static binary
 	@$(STATIC) $(CARGO) build --quiet --locked --release --target $(TARGET)
@@ -41,6 +53,55 @@ bench: build ## start-up, memory; as root the table, --netns all: beside an empt
 	@tests/bench/startup $(BINARY)
 	@tests/bench/top $(BINARY)
 	@tests/bench/netns $(BINARY)
+
+test-packages: ## builds, inspects and installs the packages, the .deb in a Debian of its own; as root (REQUIRE_ALL=1: leaves nothing out)
+	@tests/packages/run
+
+# ---- packages -------------------------------------------------------------------------------------------------------
+
+MANUAL := target/manual
+LICENCES := target/licences/THIRD-PARTY
+
+man: ## the man page and the completions of bash, zsh and fish, in target/manual
+	@$(CARGO) run --quiet --locked --example manual -- $(MANUAL) "$$(date -u -d @$(SOURCE_DATE_EPOCH) +%Y-%m-%d)" $(VERSION)
+
+completions: man ## likewise
+
+licences: ## the licences of what is linked into the binary, in target/licences
+	@mkdir -p $(dir $(LICENCES))
+	@packaging/licences "$(CARGO)" $(TARGET) >$(LICENCES).new
+	@mv $(LICENCES).new $(LICENCES)
+
+PREFIX ?= /usr/local
+PLUGINDIR ?= $(PREFIX)/lib/nagios/plugins
+DATADIR ?= $(PREFIX)/share
+DOCDIR ?= $(DATADIR)/doc/check-conntrack
+MANDIR ?= $(DATADIR)/man
+BASHDIR ?= $(DATADIR)/bash-completion/completions
+ZSHDIR ?= $(DATADIR)/zsh/site-functions
+FISHDIR ?= $(DATADIR)/fish/vendor_completions.d
+# where agents read definitions; what is given none stays an example beside the documentation
+NRPEDIR ?=
+NAGIOSDIR ?=
+ICINGADIR ?=
+# not exported: deb and rpm call install anew, with folders of their own
+FOLDERS = $(foreach name,DESTDIR PLUGINDIR DOCDIR MANDIR BASHDIR ZSHDIR FISHDIR NRPEDIR NAGIOSDIR ICINGADIR BINARY MANUAL \
+	LICENCES,$(name)='$($(name))')
+
+install: ## what was built, below PREFIX (/usr/local), PLUGINDIR (PREFIX/lib/nagios/plugins) and DESTDIR
+	@$(FOLDERS) packaging/install install
+
+uninstall: ## takes away what install put there, under the same variables
+	@$(FOLDERS) packaging/install uninstall
+
+dist: ## the source of the commit, or of the tree where there is no git, in target/packages
+	@packaging/dist check_conntrack-$(VERSION)
+
+deb: build man licences ## the Debian package, in target/packages
+	@VERSION=$(VERSION) TARGET=$(TARGET) MAKE="$(MAKE)" packaging/deb/build
+
+rpm: build man licences ## the RPM package, in target/packages
+	@VERSION=$(VERSION) TARGET=$(TARGET) MAKE="$(MAKE)" packaging/rpm/build
 
 clean: ## removes everything built
 	$(CARGO) clean
