@@ -1,8 +1,8 @@
 # make help lists the targets.
 CARGO ?= cargo
 # what is installed by a user without Rust is what another one built
-TARGET ?= $(or $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p'),$(patsubst target/%/release/check_conntrack,%,$(firstword \
-	$(wildcard target/*/release/check_conntrack))))
+TARGET ?= $(or $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p'),$(patsubst target/%/release/check_conntrack,%, \
+	$(firstword $(wildcard target/*/release/check_conntrack))))
 BINARY := target/$(TARGET)/release/check_conntrack
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 
@@ -14,10 +14,12 @@ STATIC := RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static --remap-path-pre
 	--remap-path-prefix=$(CARGO_HOME)/registry/src=/crates"
 
 # For every time stamp in what is packaged. A source tarball has the time of its commit at each file.
-SOURCE_DATE_EPOCH ?= $(shell { [ -e .git ] && git -c safe.directory='*' log -1 --format=%ct 2>/dev/null; } || stat -c %Y CHANGELOG.md)
+SOURCE_DATE_EPOCH ?= $(shell { [ -e .git ] && git -c safe.directory='*' log -1 --format=%ct 2>/dev/null; } \
+	|| stat -c %Y CHANGELOG.md)
 export SOURCE_DATE_EPOCH
 
-.PHONY: all build run demo test test-packages check check-flow bench man completions licences install uninstall dist deb rpm clean help
+.PHONY: all build run demo test check check-flow bench test-packages man completions licences install uninstall epoch \
+	dist deb rpm clean help
 
 all: build man licences ## what install installs
 
@@ -54,7 +56,7 @@ bench: build ## start-up, memory; as root the table, --netns all: beside an empt
 	@tests/bench/top $(BINARY)
 	@tests/bench/netns $(BINARY)
 
-test-packages: ## builds, inspects and installs the packages, the .deb in a Debian of its own; as root (REQUIRE_ALL=1: leaves nothing out)
+test-packages: ## the packages: built, looked at, and as root installed in a Debian of their own
 	@tests/packages/run
 
 # ---- packages -------------------------------------------------------------------------------------------------------
@@ -63,7 +65,8 @@ MANUAL := target/manual
 LICENCES := target/licences/THIRD-PARTY
 
 man: ## the man page and the completions of bash, zsh and fish, in target/manual
-	@$(CARGO) run --quiet --locked --example manual -- $(MANUAL) "$$(date -u -d @$(SOURCE_DATE_EPOCH) +%Y-%m-%d)" $(VERSION)
+	@$(CARGO) run --quiet --locked --example manual -- \
+		$(MANUAL) "$$(date -u -d @$(SOURCE_DATE_EPOCH) +%Y-%m-%d)" $(VERSION)
 
 completions: man ## likewise
 
@@ -93,6 +96,9 @@ install: ## what was built, below PREFIX (/usr/local), PLUGINDIR (PREFIX/lib/nag
 
 uninstall: ## takes away what install put there, under the same variables
 	@$(FOLDERS) packaging/install uninstall
+
+epoch: # for tests/packages
+	@echo $(SOURCE_DATE_EPOCH)
 
 dist: ## the source of the commit, or of the tree where there is no git, in target/packages
 	@packaging/dist check_conntrack-$(VERSION)
