@@ -81,6 +81,28 @@ pub struct Args {
     )]
     pub absent: String,
 
+    /// State when the kernel tracks none although connections to other hosts are open: ok, warning, critical or unknown
+    #[arg(
+        long,
+        value_name = "STATE",
+        default_value = "ok",
+        hide_default_value = true
+    )]
+    pub empty: String,
+
+    /// Judge this network namespace (self) or every one that has a process on this host (all) [default: self]
+    #[arg(
+        long,
+        value_name = "WHICH",
+        default_value = "self",
+        hide_default_value = true
+    )]
+    pub netns: String,
+
+    /// Where the counters of the previous run are kept [default: /var/lib/check_conntrack]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
     /// Another procfs mount, below which everything is read then [default: /proc]
     #[arg(long, value_name = "DIR")]
     pub proc_root: Option<PathBuf>,
@@ -119,6 +141,10 @@ with @ inside; the ends are not outside. N is 0:N, N: has no end, ~:N no start.
   entries  entries in the table; 80% is percent of nf_conntrack_max
   free     entries that still fit, so free=20000: or free=10%:
   chain    mean hash chain length, 2 * entries / nf_conntrack_buckets
+  lost     packets lost since the previous run, so lost=0
+  drop chaintoolong early_drop insert_failed   that counter since the previous run
+  growth   entries per minute since the previous run; 1% is percent of max
+  full_in  time until the table is full at that growth, so full_in=30m:
   endpoint entries of the largest remote endpoint (reads the table, as all below)
   established time_wait syn_sent syn_recv fin_wait close_wait last_ack close udp
   icmp other unreplied evictable   entries in that class; 80% is percent of max
@@ -151,6 +177,15 @@ pub struct Options {
     pub sample: u64,
     /// The state of a kernel that does not track connections.
     pub absent: ServiceState,
+    /// The state when the kernel tracks nothing although connections to other hosts are open.
+    pub empty: ServiceState,
+    /// Which namespaces are judged.
+    pub netns: Netns,
+    /// Where the state of the previous run is kept.
+    pub state_dir: PathBuf,
+    /// The command line, without what changes neither state nor performance data: what tells one service's state from
+    /// another's.
+    pub service: String,
     /// Where procfs is.
     pub proc_root: PathBuf,
     /// Seconds until the answer is due, 1 to 3600.
@@ -173,6 +208,17 @@ impl Options {
 
 /// Where procfs is unless somebody says otherwise.
 const LIVE: &str = "/proc";
+/// Where the state is unless somebody says otherwise.
+const STATE: &str = "/var/lib/check_conntrack";
+
+/// The network namespaces to be judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Netns {
+    /// That of this process.
+    Own,
+    /// Each that has a process on this host.
+    All,
+}
 
 /// When the entries are read for `--top`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -221,6 +267,7 @@ pub fn command() -> clap::Command {
 
 impl Args {
     fn validate(self, elevated: bool) -> Result<Options, UsageError> {
+        let service = self.service();
         let (mut warning, mut critical) = (self.warning, self.critical);
         match self.positional.as_slice() {
             [] => {}
@@ -290,10 +337,36 @@ impl Args {
             sample: count("--sample", &self.sample, 0, u64::from(u32::MAX))?,
             thresholds: Thresholds::parse(&warning, &critical)?,
             absent: state("--absent", &self.absent)?,
+            empty: state("--empty", &self.empty)?,
+            netns: match self.netns.as_str() {
+                "self" => Netns::Own,
+                "all" => Netns::All,
+                other => return Err(word("--netns", other, "self and all")),
+            },
+            state_dir: match self.state_dir {
+                Some(directory) if directory.as_os_str().is_empty() => {
+                    return Err(word("--state-dir", "", "a directory"));
+                }
+                Some(directory) => directory,
+                None => PathBuf::from(STATE),
+            },
+            service,
             proc_root,
             timeout: seconds(&self.timeout)?,
             verbosity: self.verbose.min(3),
         })
+    }
+}
+
+impl Args {
+    /// The command line without `-v` and `-t`.
+    fn service(&self) -> String {
+        let service = Self {
+            verbose: 0,
+            timeout: String::new(),
+            ..self.clone()
+        };
+        format!("{service:?}")
     }
 }
 
@@ -492,8 +565,17 @@ mod tests {
 
     #[test]
     fn positionals_mean_warning_and_critical() {
-        assert_eq!(options(&["75", "90"]), options(&["-w", "75", "-c", "90"]));
-        assert_eq!(options(&["75%", "90%"]), options(&["-w", "75", "-c", "90"]));
+        // another command line, and so another service, which means the same
+        let meaning = |arguments: &[&str]| {
+            options(arguments).map(|options| Options {
+                service: String::new(),
+                ..options
+            })
+        };
+        let expected = meaning(&["-w", "75", "-c", "90"]);
+        assert!(expected.is_ok());
+        assert_eq!(meaning(&["75", "90"]), expected);
+        assert_eq!(meaning(&["75%", "90%"]), expected);
         assert!(options(&["75"]).unwrap_err().contains("1 bare arguments"));
         assert!(options(&["75", "80", "90"]).is_err());
         assert!(
@@ -501,6 +583,28 @@ mod tests {
                 .unwrap_err()
                 .contains("beside -w and -c")
         );
+    }
+
+    #[test]
+    fn a_service_is_its_command_line_without_details_and_time_limit() {
+        let service = |arguments: &[&str]| options(arguments).unwrap().service;
+        let plain = service(&["-w", "lost=0"]);
+        for same in [
+            &["-w", "lost=0", "-vvv"][..],
+            &["-t", "3", "--warning=lost=0"],
+            &["-v", "-wlost=0", "--timeout", "20"],
+        ] {
+            assert_eq!(service(same), plain, "{same:?}");
+        }
+        for other in [
+            &["-c", "lost=0"][..],
+            &["-w", "lost=1"],
+            &["-w", "lost=0", "--netns", "all"],
+            &["-w", "lost=0", "--top"],
+            &["-w", "lost=0", "--empty", "critical"],
+        ] {
+            assert_ne!(service(other), plain, "{other:?}");
+        }
     }
 
     #[test]
@@ -560,7 +664,8 @@ mod tests {
                 &["--absent", "ok", "--absent", "ok"],
                 "--absent STATE was given more than once",
             ),
-            (&["--netns"], "unknown option --netns"),
+            (&["--netns"], "--netns WHICH needs a value"),
+            (&["--flush"], "unknown option --flush"),
             (&["--verbose=3"], "--verbose... takes no value 3"),
         ] {
             let text = options(arguments).unwrap_err();

@@ -2,10 +2,10 @@
 
 use nagiosplugin::ServiceState;
 
-use crate::error::ReadError;
+use crate::error::{FirstRun, ReadError};
 use crate::metric::Metric;
 use crate::range::{Measure, Ratio, Side};
-use crate::table::{Limit, Readings};
+use crate::table::{Change, Limit, Readings};
 use crate::threshold::{Severity, Thresholds};
 
 /// The verdict and its reasons.
@@ -46,6 +46,8 @@ pub struct Unmeasured {
 pub enum Measured {
     /// A number to compare.
     Value(Measure),
+    /// Beyond every number: the time until a table is full that does not grow.
+    Infinite,
     /// There is no limit that could be approached.
     Unlimited,
 }
@@ -74,6 +76,48 @@ pub fn measure(metric: Metric, readings: &Readings) -> Result<Measured, ReadErro
         Metric::Free => of_limit(count()?, limit()?, |count, max| {
             Some((Ratio::from_int(max - count), percent(max - count, max)))
         }),
+        Metric::Lost => increase(readings, Change::lost),
+        Metric::Increase(counter) => increase(readings, |change| change.increase(counter)),
+        Metric::Growth => {
+            let change = growing(readings)?;
+            let (per_minute, elapsed) = (6000 * change.entries, signed(change.elapsed));
+            let percent = readings.max().and_then(|max| {
+                Ratio::new(
+                    per_minute.saturating_mul(100),
+                    elapsed.saturating_mul(i64::from(max)),
+                )
+            });
+            Ok(match Ratio::new(per_minute, elapsed) {
+                Some(value) => Measured::Value(Measure { value, percent }),
+                None => Measured::Unlimited,
+            })
+        }
+        Metric::FullIn => {
+            let (count, Limit::Entries(max)) = (count()?, limit()?) else {
+                return Ok(Measured::Unlimited);
+            };
+            let free = i64::from(max) - count;
+            let growing = growing(readings);
+            // it is full, whether it grows or not
+            if free <= 0 && matches!(growing, Ok(_) | Err(ReadError::FirstRun { .. })) {
+                return Ok(Measured::Value(Measure {
+                    value: Ratio::from_int(0),
+                    percent: None,
+                }));
+            }
+            let change = growing?;
+            let seconds = Ratio::new(
+                free.saturating_mul(signed(change.elapsed)),
+                change.entries.saturating_mul(100),
+            );
+            Ok(match seconds {
+                Some(value) => Measured::Value(Measure {
+                    value,
+                    percent: None,
+                }),
+                None => Measured::Infinite,
+            })
+        }
         Metric::Endpoint | Metric::Unreplied | Metric::Evictable | Metric::Class(_) => {
             let counts = readings.table.clone()?;
             let value = match metric {
@@ -94,6 +138,8 @@ pub fn measure(metric: Metric, readings: &Readings) -> Result<Measured, ReadErro
         }
         Metric::Chain => {
             let (count, buckets) = (count()?, readings.buckets.clone()?);
+            // all namespaces hang their entries into the same chains
+            let count = readings.sharing.map_or(count, signed);
             Ok(match Ratio::new(2 * count, i64::from(buckets)) {
                 Some(value) => Measured::Value(Measure {
                     value,
@@ -103,6 +149,37 @@ pub fn measure(metric: Metric, readings: &Readings) -> Result<Measured, ReadErro
             })
         }
     }
+}
+
+/// What was counted since the previous run.
+fn increase(
+    readings: &Readings,
+    of: impl Fn(&Change) -> Option<u64>,
+) -> Result<Measured, ReadError> {
+    readings.statistics.as_ref().map_err(Clone::clone)?;
+    let change = readings.change.clone()?;
+    let increase = of(&change).ok_or(ReadError::FirstRun {
+        why: FirstRun::NoCounters,
+    })?;
+    Ok(Measured::Value(Measure {
+        value: Ratio::from_int(signed(increase)),
+        percent: None,
+    }))
+}
+
+/// What changed over a time that is long enough to tell a trend.
+fn growing(readings: &Readings) -> Result<Change, ReadError> {
+    let change = readings.change.clone()?;
+    if change.elapsed < Change::SHORTEST {
+        return Err(ReadError::FirstRun {
+            why: FirstRun::TooRecent,
+        });
+    }
+    Ok(change)
+}
+
+fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 fn percent(part: i64, whole: i64) -> Option<Ratio> {
@@ -191,6 +268,16 @@ fn judge(metric: Metric, readings: &Readings, assessment: &mut Assessment) {
         };
         match measured {
             Ok(Measured::Unlimited) => {}
+            Ok(Measured::Infinite) => {
+                if let Some(side) = threshold.range.alert_at_infinity() {
+                    assessment.findings.push(Finding {
+                        metric,
+                        severity: threshold.severity,
+                        side,
+                    });
+                    return;
+                }
+            }
             Ok(Measured::Value(measure)) => {
                 if let Some(side) = threshold.range.alert(&measure) {
                     assessment.findings.push(Finding {
@@ -202,7 +289,9 @@ fn judge(metric: Metric, readings: &Readings, assessment: &mut Assessment) {
                 }
             }
             Err(why) => {
-                if threshold.given {
+                // from now on there is something to compare with
+                let baseline = matches!(why, ReadError::FirstRun { .. });
+                if threshold.given && !baseline {
                     assessment.unmeasured.push(Unmeasured { metric, why });
                 }
                 return;

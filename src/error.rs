@@ -140,12 +140,101 @@ pub enum ReadError {
         /// What happened, in the system's words where it has some.
         reason: String,
     },
+    /// There is nothing to compare with, and that is as it should be: the baseline is there from now on.
+    #[error("first run: {why}")]
+    FirstRun {
+        /// Why there is nothing.
+        why: FirstRun,
+    },
+    /// The directory for the state cannot be used, so no run is ever compared with another.
+    #[error("{path} {problem}")]
+    NoState {
+        /// The directory.
+        path: String,
+        /// What is the matter with it, as a verb and the rest.
+        problem: NoState,
+    },
+    /// What was read could not be written down for the next run.
+    #[error("the state for the next run could not be written to {path}: {reason}")]
+    StateNotWritten {
+        /// The directory.
+        path: String,
+        /// The system's words.
+        reason: String,
+    },
+    /// A capture is not compared with anything.
+    #[error("a capture has no previous run")]
+    NoPreviousCapture,
     /// A capture whose end, and so how many entries it holds, was not seen.
     #[error("the time was up before the capture was read to its end")]
     CaptureUnfinished,
     /// The time was up before this was read.
     #[error("the time was up before it was read")]
     NotReached,
+}
+
+/// Why a run has no other to compare with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum FirstRun {
+    /// Nobody was here before.
+    #[error("no previous run is known")]
+    NoBaseline,
+    /// The file is damaged, or of another version of this check.
+    #[error("the state of the previous run is not readable")]
+    Unreadable,
+    /// The file, or what stands in its place, was not written by this user.
+    #[error("the state of the previous run is not a file of this user")]
+    Foreign,
+    /// The host was started anew.
+    #[error("the host was started since the previous run")]
+    OtherBoot,
+    /// The state is of a namespace that is gone.
+    #[error("the previous run was in another network namespace")]
+    OtherNamespace,
+    /// Its time is later than now.
+    #[error("the previous run lies in the future")]
+    Future,
+    /// So long ago that a difference means nothing.
+    #[error("the previous run is more than 7 days ago")]
+    TooOld,
+    /// A moment ago, and there is none before it.
+    #[error("the previous run is only a moment ago")]
+    TooRecent,
+    /// Processors were added or taken away, or the counters are others.
+    #[error("the counters are those of other processors than at the previous run")]
+    OtherProcessors,
+    /// Counters fell: the module was loaded anew.
+    #[error("the counters were reset since the previous run")]
+    Reset,
+    /// The counters could not be read at the previous run.
+    #[error("the previous run had no counters")]
+    NoCounters,
+}
+
+/// What is the matter with the directory for the state.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NoState {
+    /// It is not there.
+    #[error("does not exist")]
+    Missing,
+    /// Something else is.
+    #[error("is not a directory, or a symbolic link to one")]
+    NotADirectory,
+    /// It may not be written to.
+    #[error("may not be written to by this user")]
+    Denied,
+    /// Any other error of the system.
+    #[error("cannot be used: {reason}")]
+    Io {
+        /// The system's words.
+        reason: String,
+    },
+    /// This host's identity could not be read.
+    #[error("is of no use without {path}")]
+    NoIdentity {
+        /// The file that could not be read.
+        path: String,
+    },
 }
 
 impl ReadError {
@@ -176,7 +265,21 @@ impl ReadError {
             Self::CaptureUnfinished => Some("more time is given with --timeout"),
             Self::OnlySockets => Some("the table needs CAP_NET_ADMIN"),
             Self::Crowded { .. } => Some("--source netlink reads the table all the same"),
-            Self::TableDenied { .. }
+            Self::NoState {
+                problem: NoState::Missing,
+                ..
+            } => Some(
+                "create it for the user of this check, with mode 0700, or name another with --state-dir",
+            ),
+            Self::NoState {
+                problem: NoState::NotADirectory | NoState::Denied,
+                ..
+            } => Some("it has to be a directory that the user of this check may write to"),
+            Self::StateNotWritten { .. } => Some("is the disk full, or mounted read-only?"),
+            Self::FirstRun { .. }
+            | Self::NoState { .. }
+            | Self::NoPreviousCapture
+            | Self::TableDenied { .. }
             | Self::Io { .. }
             | Self::NotReached
             | Self::OtherProcRoot

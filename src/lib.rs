@@ -14,10 +14,12 @@
 
 pub mod args;
 pub mod assess;
+pub mod baseline;
 pub mod entry;
 pub mod error;
 pub mod hint;
 pub mod metric;
+pub mod namespace;
 pub mod own;
 pub mod owner;
 pub mod privilege;
@@ -35,15 +37,22 @@ pub mod threshold;
 
 use std::time::{Duration, Instant};
 
-use args::{Options, TopWhen};
+use args::{Netns, Options, TopWhen};
 use nagiosplugin::ServiceState;
+use namespace::Namespace;
+use reading::state::{State, Written};
 use report::{Circumstances, Report};
 use survey::Survey;
 use table::Readings;
 
 /// Runs the check. As soon as there is a verdict it is handed to `in_reserve`: the answer to give when the time is up
-/// before everything else was read. `begin` is when the time started to run.
-pub fn run(options: &Options, begin: Instant, in_reserve: impl Fn(Report)) -> Report {
+/// before everything else was read. `begin` is when the time started to run. What is returned beside the answer is to be
+/// kept for the next run once the answer is out.
+pub fn run(
+    options: &Options,
+    begin: Instant,
+    in_reserve: impl Fn(Report),
+) -> (Report, Option<Written>) {
     let mut readings = if options.table.is_some() {
         reading::limit(&options.proc_root)
     } else {
@@ -58,6 +67,25 @@ pub fn run(options: &Options, begin: Instant, in_reserve: impl Fn(Report)) -> Re
     if readings.tracks() {
         reading::details(&options.proc_root, &mut readings);
     }
+    let mut namespaces = vec![Namespace {
+        identity: reading::identity(
+            &options.proc_root,
+            options.is_live().then_some(process::netns_cookie),
+        ),
+        readings,
+    }];
+    let state = reading::state::compare(
+        reading::state::Wanted {
+            directory: &options.state_dir,
+            proc_root: &options.proc_root,
+            service: &options.service,
+            all: options.netns == Netns::All,
+        },
+        &mut namespaces,
+    );
+    let mut readings = namespaces
+        .pop()
+        .map_or_else(Readings::none, |namespace| namespace.readings);
     let survey = if entries_wanted(options, &readings) {
         in_reserve(answer(options, &readings, &Survey::default(), reserve));
         // half of the time for the table, half of the rest for who is behind it
@@ -76,7 +104,15 @@ pub fn run(options: &Options, begin: Instant, in_reserve: impl Fn(Report)) -> Re
     } else {
         Vec::new()
     };
-    answer(
+    let written = match state.map(State::write) {
+        Some(Ok(written)) => written,
+        Some(Err(why)) => {
+            readings.change = Err(why);
+            None
+        }
+        None => None,
+    };
+    let report = answer(
         options,
         &readings,
         &survey,
@@ -85,7 +121,8 @@ pub fn run(options: &Options, begin: Instant, in_reserve: impl Fn(Report)) -> Re
             origin: &origin,
             ..Circumstances::default()
         },
-    )
+    );
+    (report, written)
 }
 
 /// Whether the entries themselves are to be read on this run.

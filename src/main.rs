@@ -17,10 +17,16 @@ fn main() -> ExitCode {
                 privilege::give_up_all();
             }
             process::arm(options.timeout);
-            run(&options, begin, process::hold_in_reserve)
+            let (report, written) = run(&options, begin, process::hold_in_reserve);
+            // what nobody was told is left for the next run to tell
+            return process::answer(&report, || {
+                if let Some(written) = written {
+                    written.keep();
+                }
+            });
         }
         Ok(Request::Print(text)) => Report::information(&text),
         Err(refusal) => Report::unknown(&refusal.to_string()),
     };
-    process::answer(&report)
+    process::answer(&report, || ())
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::entry::Class;
+use crate::table::Counter;
 
 /// What is measured. The names are those of the command line and of the perfdata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +17,14 @@ pub enum Metric {
     /// Mean hash chain length, 2 * entries / nf_conntrack_buckets: every entry hangs in two chains, one for each
     /// direction (net/netfilter/nf_conntrack_core.c).
     Chain,
+    /// Packets lost since the previous run: the increase of drop and chaintoolong. insert_failed counts them again.
+    Lost,
+    /// The increase of one counter since the previous run.
+    Increase(Counter),
+    /// Entries per minute since the previous run.
+    Growth,
+    /// Seconds until the table is full at that growth; infinite when it does not grow.
+    FullIn,
     /// Entries of the largest remote endpoint.
     Endpoint,
     /// Entries without a packet of the reply direction.
@@ -27,11 +36,27 @@ pub enum Metric {
 }
 
 /// The name of each metric, in the order of documentation and output.
-const NAMES: [(Metric, &str); 18] = [
+const NAMES: [(Metric, &str); 25] = [
     (Metric::Usage, "usage"),
     (Metric::Entries, "entries"),
     (Metric::Free, "free"),
     (Metric::Chain, "chain"),
+    (Metric::Lost, "lost"),
+    (Metric::Increase(Counter::Drop), Counter::Drop.name()),
+    (
+        Metric::Increase(Counter::ChainTooLong),
+        Counter::ChainTooLong.name(),
+    ),
+    (
+        Metric::Increase(Counter::EarlyDrop),
+        Counter::EarlyDrop.name(),
+    ),
+    (
+        Metric::Increase(Counter::InsertFailed),
+        Counter::InsertFailed.name(),
+    ),
+    (Metric::Growth, "growth"),
+    (Metric::FullIn, "full_in"),
     (Metric::Endpoint, "endpoint"),
     (Metric::Unreplied, "unreplied"),
     (Metric::Evictable, "evictable"),
@@ -72,7 +97,23 @@ impl Metric {
 
     /// Whether a bound may carry `%`, percent of nf_conntrack_max.
     pub fn takes_percent(self) -> bool {
-        self != Self::Chain
+        !matches!(
+            self,
+            Self::Chain | Self::Lost | Self::Increase(_) | Self::FullIn
+        )
+    }
+
+    /// Whether it is a time, whose bounds may carry `s`, `m` and `h`.
+    pub fn is_time(self) -> bool {
+        self == Self::FullIn
+    }
+
+    /// Whether it compares with the previous run.
+    pub fn needs_state(self) -> bool {
+        matches!(
+            self,
+            Self::Lost | Self::Increase(_) | Self::Growth | Self::FullIn
+        )
     }
 
     /// Whether the entries themselves must be read for it.

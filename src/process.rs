@@ -5,6 +5,7 @@
 //! signal-safety(7) lists, hence the raw calls; this is the one file with unsafe code.
 #![allow(unsafe_code)]
 
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, Ordering};
 
@@ -35,6 +36,24 @@ const ENDED: &[u8] = b"CONNTRACK is UNKNOWN: the check was ended by a signal bef
 pub fn is_elevated() -> bool {
     // SAFETY: getauxval reads the auxiliary vector, which the kernel set up; any argument is allowed.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// SO_NETNS_COOKIE: which network namespace a socket is in. None before 5.14 (sock_getsockopt in net/core/sock.c).
+pub fn netns_cookie(socket: BorrowedFd<'_>) -> Option<u64> {
+    let mut cookie = 0_u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the descriptor is borrowed and so open, and the kernel writes at most `length` bytes, which is the size
+    // of `cookie`, and the length.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    (result == 0 && length as usize == size_of::<u64>()).then_some(cookie)
 }
 
 /// From now on a panic is an UNKNOWN with one line, instead of exit code 101 and text on stderr.
@@ -90,20 +109,26 @@ pub fn hold_in_reserve(report: Report) {
     RESERVE.store(Box::into_raw(Box::new(report)), Ordering::SeqCst);
 }
 
-/// Gives the answer, in one write, and tells the exit code.
-pub fn answer(report: &Report) -> ExitCode {
-    deliver(report);
+/// Gives the answer, in one write, and tells the exit code; does something more when stdout took it.
+pub fn answer(report: &Report, taken: impl FnOnce()) -> ExitCode {
+    if deliver(report) {
+        taken();
+    }
     ExitCode::from(u8::try_from(VERDICT.load(Ordering::SeqCst)).unwrap_or(3))
 }
 
-fn deliver(report: &Report) {
+/// Whether stdout took it.
+fn deliver(report: &Report) -> bool {
+    let mut taken = false;
     if STAGE.swap(WRITING, Ordering::SeqCst) == WORKING {
         VERDICT.store(3, Ordering::SeqCst);
-        if write_all(report.text.as_bytes()) {
+        taken = write_all(report.text.as_bytes());
+        if taken {
             VERDICT.store(report.state.exit_code(), Ordering::SeqCst);
         }
         STAGE.store(WRITTEN, Ordering::SeqCst);
     }
+    taken
 }
 
 /// Writes to stdout; false when it did not take all of it (full, closed, broken pipe).

@@ -2,7 +2,8 @@
 //!
 //! `[@]start:end`, "definitions/01.range_expressions.md" of the guidelines: a range alerts when the value is outside
 //! `start..=end`; with `@` when it is inside; end points belong to the range; `start:` may be left out when it is 0;
-//! `~` as start is minus infinity; a missing end is plus infinity. A bound may carry `%` (contract of this plugin).
+//! `~` as start is minus infinity; a missing end is plus infinity. A bound may carry `%`, or where it is a time `s`, `m`
+//! or `h` (contract of this plugin).
 //!
 //! The range that decides is the range that is printed: `parse(range.to_string()) == range`.
 
@@ -102,8 +103,8 @@ impl fmt::Display for Decimal {
 
 /// An exact value: what is measured is a quotient of kernel numbers, and is compared as one.
 ///
-/// Numerators stay below 2^32 * 100 and denominators below 2^32 for everything the kernel counts, so that the cross
-/// products with a bound of 18 digits fit into 128 bits.
+/// Numerators and denominators stay below 2^60 for everything the kernel counts, also when it is divided by the time
+/// between two runs, so that the cross products with a bound of 18 digits fit into 128 bits.
 #[derive(Debug, Clone, Copy)]
 pub struct Ratio {
     numerator: i128,
@@ -182,6 +183,11 @@ pub struct Truncated {
 }
 
 impl Truncated {
+    /// Whether what is printed is nearer to zero than `n`.
+    pub fn is_below(self, n: u32) -> bool {
+        self.units.unsigned_abs() < u128::from(n) * 10_u128.pow(self.decimals)
+    }
+
     /// What is printed, as a value.
     pub fn ratio(self) -> Ratio {
         Ratio {
@@ -209,19 +215,80 @@ impl fmt::Display for Truncated {
     }
 }
 
+/// What a bound may carry behind its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suffixes {
+    /// `%`.
+    Percent,
+    /// `s`, `m` and `h`: the value is a time.
+    Time,
+}
+
+impl Suffixes {
+    fn units(self) -> &'static [Unit] {
+        match self {
+            Self::Percent => &[Unit::Percent],
+            Self::Time => &[Unit::Seconds, Unit::Minutes, Unit::Hours],
+        }
+    }
+}
+
+/// What is behind the number of a bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Unit {
+    /// Nothing: it is in the unit of the value.
+    Bare,
+    /// Percent of nf_conntrack_max.
+    Percent,
+    Seconds,
+    Minutes,
+    Hours,
+}
+
+impl Unit {
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Bare => "",
+            Self::Percent => "%",
+            Self::Seconds => "s",
+            Self::Minutes => "m",
+            Self::Hours => "h",
+        }
+    }
+
+    /// How many units of the value it is; a percentage is held against one.
+    fn factor(self) -> i128 {
+        match self {
+            Self::Bare | Self::Percent | Self::Seconds => 1,
+            Self::Minutes => 60,
+            Self::Hours => 3600,
+        }
+    }
+}
+
 /// One end of a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Bound {
     number: Decimal,
-    percent: bool,
+    unit: Unit,
 }
 
 impl Bound {
-    fn parse(text: &str) -> Result<Self, RangeError> {
-        let (digits, percent) = match text.strip_suffix('%') {
-            Some(digits) => (digits, true),
-            None => (text, false),
-        };
+    const ZERO: Self = Self::bare(Decimal::from_int(0));
+
+    const fn bare(number: Decimal) -> Self {
+        Self {
+            number,
+            unit: Unit::Bare,
+        }
+    }
+
+    fn parse(text: &str, suffixes: Suffixes) -> Result<Self, RangeError> {
+        let suffixed = suffixes
+            .units()
+            .iter()
+            .find_map(|unit| Some((text.strip_suffix(unit.suffix())?, *unit)));
+        let (digits, unit) = suffixed.unwrap_or((text, Unit::Bare));
         let number = Decimal::parse(digits).map_err(|error| match error {
             // quote what was typed, sign and all
             RangeError::NotANumber { .. } => RangeError::NotANumber {
@@ -232,19 +299,32 @@ impl Bound {
         // 0% of anything is 0: one form, so that printing round-trips
         Ok(Self {
             number,
-            percent: percent && !number.is_zero(),
+            unit: if number.is_zero() { Unit::Bare } else { unit },
         })
     }
 
-    /// The number before the `%`, if any.
+    /// The number before the `%` or the unit of time, if any.
     pub fn number(self) -> Decimal {
         self.number
+    }
+
+    fn is_percent(self) -> bool {
+        self.unit == Unit::Percent
+    }
+
+    /// In the unit of the value, or in percent. Both parts are below 3600 * 10^18.
+    fn ratio(self) -> Ratio {
+        let number = self.number.ratio();
+        Ratio {
+            numerator: number.numerator * self.unit.factor(),
+            ..number
+        }
     }
 }
 
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.number, if self.percent { "%" } else { "" })
+        write!(f, "{}{}", self.number, self.unit.suffix())
     }
 }
 
@@ -295,26 +375,18 @@ pub struct Range {
 impl Range {
     /// `0:end`, the ordinary upper limit.
     pub const fn up_to(end: i64) -> Self {
-        let zero = Bound {
-            number: Decimal::from_int(0),
-            percent: false,
-        };
-        let end = Bound {
-            number: Decimal::from_int(end),
-            percent: false,
-        };
         Self {
             inside: false,
-            start: Some(zero),
-            end: Some(end),
+            start: Some(Bound::ZERO),
+            end: Some(Bound::bare(Decimal::from_int(end))),
         }
     }
 
-    /// Reads a range.
+    /// Reads a range whose bounds may carry a suffix.
     ///
     /// # Errors
     /// Everything the guidelines do not define, and what only some implementations accept: see [`RangeError`].
-    pub fn parse(text: &str) -> Result<Self, RangeError> {
+    pub fn parse(text: &str, suffixes: Suffixes) -> Result<Self, RangeError> {
         let (inside, bounds) = match text.strip_prefix('@') {
             Some(rest) => (true, rest),
             None => (false, text),
@@ -322,17 +394,14 @@ impl Range {
         if bounds.is_empty() {
             return Err(RangeError::Empty);
         }
-        let zero = Some(Bound {
-            number: Decimal::from_int(0),
-            percent: false,
-        });
+        let zero = Some(Bound::ZERO);
         let (start, end) = match bounds.split_once(':') {
             None if bounds.starts_with('~') => {
                 return Err(RangeError::TildeWithoutColon {
                     found: bounds.to_owned(),
                 });
             }
-            None => (zero, Some(Bound::parse(bounds)?)),
+            None => (zero, Some(Bound::parse(bounds, suffixes)?)),
             Some(("", "")) => return Err(RangeError::Empty),
             Some((start, end)) => {
                 let start = match start {
@@ -343,21 +412,22 @@ impl Range {
                             found: path.to_owned(),
                         });
                     }
-                    number => Some(Bound::parse(number)?),
+                    number => Some(Bound::parse(number, suffixes)?),
                 };
                 let end = if end.is_empty() {
                     None
                 } else {
-                    Some(Bound::parse(end)?)
+                    Some(Bound::parse(end, suffixes)?)
                 };
                 (start, end)
             }
         };
         if let (Some(start), Some(end)) = (start, end) {
-            // across units only the sign can be compared: 0 is 0% of anything
-            let comparable =
-                start.percent == end.percent || start.number.is_zero() || end.number.is_zero();
-            if comparable && start.number.ratio() > end.number.ratio() {
+            // with a percentage only the sign can be compared: 0 is 0% of anything
+            let comparable = start.is_percent() == end.is_percent()
+                || start.number.is_zero()
+                || end.number.is_zero();
+            if comparable && start.ratio() > end.ratio() {
                 return Err(RangeError::StartAboveEnd {
                     start: start.to_string(),
                     end: end.to_string(),
@@ -370,12 +440,12 @@ impl Range {
     /// Whether the value alerts, and on which side it lies then. A bound of unknown unit is never crossed.
     pub fn alert(&self, measure: &Measure) -> Option<Side> {
         let against = |bound: &Bound| {
-            let value = if bound.percent {
+            let value = if bound.is_percent() {
                 measure.percent
             } else {
                 Some(measure.value)
             };
-            value.map(|value| value.cmp(&bound.number.ratio()))
+            value.map(|value| value.cmp(&bound.ratio()))
         };
         let start = self.start.as_ref().map(against);
         let end = self.end.as_ref().map(against);
@@ -393,6 +463,15 @@ impl Range {
         }
     }
 
+    /// The same for a value beyond every number.
+    pub fn alert_at_infinity(&self) -> Option<Side> {
+        match (self.inside, self.end) {
+            (true, None) => Some(Side::Inside(*self)),
+            (false, Some(end)) => Some(Side::Above(end)),
+            _ => None,
+        }
+    }
+
     /// The bounds that are there.
     pub fn bounds(&self) -> impl Iterator<Item = Bound> {
         self.start.into_iter().chain(self.end)
@@ -400,16 +479,13 @@ impl Range {
 
     /// Whether any bound carries `%`.
     pub fn has_percent(&self) -> bool {
-        self.bounds().any(|bound| bound.percent)
+        self.bounds().any(Bound::is_percent)
     }
 
     /// The same range with every `%` taken off, for a metric whose bare numbers are percentages.
     #[must_use]
     pub fn without_percent(self) -> Self {
-        let bare = |bound: Bound| Bound {
-            percent: false,
-            ..bound
-        };
+        let bare = |bound: Bound| Bound::bare(bound.number);
         Self {
             start: self.start.map(bare),
             end: self.end.map(bare),
@@ -422,17 +498,15 @@ impl Range {
     /// between them, or a percentage is to be taken of no limit.
     pub fn in_units_of(&self, whole: Option<i64>, all_percent: bool) -> Option<Self> {
         let exact = |bound: Bound| {
-            if bound.percent || (all_percent && !bound.number.is_zero()) {
+            if bound.is_percent() || (all_percent && !bound.number.is_zero()) {
                 whole.map(|whole| Ratio::percent_of(bound.number, whole))
             } else {
-                Some(bound.number.ratio())
+                Some(bound.ratio())
             }
         };
         let whole_bound = |n: i128| {
-            i64::try_from(n).ok().map(|n| Bound {
-                number: Decimal::from_int(n),
-                percent: false,
-            })
+            let n = i64::try_from(n).ok()?;
+            Some(Bound::bare(Decimal::from_int(n)))
         };
         let start = match self.start {
             Some(bound) => Some(whole_bound(exact(bound)?.ceil())?),

@@ -12,8 +12,8 @@ use crate::hint::Hint;
 use crate::metric::Metric;
 use crate::range::{Range, Ratio, Side, Truncated};
 use crate::ranking::Ranking;
-use crate::table::{Counter, Limit, Readings};
-use crate::text::one_line;
+use crate::table::{Change, Counter, Limit, Readings};
+use crate::text::{duration, duration_nearest, one_line};
 use crate::threshold::Severity;
 
 /// What passes everywhere, line feed included.
@@ -131,12 +131,20 @@ fn status_text(
 ) -> String {
     let room = MAX_BYTES.saturating_sub(status_line(assessment.state, "", perfdata).len() + 1);
     let mut parts = vec![headline(readings, assessment)];
+    parts.extend(losses(readings).map(|losses| format!(", {losses}")));
     parts.extend(
         assessment
             .findings
             .iter()
             .map(|finding| format!(", {}", out_of_range(finding, readings, assessment))),
     );
+    let announced = assessment
+        .findings
+        .iter()
+        .any(|finding| finding.metric == Metric::FullIn);
+    if assessment.state != ServiceState::Ok && !announced {
+        parts.extend(full_in(readings).map(|when| format!(", {when}")));
+    }
     if let Some(seconds) = circumstances.time_up {
         parts.push(format!(
             ", the time was up after {seconds} s and what was not read by then is left out"
@@ -258,12 +266,95 @@ fn telling(value: Ratio, metric: Metric, assessment: &Assessment) -> Truncated {
         .unwrap_or_else(|| value.truncated(MAX_DECIMALS))
 }
 
+/// What was lost since the previous run, and why where the counters tell.
+fn losses(readings: &Readings) -> Option<String> {
+    let change = readings.change.as_ref().ok()?;
+    let lost = change.lost().filter(|lost| *lost > 0)?;
+    let causes = causes(change, readings);
+    let causes = if causes.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", causes.join(", "))
+    };
+    let packets = if lost == 1 { "packet" } else { "packets" };
+    Some(format!(
+        "{lost} {packets} lost in the last {}{causes}",
+        ago(change)
+    ))
+}
+
+/// The kernel also counts as drop what it refuses for lack of memory, an unresolved clash, or the word of a tracker or
+/// helper: it was for lack of room only where entries were evicted too, or the table is or was full.
+fn causes(change: &Change, readings: &Readings) -> Vec<&'static str> {
+    let moved = |counter| change.increase(counter).is_some_and(|n| n > 0);
+    let is_full = match (&readings.count, readings.max()) {
+        (Ok(count), Some(max)) => *count >= max,
+        _ => false,
+    };
+    let full = moved(Counter::EarlyDrop) || change.was_full || is_full;
+    let mut causes = Vec::new();
+    if moved(Counter::Drop) && full {
+        causes.push("the table was full");
+    }
+    if moved(Counter::ChainTooLong) {
+        causes.push("hash chains too long");
+    }
+    causes
+}
+
+/// How long ago the previous run was.
+fn ago(change: &Change) -> String {
+    duration_nearest(change.elapsed / 100)
+}
+
+/// When the table will be full, where it grows and is not.
+fn full_in(readings: &Readings) -> Option<String> {
+    let seconds = value(Metric::FullIn, readings)?.floor();
+    let seconds = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0)?;
+    Some(format!(
+        "full in {} at {}",
+        duration(seconds),
+        growth(readings)?
+    ))
+}
+
+/// With its sign, and a fraction where it is small.
+fn growth(readings: &Readings) -> Option<String> {
+    let growth = value(Metric::Growth, readings)?;
+    let decimals = u32::from(growth.truncated(0).is_below(10));
+    let shown = growth.truncated(decimals).to_string();
+    let sign = if shown.starts_with('-') { "" } else { "+" };
+    Some(format!("{sign}{shown} entries/min"))
+}
+
 /// A metric and the range it is out of. Count, usage and free are in the headline with their values.
 fn out_of_range(finding: &Finding, readings: &Readings, assessment: &Assessment) -> String {
     let side = finding.side;
     match finding.metric {
         Metric::Usage => format!("usage {side}%"),
         Metric::Entries | Metric::Free => format!("{} {side}", finding.metric),
+        // the losses have been told
+        Metric::Lost => format!("lost {side}"),
+        Metric::Increase(counter) => {
+            let increase = value(finding.metric, readings)
+                .map(|v| v.truncated(0).to_string())
+                .unwrap_or_default();
+            let since = readings
+                .change
+                .as_ref()
+                .map(|change| format!(" in the last {}", ago(change)))
+                .unwrap_or_default();
+            format!("{} +{increase} {side}{since}", counter.name())
+        }
+        Metric::Growth => {
+            let growth = growth(readings).unwrap_or_default();
+            format!("growth {growth} {side}")
+        }
+        Metric::FullIn => {
+            let when = full_in(readings);
+            let when = when.map_or_else(String::new, |when| format!("{when}, "));
+            format!("{when}full_in {side}")
+        }
         Metric::Endpoint | Metric::Unreplied | Metric::Evictable | Metric::Class(_) => {
             let counted = value(finding.metric, readings)
                 .map(|v| v.truncated(0).to_string())
@@ -303,6 +394,17 @@ fn meanings(readings: &Readings, assessment: &Assessment) -> Vec<String> {
     let crowded = |finding: &Finding| {
         finding.metric == Metric::Chain && matches!(finding.side, Side::Above(_))
     };
+    // whether anybody is woken by it or not: it is what the user's connections feel
+    if let Ok(change) = &readings.change {
+        let causes = causes(change, readings);
+        let lost = change.lost().is_some_and(|lost| lost > 0);
+        if lost && causes.is_empty() {
+            meanings.push(
+                "connection tracking dropped packets for another reason than a full table"
+                    .to_owned(),
+            );
+        }
+    }
     if assessment.findings.iter().any(crowded) {
         let now = readings
             .buckets
@@ -400,6 +502,25 @@ impl Perfdata {
                     max: None,
                 })
             }));
+        }
+        for (metric, unit, decimals, min) in [
+            (Metric::Lost, Unit::None, 0, Some(0)),
+            (Metric::Growth, Unit::None, 1, None),
+            (Metric::FullIn, Unit::Seconds, 0, Some(0)),
+        ] {
+            let whole = readings.max().map(i64::from);
+            let Some(value) = value(metric, readings) else {
+                continue;
+            };
+            values.push(Value {
+                label: metric.name(),
+                value: value.truncated(decimals).to_string(),
+                unit,
+                ranges: ranges(metric)
+                    .map(|range| range.and_then(|range| range.in_units_of(whole, false))),
+                min,
+                max: None,
+            });
         }
         let classes = Metric::all().filter(|metric| metric.needs_table() && with_table);
         values.extend(classes.filter_map(|metric| {
@@ -517,6 +638,7 @@ fn details(
     }
     if verbose {
         lines.extend(numbers(readings));
+        lines.extend(since_the_previous_run(readings));
         lines.push(thresholds_in_force(assessment));
     }
     lines.extend(circumstances.origin.iter().cloned());
@@ -561,6 +683,33 @@ fn numbers(readings: &Readings) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The comparison with the previous run, or why there is none.
+fn since_the_previous_run(readings: &Readings) -> Option<String> {
+    let change = match &readings.change {
+        Ok(change) => change,
+        // nobody expects one there
+        Err(ReadError::NotReached | ReadError::NoPreviousCapture) => return None,
+        Err(why) => {
+            return Some(format!(
+                "no comparison with a previous run: {}",
+                with_hint(why)
+            ));
+        }
+    };
+    let mut parts: Vec<String> = [("lost", change.lost())]
+        .into_iter()
+        .chain(Counter::ALL.map(|counter| (counter.name(), change.increase(counter))))
+        .filter_map(|(name, increase)| Some(format!("{name} +{}", increase?)))
+        .collect();
+    parts.extend(growth(readings));
+    parts.extend(full_in(readings));
+    Some(format!(
+        "since the previous run {} ago: {}",
+        ago(change),
+        parts.join(", ")
+    ))
 }
 
 fn thresholds_in_force(assessment: &Assessment) -> String {

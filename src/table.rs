@@ -17,6 +17,12 @@ pub struct Readings {
     pub buckets: Reading<u32>,
     /// /proc/net/stat/nf_conntrack.
     pub statistics: Reading<Statistics>,
+    /// What changed since the previous run.
+    pub change: Reading<Change>,
+    /// Entries of all namespaces that share the hash chains with this one, itself included, where all were looked at.
+    pub sharing: Option<u64>,
+    /// Established TCP connections to other hosts while the table holds no entry: it looks as if it should.
+    pub untracked: Option<u64>,
     /// What the entries themselves add up to.
     pub table: Reading<Counts>,
     /// Whether the entries come from a capture, so that the count is the number in it and a missing limit hides nothing.
@@ -43,6 +49,36 @@ impl Counts {
     }
 }
 
+/// What changed between two runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// Hundredths of a second between the two, as /proc/uptime counts them.
+    pub elapsed: u64,
+    /// Entries now, less those of then.
+    pub entries: i64,
+    /// The increase of each of [`Counter::ALL`], all processors together; none where one of the runs had no counters.
+    /// What the kernel does not count did not increase.
+    pub counters: Option<[u64; 4]>,
+    /// Whether the table held as many entries as it may, or more, at the previous run.
+    pub was_full: bool,
+}
+
+impl Change {
+    /// A shorter time says nothing about growth. Hundredths of a second.
+    pub const SHORTEST: u64 = 500;
+
+    /// The increase of a counter.
+    pub fn increase(&self, counter: Counter) -> Option<u64> {
+        self.counters?.get(counter.index()).copied()
+    }
+
+    /// Packets lost: refused for lack of room, or because a hash chain was too long. An upper bound where a daemon
+    /// creates entries over ctnetlink, since the kernel counts its refusals in chaintoolong too.
+    pub fn lost(&self) -> Option<u64> {
+        Some(self.increase(Counter::Drop)? + self.increase(Counter::ChainTooLong)?)
+    }
+}
+
 impl Readings {
     /// Nothing has been read yet.
     pub fn none() -> Self {
@@ -51,6 +87,9 @@ impl Readings {
             limit: Err(ReadError::NotReached),
             buckets: Err(ReadError::NotReached),
             statistics: Err(ReadError::NotReached),
+            change: Err(ReadError::NotReached),
+            sharing: None,
+            untracked: None,
             table: Err(ReadError::NotReached),
             capture: false,
         }
@@ -80,7 +119,7 @@ pub enum Limit {
 }
 
 /// The counters of the statistics file that this check shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Counter {
     /// Packets dropped: table full, no memory, an unresolved clash, or a tracker's or helper's verdict.
     Drop,
@@ -101,8 +140,18 @@ impl Counter {
         Self::InsertFailed,
     ];
 
+    /// Its place in [`Self::ALL`].
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Drop => 0,
+            Self::ChainTooLong => 1,
+            Self::EarlyDrop => 2,
+            Self::InsertFailed => 3,
+        }
+    }
+
     /// The name in the perfdata.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Drop => "drop",
             Self::ChainTooLong => "chaintoolong",
@@ -131,11 +180,10 @@ pub struct Statistics {
 impl Statistics {
     /// The sum over all processors, in 64 bits; none when the kernel does not count it.
     pub fn total(&self, counter: Counter) -> Option<u64> {
-        let column = Counter::ALL.iter().position(|c| *c == counter)?;
         let mut values = self
             .processors
             .iter()
-            .filter_map(|row| row.get(column).copied().flatten())
+            .filter_map(|row| row.get(counter.index()).copied().flatten())
             .peekable();
         values.peek()?;
         Some(values.map(u64::from).sum())

@@ -52,6 +52,33 @@ pub fn one_line(text: &str, max: usize) -> String {
     line
 }
 
+/// A time in seconds as people say it, in one unit, the rest cut off.
+pub fn duration(seconds: u64) -> String {
+    let (number, unit) = in_one_unit(seconds);
+    format!("{number}{unit}")
+}
+
+/// The same, to the nearest whole unit.
+pub fn duration_nearest(seconds: u64) -> String {
+    let half = match in_one_unit(seconds).1 {
+        "s" => 0,
+        "m" => 30,
+        "h" => 1800,
+        _ => 43_200,
+    };
+    duration(seconds + half)
+}
+
+/// Two of a unit are told in the smaller one.
+fn in_one_unit(seconds: u64) -> (u64, &'static str) {
+    match seconds {
+        ..120 => (seconds, "s"),
+        ..7_200 => (seconds / 60, "m"),
+        ..172_800 => (seconds / 3600, "h"),
+        _ => (seconds / 86_400, "d"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +90,23 @@ mod tests {
             clean("x|evil=1;rm -rf\n\u{1b}[31m`$(id)`"),
             "xevil=1rm -rf[31m(id)"
         );
+    }
+
+    #[test]
+    fn a_time_is_told_in_one_unit() {
+        for (seconds, cut, nearest) in [
+            (0, "0s", "0s"),
+            (119, "119s", "119s"),
+            (120, "2m", "2m"),
+            (299, "4m", "5m"),
+            (7199, "119m", "2h"),
+            (7200, "2h", "2h"),
+            (172_799, "47h", "2d"),
+            (604_800, "7d", "7d"),
+        ] {
+            assert_eq!(duration(seconds), cut);
+            assert_eq!(duration_nearest(seconds), nearest);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::metric::Metric;
-use crate::range::{Decimal, Range, RangeError};
+use crate::range::{Decimal, Range, RangeError, Suffixes};
 use crate::text::clean;
 
 /// What crossing a threshold means.
@@ -135,6 +135,13 @@ impl Thresholds {
             .any(|threshold| threshold.metric.needs_table())
     }
 
+    /// Whether any compares with the previous run.
+    pub fn need_state(&self) -> bool {
+        self.0
+            .iter()
+            .any(|threshold| threshold.metric.needs_state())
+    }
+
     /// Takes the defaults of one metric out of force, where this kernel gives them no meaning.
     #[must_use]
     pub fn without_defaults_of(mut self, metric: Metric) -> Self {
@@ -154,10 +161,15 @@ fn parse_one(value: &str) -> Result<(Metric, Range), Cause> {
         }
         None => (Metric::Usage, value),
     };
-    let range = Range::parse(text)?;
-    if range.has_percent() && !metric.takes_percent() {
+    let suffixes = if metric.is_time() {
+        Suffixes::Time
+    } else {
+        Suffixes::Percent
+    };
+    if text.contains('%') && !metric.takes_percent() {
         return Err(Cause::NoPercent { metric });
     }
+    let range = Range::parse(text, suffixes)?;
     if metric != Metric::Usage {
         return Ok((metric, range));
     }

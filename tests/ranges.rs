@@ -8,13 +8,13 @@
     clippy::indexing_slicing
 )]
 
-use check_conntrack::range::{Measure, Range, Ratio};
+use check_conntrack::range::{Measure, Range, Ratio, Suffixes};
 use proptest::prelude::*;
 
 /// Whether a range alerts for a value in tenths.
 fn alerts(range: &str, tenths: i64) -> bool {
     let value = Ratio::new(tenths, 10).unwrap();
-    Range::parse(range)
+    Range::parse(range, Suffixes::Percent)
         .unwrap()
         .alert(&Measure {
             value,
@@ -130,7 +130,10 @@ fn what_the_specification_does_not_define_is_refused() {
         ">10",
         "=10",
     ] {
-        assert!(Range::parse(text).is_err(), "{text:?} is refused");
+        assert!(
+            Range::parse(text, Suffixes::Percent).is_err(),
+            "{text:?} is refused"
+        );
     }
 }
 
@@ -154,7 +157,7 @@ fn the_shortest_form_is_printed() {
         ("~:", "~:"),
         ("-0.05:0.5", "-0.05:0.5"),
     ] {
-        match Range::parse(text) {
+        match Range::parse(text, Suffixes::Percent) {
             Ok(range) => assert_eq!(range.to_string(), printed, "{text}"),
             Err(_) => assert_eq!(printed, "", "{text}"),
         }
@@ -172,7 +175,7 @@ fn perfdata_gets_a_plain_number_where_the_range_has_one() {
         ("80:", None),
         ("~:", None),
     ] {
-        let range = Range::parse(text).unwrap();
+        let range = Range::parse(text, Suffixes::Percent).unwrap();
         assert_eq!(
             range.plain().map(|bound| bound.to_string()).as_deref(),
             plain,
@@ -184,7 +187,7 @@ fn perfdata_gets_a_plain_number_where_the_range_has_one() {
 #[test]
 fn percentages_become_entries_that_alert_for_the_same_counts() {
     let entries = |range: &str, max| {
-        Range::parse(range)
+        Range::parse(range, Suffixes::Percent)
             .unwrap()
             .in_units_of(Some(max), true)
             .map(|r| r.to_string())
@@ -199,7 +202,9 @@ fn percentages_become_entries_that_alert_for_the_same_counts() {
         "no whole count lies there"
     );
     assert_eq!(
-        Range::parse("80%").unwrap().in_units_of(None, false),
+        Range::parse("80%", Suffixes::Percent)
+            .unwrap()
+            .in_units_of(None, false),
         None,
         "of no limit"
     );
@@ -213,7 +218,9 @@ fn a_percentage_of_no_limit_is_never_crossed() {
             percent: None,
         };
         assert_eq!(
-            Range::parse(range).unwrap().alert(&measure),
+            Range::parse(range, Suffixes::Percent)
+                .unwrap()
+                .alert(&measure),
             None,
             "{range}"
         );
@@ -250,16 +257,16 @@ proptest! {
         let start = start.map_or("~".to_owned(), |(text, _)| mark(&text));
         let end = end.map_or(String::new(), |(text, _)| mark(&text));
         let text = format!("{}{start}:{end}", if inside { "@" } else { "" });
-        if let Ok(range) = Range::parse(&text) {
-            prop_assert_eq!(Range::parse(&range.to_string()).unwrap(), range);
+        if let Ok(range) = Range::parse(&text, Suffixes::Percent) {
+            prop_assert_eq!(Range::parse(&range.to_string(), Suffixes::Percent).unwrap(), range);
         }
     }
 
     #[test]
     fn any_text_is_read_or_refused_and_never_panics(text in ".*", near in "[@~:%0-9.-]{0,24}") {
         for text in [text, near] {
-            if let Ok(range) = Range::parse(&text) {
-                prop_assert_eq!(Range::parse(&range.to_string()).unwrap(), range);
+            if let Ok(range) = Range::parse(&text, Suffixes::Percent) {
+                prop_assert_eq!(Range::parse(&range.to_string(), Suffixes::Percent).unwrap(), range);
             }
         }
     }
@@ -267,7 +274,7 @@ proptest! {
     #[test]
     fn comparison_is_exact_on_both_sides_of_both_ends(start in number(), end in number(), inside in any::<bool>(), step in 1_i128..3) {
         let ((low_text, low), (high_text, high)) = if start.1 <= end.1 { (start, end) } else { (end, start) };
-        let range = Range::parse(&format!("{}{low_text}:{high_text}", if inside { "@" } else { "" })).unwrap();
+        let range = Range::parse(&format!("{}{low_text}:{high_text}", if inside { "@" } else { "" }), Suffixes::Percent).unwrap();
         for value in [low - step, low, low + step, high - step, high, high + step] {
             // the same value as a quotient of whole numbers, as it comes out of the kernel's counts
             let ratio = Ratio::new(i64::try_from(value).unwrap(), 1_000_000_000).unwrap();

@@ -5,16 +5,18 @@ pub mod capture;
 pub mod ctnetlink;
 pub mod entries;
 mod file;
-mod namespaces;
+pub mod namespaces;
 pub mod netlink;
 pub mod owners;
 mod proc_sockets;
 pub mod sockets;
+pub mod state;
 mod statistics;
 mod sysctl;
 
 use std::path::Path;
 
+use crate::baseline::Identity;
 use crate::table::Readings;
 use crate::text::clean;
 
@@ -62,6 +64,11 @@ pub fn details(proc_root: &Path, readings: &mut Readings) {
     if !readings.capture {
         readings.statistics = statistics::read(proc_root);
     }
+}
+
+/// What tells this network namespace from others.
+pub fn identity(proc_root: &Path, cookie_of: Option<namespaces::CookieOf>) -> Identity {
+    namespaces::identity(proc_root, cookie_of)
 }
 
 /// Lines about where the readings come from: the version, the proc root and the network namespace.
