@@ -26,10 +26,13 @@ check() {
 exits() { same 'exit status' "$status" "$1"; }
 says() { case $answer in *"$1"*) ;; *) fail "it does not say: $1" ;; esac; }
 says_not() { case $answer in *"$1"*) fail "it says: $1" ;; esac; }
-# value LABEL: from the performance data, without thresholds; empty when there is none
-value() { printf '%s\n' "$answer" | sed -n '1s/.*|//p' | tr ' ' '\n' | sed -n "s/^$1=\([^;]*\).*/\1/p"; }
+# value LABEL: from the performance data, without thresholds
+value() {
+    found=$(printf '%s\n' "$answer" | sed -n '1s/.*|//p' | tr ' ' '\n' | sed -n "s/^$1=\([^;]*\).*/\1/p")
+    echo "${found:-none}"
+}
 measures() { same "$1 in performance data" "$(value "$1")" "$2"; }
-measures_no() { same "$1 in performance data" "$(value "$1")" ''; }
+measures_no() { same "$1 in performance data" "$(value "$1")" none; }
 
 # A folder for what runs remember, and time enough for the next run to compare with the last one: runs closer than
 # 5 s are compared with the one before.
