@@ -20,7 +20,15 @@ exits 2
 measures lost 300
 
 nft flush ruleset
-tac /modules/order | while read -r module; do rmmod "$module"; done
+# rules hold their modules until the kernel has got round to freeing them
+unload() {
+    for _ in $(seq 100); do
+        if rmmod "$1" 2>/dev/null; then return 0; fi
+        sleep 0.1
+    done
+    rmmod "$1"
+}
+for module in $(tac /modules/order); do unload "$module"; done
 [ ! -e "$sysctl/nf_conntrack_count" ] || fail 'the modules are still there'
 lost
 exits 3
