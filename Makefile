@@ -31,7 +31,7 @@ check: check-flow ## formatting, lints, documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
 # Data flows one way: what decides and what prints opens nothing, asks no clock and does not know who calls it.
-PURE := $(patsubst %,src/%.rs,assess entry error hint metric own owner range ranking report socket table tally \
+PURE := $(patsubst %,src/%.rs,assess baseline entry error hint metric namespace own owner range ranking report socket table tally \
 	text threshold) $(wildcard src/tally/*.rs)
 check-flow: ## the one-way dependencies of docs/design.md
 	@! grep -nE 'std::(fs|io|os|process|time|env)|rustix|nix::|procfs::|crate::(reading|args|process|privilege|survey)' $(PURE)
@@ -40,9 +40,10 @@ check-flow: ## the one-way dependencies of docs/design.md
 	@! grep -rnlE 'unsafe *\{|unsafe fn|allow\(unsafe_code\)' src | grep -v '^src/process.rs$$'
 	@! grep -rnlE 'nagiosplugin::.*(CheckResult|PerfString|Resource|Unit)' src | grep -v '^src/report.rs$$'
 
-bench: build ## start-up, memory and, as root, the table: beside an empty program, check_load, conntrack (ROUNDS=1: quick)
+bench: build ## start-up, memory; as root the table, --netns all: beside an empty program, check_load, conntrack (ROUNDS=1: quick)
 	@tests/bench/startup $(BINARY)
 	@tests/bench/top $(BINARY)
+	@tests/bench/netns $(BINARY)
 
 clean: ## removes everything built
 	$(CARGO) clean

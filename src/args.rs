@@ -143,7 +143,7 @@ with @ inside; the ends are not outside. N is 0:N, N: has no end, ~:N no start.
   chain    mean hash chain length, 2 * entries / nf_conntrack_buckets
   lost     packets lost since the previous run, so lost=0
   drop chaintoolong early_drop insert_failed   that counter since the previous run
-  growth   entries per minute since the previous run; 1% is percent of max
+  growth   entries per minute since the previous run, so growth=~:500 or ~:1%
   full_in  time until the table is full at that growth, so full_in=30m:
   endpoint entries of the largest remote endpoint (reads the table, as all below)
   established time_wait syn_sent syn_recv fin_wait close_wait last_ack close udp
@@ -203,6 +203,11 @@ impl Options {
     /// Whether the entries themselves may have to be read.
     pub fn may_read_entries(&self) -> bool {
         self.top.is_some() || self.table.is_some() || self.thresholds.need_table()
+    }
+
+    /// Whether the entries to be read may be those of another network namespace of the running kernel.
+    pub fn may_enter_namespaces(&self) -> bool {
+        self.netns == Netns::All && self.is_live() && self.may_read_entries()
     }
 }
 
@@ -299,6 +304,9 @@ impl Args {
         };
         if self.table.is_some() && elevated {
             return Err(UsageError::Elevated { option: "--table" });
+        }
+        if self.table.is_some() && self.netns == "all" {
+            return Err(UsageError::AllNamespacesOfACapture);
         }
         if self
             .table
@@ -533,6 +541,11 @@ pub enum UsageError {
     /// Two ways of saying the same.
     #[error("bare WARN CRIT are refused beside -w and -c, accepted is either of the two")]
     PositionalsBesideOptions,
+    /// A capture does not say which namespace it is of.
+    #[error(
+        "--netns all refused: beside --table, which is of one network namespace, accepted is self"
+    )]
+    AllNamespacesOfACapture,
     /// An option that would let the caller use privileges that are not his.
     #[error(
         "{option} refused: not while this program has capabilities or runs setuid, accepted without them only"
@@ -671,6 +684,14 @@ mod tests {
             let text = options(arguments).unwrap_err();
             assert!(text.starts_with(wanted), "{text}");
         }
+    }
+
+    #[test]
+    fn a_capture_is_of_one_namespace() {
+        let refused = options(&["--netns", "all", "--table", "-"]).unwrap_err();
+        assert!(refused.starts_with("--netns all refused: "), "{refused}");
+        assert!(options(&["--netns", "self", "--table", "-"]).is_ok());
+        assert!(options(&["--netns", "all", "--top"]).is_ok());
     }
 
     #[test]

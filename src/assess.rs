@@ -200,8 +200,14 @@ fn of_limit(
     })
 }
 
-/// The verdict over these readings. `absent` is the state of a kernel that does not track connections.
-pub fn assess(readings: &Readings, thresholds: &Thresholds, absent: ServiceState) -> Assessment {
+/// The verdict over these readings. `absent` is the state of a kernel that does not track connections, `empty` that of
+/// one that tracks none although some are open.
+pub fn assess(
+    readings: &Readings,
+    thresholds: &Thresholds,
+    absent: ServiceState,
+    empty: ServiceState,
+) -> Assessment {
     let mut thresholds = thresholds.clone();
     if matches!(&readings.statistics, Ok(statistics) if !statistics.limits_chains()) {
         // long chains are slow there, but nothing is refused because of them
@@ -226,8 +232,11 @@ pub fn assess(readings: &Readings, thresholds: &Thresholds, absent: ServiceState
     } else {
         ServiceState::Unknown
     }];
-    if !assessment.unmeasured.is_empty() {
+    if !assessment.unmeasured.is_empty() || readings.others.is_some() {
         states.push(ServiceState::Unknown);
+    }
+    if matches!(readings.untracked, Ok(1..)) {
+        states.push(empty);
     }
     states.extend(
         assessment
@@ -246,7 +255,7 @@ pub fn assess(readings: &Readings, thresholds: &Thresholds, absent: ServiceState
 }
 
 /// Our own order of states, of which the guidelines say nothing: a problem that was seen outweighs one that was not.
-fn rank(state: ServiceState) -> u8 {
+pub fn rank(state: ServiceState) -> u8 {
     match state {
         ServiceState::Ok => 0,
         ServiceState::Unknown => 1,
@@ -256,9 +265,12 @@ fn rank(state: ServiceState) -> u8 {
 }
 
 fn judge(metric: Metric, readings: &Readings, assessment: &mut Assessment) {
-    let mut thresholds: Vec<_> = assessment.thresholds.of(metric).copied().collect();
-    thresholds.sort_by_key(|threshold| std::cmp::Reverse(threshold.severity));
-    for threshold in thresholds {
+    // at most one of each; the more severe one is told
+    for severity in [Severity::Critical, Severity::Warning] {
+        let mut thresholds = assessment.thresholds.of(metric);
+        let Some(threshold) = thresholds.find(|t| t.severity == severity).copied() else {
+            continue;
+        };
         let measured = match measure(metric, readings) {
             // a percentage of a limit that could not be read
             Ok(Measured::Value(Measure { percent: None, .. })) if threshold.range.has_percent() => {
@@ -321,7 +333,7 @@ mod tests {
     fn state(readings: &Readings, warning: &[&str], critical: &[&str]) -> ServiceState {
         let owned = |values: &[&str]| values.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>();
         let thresholds = Thresholds::parse(&owned(warning), &owned(critical)).unwrap();
-        assess(readings, &thresholds, ServiceState::Unknown).state
+        assess(readings, &thresholds, UNKNOWN, OK).state
     }
 
     const OK: ServiceState = ServiceState::Ok;
@@ -426,14 +438,40 @@ mod tests {
         };
         let thresholds = Thresholds::parse(&["entries=5".to_owned()], &[]).unwrap();
         for absent in [OK, WARNING, CRITICAL, UNKNOWN] {
-            assert_eq!(assess(&r, &thresholds, absent).state, absent);
+            assert_eq!(assess(&r, &thresholds, absent, OK).state, absent);
+        }
+    }
+
+    #[test]
+    fn watching_nothing_is_the_operators_decision_and_hides_nothing_worse() {
+        let mut r = readings(0, Limit::Entries(1000), 1000);
+        let state = |r: &Readings, warning: &str, empty| {
+            let thresholds = Thresholds::parse(&[warning.to_owned()], &[]).unwrap();
+            assess(r, &thresholds, UNKNOWN, empty).state
+        };
+        for untracked in [Err(ReadError::NotReached), Ok(0)] {
+            r.untracked = untracked;
+            assert_eq!(state(&r, "80", CRITICAL), OK);
+        }
+        for untracked in [1, Readings::MANY] {
+            r.untracked = Ok(untracked);
+            for empty in [OK, WARNING, CRITICAL, UNKNOWN] {
+                assert_eq!(state(&r, "80", empty), empty);
+            }
+            // entries are below 1
+            assert_eq!(state(&r, "entries=1:", OK), WARNING);
+            assert_eq!(state(&r, "entries=1:", UNKNOWN), WARNING);
+            assert_eq!(state(&r, "entries=1:", CRITICAL), CRITICAL);
+            // not measured
+            assert_eq!(state(&r, "endpoint=1", OK), UNKNOWN);
+            assert_eq!(state(&r, "endpoint=1", WARNING), WARNING);
         }
     }
 
     #[test]
     fn the_more_severe_finding_of_a_metric_is_the_one_that_is_told() {
         let r = readings(950, Limit::Entries(1000), 1000);
-        let a = assess(&r, &Thresholds::parse(&[], &[]).unwrap(), UNKNOWN);
+        let a = assess(&r, &Thresholds::parse(&[], &[]).unwrap(), UNKNOWN, OK);
         assert_eq!(a.findings.len(), 1);
         assert!(a.findings.iter().all(|f| f.severity == Severity::Critical));
     }

@@ -14,7 +14,7 @@
 //!
 //! `at` begins a run, newest first and at most two, in hundredths of a second since the host was started. `namespace`
 //! begins what was read of one network namespace. `max` stands there where there is a limit. `processor` has a value for
-//! each counter of [`Counter::ALL`], `-` for one that the kernel does not have. `check` is a hash of all lines before
+//! each of [`crate::table::Counter::ALL`], `-` for one that the kernel does not have. `check` is a hash of all lines before
 //! it: a text that was cut short or changed is no baseline.
 
 use std::fmt;

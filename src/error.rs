@@ -140,6 +140,30 @@ pub enum ReadError {
         /// What happened, in the system's words where it has some.
         reason: String,
     },
+    /// Another network namespace was not entered, and its table is not to be had otherwise.
+    #[error("the table of another network namespace needs {needs}")]
+    NotEntered {
+        /// The capability that would allow it.
+        needs: &'static str,
+    },
+    /// Nobody is left who shows the namespace.
+    #[error("process {pid} of the network namespace has ended")]
+    ProcessGone {
+        /// By which it was known.
+        pid: i32,
+    },
+    /// There is no file that shows a network namespace.
+    #[error("{path} does not exist")]
+    NotShown {
+        /// That of this process.
+        path: String,
+    },
+    /// hidepid (proc(5)).
+    #[error("{proc_root} hides processes of other users and so their network namespaces")]
+    HiddenProcesses {
+        /// The procfs.
+        proc_root: String,
+    },
     /// There is nothing to compare with, and that is as it should be: the baseline is there from now on.
     #[error("first run: {why}")]
     FirstRun {
@@ -188,8 +212,8 @@ pub enum FirstRun {
     /// The host was started anew.
     #[error("the host was started since the previous run")]
     OtherBoot,
-    /// The state is of a namespace that is gone.
-    #[error("the previous run was in another network namespace")]
+    /// The state is of others.
+    #[error("the previous run did not see this network namespace")]
     OtherNamespace,
     /// Its time is later than now.
     #[error("the previous run lies in the future")]
@@ -247,7 +271,10 @@ impl ReadError {
             Self::NoSysNet { .. } => Some(
                 "is this a procfs? mounted with subset=pid, as ProcSubset=pid in a systemd unit does?",
             ),
-            Self::NoStatistics { .. } | Self::NoTable { .. } => {
+            Self::NoStatistics { .. } => Some(
+                "kernels built without CONFIG_NF_CONNTRACK_PROCFS have no such file, their counters take CAP_NET_ADMIN",
+            ),
+            Self::NoTable { .. } => {
                 Some("kernels built without CONFIG_NF_CONNTRACK_PROCFS have no such file")
             }
             Self::Half { .. } | Self::Missing { .. } => {
@@ -275,11 +302,19 @@ impl ReadError {
                 problem: NoState::NotADirectory | NoState::Denied,
                 ..
             } => Some("it has to be a directory that the user of this check may write to"),
+            Self::NotShown { .. } => Some(
+                "kernels built without CONFIG_NF_CONNTRACK_PROCFS do not show other network namespaces",
+            ),
+            Self::HiddenProcesses { .. } => Some(
+                "mounted with hidepid? its option gid= names a group that sees them all the same",
+            ),
             Self::StateNotWritten { .. } => Some("is the disk full, or mounted read-only?"),
             Self::FirstRun { .. }
             | Self::NoState { .. }
             | Self::NoPreviousCapture
             | Self::TableDenied { .. }
+            | Self::NotEntered { .. }
+            | Self::ProcessGone { .. }
             | Self::Io { .. }
             | Self::NotReached
             | Self::OtherProcRoot

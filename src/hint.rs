@@ -2,7 +2,8 @@
 //!
 //! The rules, first match wins (each is a section of the documentation):
 //!
-//! 1. hash chains are too long: raise nf_conntrack_buckets, before nf_conntrack_max, which would make them longer;
+//! 1. hash chains are too long, or were for lost packets: raise nf_conntrack_buckets, before nf_conntrack_max, which
+//!    would make them longer;
 //! 2. one destination holds a quarter of the table or more, and most of its entries got no answer: it does not answer;
 //! 3. one destination holds a quarter or more and most of its entries are TIME_WAIT: connections are not reused;
 //! 4. one client (or network of clients, where they are grouped) holds half of the table or more: it floods;
@@ -38,9 +39,9 @@ pub struct Situation {
     pub max: Option<u32>,
     /// nf_conntrack_buckets.
     pub buckets: Option<u32>,
-    /// A threshold on `chain` was crossed.
+    /// A threshold on `chain` was crossed, or packets were lost to long chains.
     pub chains_long: bool,
-    /// A threshold on the fullness of the table was crossed.
+    /// A threshold on the fullness of the table was crossed, or packets were lost because it was full.
     pub filling: bool,
     /// What the entries say, where they were read.
     pub table: Option<TableFacts>,
@@ -66,8 +67,11 @@ impl Situation {
         Self {
             max: readings.max(),
             buckets: readings.buckets.as_ref().ok().copied(),
-            chains_long: above(Metric::Chain),
-            filling: above(Metric::Usage) || above(Metric::Entries) || little_left,
+            chains_long: above(Metric::Chain) || readings.lost_to_long_chains(),
+            filling: above(Metric::Usage)
+                || above(Metric::Entries)
+                || little_left
+                || readings.lost_to_a_full_table(),
             ..self.clone()
         }
     }

@@ -38,12 +38,19 @@ pub mod threshold;
 use std::time::{Duration, Instant};
 
 use args::{Netns, Options, TopWhen};
+use assess::Assessment;
+use baseline::Identity;
+use error::ReadError;
 use nagiosplugin::ServiceState;
-use namespace::Namespace;
+use namespace::{Judged, Namespace, Other, Overview, Resident};
+use reading::namespaces::Place;
 use reading::state::{State, Written};
 use report::{Circumstances, Report};
 use survey::Survey;
 use table::Readings;
+
+/// As many lines about namespaces as an answer can have.
+const LISTED: usize = 100;
 
 /// Runs the check. As soon as there is a verdict it is handed to `in_reserve`: the answer to give when the time is up
 /// before everything else was read. `begin` is when the time started to run. What is returned beside the answer is to be
@@ -53,11 +60,17 @@ pub fn run(
     begin: Instant,
     in_reserve: impl Fn(Report),
 ) -> (Report, Option<Written>) {
+    let all = options.netns == Netns::All;
+    let limit = Duration::from_secs(u64::from(options.timeout));
     let mut readings = if options.table.is_some() {
         reading::limit(&options.proc_root)
     } else {
         reading::usage(&options.proc_root)
     };
+    if all {
+        // until they have been
+        readings.others = Some(ReadError::NotReached);
+    }
     let reserve = Circumstances {
         time_up: Some(options.timeout),
         verbosity: options.verbosity,
@@ -66,43 +79,89 @@ pub fn run(
     in_reserve(answer(options, &readings, &Survey::default(), reserve));
     if readings.tracks() {
         reading::details(&options.proc_root, &mut readings);
+        let asking = reading::Asking {
+            proc_root: &options.proc_root,
+            live: options.is_live(),
+            own: &options.own,
+            then_the_table: options.may_read_entries(),
+            deadline: begin + Duration::from_secs(u64::from(options.timeout)) / 2,
+        };
+        reading::ask(asking, &mut readings);
     }
+    if !options.may_read_entries() {
+        privilege::give_up_all();
+    }
+    readings.others = None;
+    let tracks = readings.tracks();
     let mut namespaces = vec![Namespace {
-        identity: reading::identity(
-            &options.proc_root,
-            options.is_live().then_some(process::netns_cookie),
-        ),
+        seen: None,
+        own: true,
+        identity: Identity::Unknown,
         readings,
     }];
+    let cut_short = if all && tracks {
+        let (proc_root, live) = (&options.proc_root, options.is_live());
+        reading::namespaces::add_others(proc_root, live, begin + limit / 2, &mut namespaces)
+    } else {
+        None
+    };
     let state = reading::state::compare(
         reading::state::Wanted {
             directory: &options.state_dir,
             proc_root: &options.proc_root,
             service: &options.service,
-            all: options.netns == Netns::All,
+            all,
+            cookie_of: options.is_live().then_some(process::netns_cookie),
         },
         &mut namespaces,
     );
-    let mut readings = namespaces
-        .pop()
-        .map_or_else(Readings::none, |namespace| namespace.readings);
-    let survey = if entries_wanted(options, &readings) {
+    let mut judged = namespace::worst_first(
+        namespaces,
+        &options.thresholds,
+        options.absent,
+        options.empty,
+    )
+    .into_iter();
+    let Some(deciding) = judged.next().map(|judged| judged.namespace) else {
+        return (Report::unknown("no network namespace was judged"), None);
+    };
+    let overview =
+        cut_short.map(|cut_short| overview(options, &deciding, judged.as_slice(), cut_short));
+    let reserve = Circumstances {
+        overview: overview.as_ref(),
+        ..reserve
+    };
+    // before the other namespace is where this process is
+    let origin = if options.verbosity > 1 {
+        reading::origin(&options.proc_root)
+    } else {
+        Vec::new()
+    };
+    let (own, seen) = (deciding.own, deciding.seen);
+    let mut readings = deciding.readings;
+    let wanted = entries_wanted(options, &readings);
+    if wanted || all {
         in_reserve(answer(options, &readings, &Survey::default(), reserve));
+    }
+    let survey = if wanted {
+        let place = match seen {
+            Some(seen) if !own => {
+                reading::namespaces::go_to(&options.proc_root, options.is_live(), seen)
+            }
+            _ => Ok(Place::own(&options.proc_root, options.is_live())),
+        };
+        // there, or not to get there
+        privilege::give_up(privilege::ENTER);
         // half of the time for the table, half of the rest for who is behind it
-        let limit = Duration::from_secs(u64::from(options.timeout));
         survey::survey(
             options,
             &mut readings,
+            place,
             begin + limit / 2,
             begin + limit / 4 * 3,
         )
     } else {
         Survey::default()
-    };
-    let origin = if options.verbosity > 1 {
-        reading::origin(&options.proc_root)
-    } else {
-        Vec::new()
     };
     let written = match state.map(State::write) {
         Some(Ok(written)) => written,
@@ -119,10 +178,39 @@ pub fn run(
         Circumstances {
             verbosity: options.verbosity,
             origin: &origin,
+            overview: overview.as_ref(),
             ..Circumstances::default()
         },
     );
     (report, written)
+}
+
+/// What is told of the namespaces besides the verdict on the deciding one.
+fn overview(
+    options: &Options,
+    deciding: &Namespace,
+    others: &[Box<Judged>],
+    cut_short: bool,
+) -> Overview {
+    let resident = |seen| reading::namespaces::resident(&options.proc_root, seen);
+    let mut overview = Overview::of(resident(deciding.seen), others, cut_short);
+    if options.verbosity > 0 {
+        let other = |(index, judged): (usize, &Judged)| Other {
+            resident: match judged.namespace.seen {
+                // a name that could not be shown is not looked up
+                Some(seen) if index >= LISTED => Resident {
+                    pid: Some(seen.pid),
+                    ..Resident::default()
+                },
+                seen => resident(seen),
+            },
+            state: judged.state,
+            readings: judged.namespace.readings.clone(),
+        };
+        let others = others.iter().map(AsRef::as_ref);
+        overview.others = others.enumerate().map(other).collect();
+    }
+    overview
 }
 
 /// Whether the entries themselves are to be read on this run.
@@ -134,13 +222,16 @@ fn entries_wanted(options: &Options, readings: &Readings) -> bool {
     if !readings.tracks() || readings.count.is_err() {
         return false;
     }
-    let problem =
-        || assess::assess(readings, &options.thresholds, options.absent).state != ServiceState::Ok;
+    let problem = || judged(options, readings).state != ServiceState::Ok;
     let for_the_list = match options.top_when {
         TopWhen::Always => true,
         TopWhen::Problem => problem(),
     };
     options.thresholds.need_table() || (options.top.is_some() && for_the_list)
+}
+
+fn judged(options: &Options, readings: &Readings) -> Assessment {
+    assess::assess(readings, &options.thresholds, options.absent, options.empty)
 }
 
 fn answer(
@@ -149,7 +240,7 @@ fn answer(
     survey: &Survey,
     circumstances: Circumstances<'_>,
 ) -> Report {
-    let assessment = assess::assess(readings, &options.thresholds, options.absent);
+    let assessment = judged(options, readings);
     let hint = match assessment.state {
         ServiceState::Ok => None,
         _ if !options.may_read_entries() => None,

@@ -14,7 +14,10 @@ fn main() -> ExitCode {
     let report = match args::parse(std::env::args_os(), process::is_elevated()) {
         Ok(Request::Check(options)) => {
             if !options.may_read_entries() {
-                privilege::give_up_all();
+                // the counters may take the one for the table
+                privilege::give_up(privilege::PROCESSES.union(privilege::ENTER));
+            } else if !options.may_enter_namespaces() {
+                privilege::give_up(privilege::ENTER);
             }
             process::arm(options.timeout);
             let (report, written) = run(&options, begin, process::hold_in_reserve);

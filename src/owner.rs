@@ -115,7 +115,7 @@ fn owner(key: &Key<'_>, group: &Group<'_>) -> Owner {
 }
 
 /// A process may call itself nothing, or by characters that all have to go.
-fn named(text: &str) -> String {
+pub fn named(text: &str) -> String {
     let name = clean(text);
     if name.trim().is_empty() {
         "(unnamed)".to_owned()

@@ -1,11 +1,12 @@
 //! Capabilities: held in reserve, raised around their one use, then gone for good (capabilities(7)).
 //!
 //! CAP_NET_ADMIN reads the table over ctnetlink; CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH together show the sockets of
-//! other users' processes. Everything works without them, only with less to tell.
+//! other users' processes; CAP_SYS_ADMIN enters another network namespace. Everything works without them, only with less
+//! to tell.
 
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
-/// What a ctnetlink dump needs.
+/// What a ctnetlink dump needs, of entries or of counters.
 pub const DUMP: CapabilitySet = CapabilitySet::NET_ADMIN;
 /// What the file descriptors of other users' processes need; the second also opens /proc/net/nf_conntrack.
 pub const PROCESSES: CapabilitySet =
@@ -13,9 +14,14 @@ pub const PROCESSES: CapabilitySet =
 /// What /proc/net/nf_conntrack needs for a user who is neither root nor in its group.
 pub const FILES: CapabilitySet = CapabilitySet::DAC_READ_SEARCH;
 
+/// What setns(2) needs, in the user namespaces that own this and the other network namespace.
+pub const ENTER: CapabilitySet = CapabilitySet::SYS_ADMIN;
+/// What /proc/PID/ns/net of other users' processes needs.
+pub const OPEN_NAMESPACE: CapabilitySet = CapabilitySet::SYS_PTRACE;
+
 /// Empties the effective set and keeps in the permitted set only what some part of this check can use.
 pub fn put_in_reserve() {
-    shrink(|permitted| permitted.intersection(DUMP.union(PROCESSES)));
+    shrink(|permitted| permitted.intersection(DUMP.union(PROCESSES).union(ENTER)));
 }
 
 /// Gives up every capability.
@@ -32,8 +38,18 @@ pub fn give_up(these: CapabilitySet) {
 pub fn with<T>(these: CapabilitySet, use_them: impl FnOnce() -> T) -> T {
     raise(these);
     let result = use_them();
-    shrink(|permitted| permitted);
+    lower();
     result
+}
+
+/// Whether these may be put in effect.
+pub fn permits(these: CapabilitySet) -> bool {
+    capabilities(None).is_ok_and(|sets| sets.permitted.contains(these))
+}
+
+/// Takes all out of effect, and keeps them in reserve.
+pub fn lower() {
+    shrink(|permitted| permitted);
 }
 
 /// Puts these in effect, as far as they are permitted.

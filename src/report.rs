@@ -10,6 +10,7 @@ use crate::assess::{Assessment, Finding, Measured, measure};
 use crate::error::ReadError;
 use crate::hint::Hint;
 use crate::metric::Metric;
+use crate::namespace::{Other, Overview};
 use crate::range::{Range, Ratio, Side, Truncated};
 use crate::ranking::Ranking;
 use crate::table::{Change, Counter, Limit, Readings};
@@ -65,6 +66,8 @@ pub struct Circumstances<'a> {
     pub time_up: Option<u32>,
     /// Lines about where the readings come from, for `-vv`.
     pub origin: &'a [String],
+    /// The network namespaces, when all of them were to be judged.
+    pub overview: Option<&'a Overview>,
     /// The endpoints that hold most entries.
     pub ranking: Option<&'a Ranking>,
     /// Why there are none although somebody asked.
@@ -81,7 +84,11 @@ pub fn report(
     assessment: &Assessment,
     circumstances: Circumstances<'_>,
 ) -> Report {
-    let perfdata = Perfdata::of(readings, assessment, circumstances.table_perfdata).render();
+    let mut perfdata = Perfdata::of(readings, assessment, circumstances.table_perfdata);
+    if let Some(overview) = circumstances.overview {
+        perfdata.add_namespaces(readings, overview);
+    }
+    let perfdata = perfdata.render();
     let max = if circumstances.verbosity == 0 {
         MAX_BYTES
     } else {
@@ -98,17 +105,16 @@ pub fn report(
 
 // ---- the status line ----------------------------------------------------------------------------------------------
 
-/// The one use of the crate's text format. Labels are fixed identifiers and the text has no quote, so every quote in
-/// the result is the crate's own around a label, which Checkmk would keep in the name.
+/// The one use of the crate's text format. Labels are fixed identifiers, so every quote behind the text is the crate's
+/// own around a label, which Checkmk would keep in the name.
 fn status_line(state: ServiceState, text: &str, perfdata: &[PerfString]) -> String {
     let mut resource = Resource::new("CONNTRACK")
         .with_fixed_state(state)
-        .with_description(text.replace('\'', ""));
+        .with_description(text);
     for value in perfdata {
         resource.push_result(CheckResult::new().with_perf_data(value.clone()));
     }
     let (_, line) = resource.nagios_result();
-    let line = line.replace('\'', "");
     match line.split_once('|') {
         // the crate always writes every field
         Some((text, perfdata)) => {
@@ -116,7 +122,8 @@ fn status_line(state: ServiceState, text: &str, perfdata: &[PerfString]) -> Stri
                 .split_whitespace()
                 .map(|field| field.trim_end_matches(';'))
                 .collect();
-            format!("{}|{}", text.trim_end(), fields.join(" "))
+            let perfdata = fields.join(" ").replace('\'', "");
+            format!("{}|{perfdata}", text.trim_end())
         }
         None => line.trim_end().to_owned(),
     }
@@ -131,6 +138,8 @@ fn status_text(
 ) -> String {
     let room = MAX_BYTES.saturating_sub(status_line(assessment.state, "", perfdata).len() + 1);
     let mut parts = vec![headline(readings, assessment)];
+    parts.extend(circumstances.overview.map(whereabouts));
+    parts.extend(untracked(readings).map(|untracked| format!(", {untracked}")));
     parts.extend(losses(readings).map(|losses| format!(", {losses}")));
     parts.extend(
         assessment
@@ -150,6 +159,19 @@ fn status_text(
             ", the time was up after {seconds} s and what was not read by then is left out"
         ));
     }
+    if let Some(overview) = circumstances.overview {
+        parts.extend(losses_elsewhere(overview, circumstances.verbosity));
+        if overview.cut_short {
+            parts
+                .push(", the time was up before every network namespace was looked for".to_owned());
+        }
+    }
+    parts.extend(
+        readings
+            .others
+            .as_ref()
+            .map(|why| format!(", other network namespaces not seen: {}", with_hint(why))),
+    );
     let ranking = circumstances.ranking;
     parts.extend(
         ranking
@@ -237,6 +259,50 @@ fn headline(readings: &Readings, assessment: &Assessment) -> String {
     }
 }
 
+/// Which network namespace it is, and of how many.
+fn whereabouts(overview: &Overview) -> String {
+    let number = match overview.number {
+        1 => "the only one".to_owned(),
+        n => format!("1 of {n}"),
+    };
+    format!(
+        " in the network namespace of {}, {number}",
+        overview.deciding
+    )
+}
+
+/// Whether anybody is woken by it or not, somebody's connections feel it.
+fn losses_elsewhere(overview: &Overview, verbosity: u8) -> Option<String> {
+    let namespaces = match overview.losing {
+        0 => return None,
+        1 => "1 other network namespace".to_owned(),
+        n => format!("{n} other network namespaces"),
+    };
+    let see = if verbosity == 0 { ", see -v" } else { "" };
+    Some(format!(", {namespaces} lost packets{see}"))
+}
+
+/// A network namespace that does not decide, in a line.
+fn elsewhere((index, other): (usize, &Other)) -> String {
+    let readings = &other.readings;
+    let usage = value(Metric::Usage, readings).map(|usage| format!("{}%", usage.truncated(1)));
+    let entries = match &readings.count {
+        Ok(1) => "1 entry".to_owned(),
+        Ok(count) => format!("{count} entries"),
+        Err(error) => error.to_string(),
+    };
+    let mut parts = vec![match usage {
+        Some(usage) => format!("{usage} ({entries})"),
+        None => entries,
+    }];
+    if other.state != ServiceState::Ok {
+        parts.push(other.state.to_string());
+    }
+    parts.push(other.resident.to_string());
+    parts.extend(losses(readings));
+    format!("namespace {}: {}", index + 2, parts.join(", "))
+}
+
 fn with_hint(error: &ReadError) -> String {
     match error.hint() {
         Some(hint) => format!("{error} ({hint})"),
@@ -266,11 +332,33 @@ fn telling(value: Ratio, metric: Metric, assessment: &Assessment) -> Truncated {
         .unwrap_or_else(|| value.truncated(MAX_DECIMALS))
 }
 
+/// Why an empty table looks as if it should not be: said whatever it counts for.
+fn untracked(readings: &Readings) -> Option<String> {
+    let open = match readings.untracked {
+        Ok(1) => "1 TCP connection to another host is".to_owned(),
+        Ok(n @ 2..Readings::MANY) => format!("{n} TCP connections to other hosts are"),
+        Ok(n @ Readings::MANY..) => format!("{n} or more TCP connections to other hosts are"),
+        _ => return None,
+    };
+    Some(format!(
+        "tracks nothing although {open} open: is this a container's namespace? does any rule use connection tracking?"
+    ))
+}
+
 /// What was lost since the previous run, and why where the counters tell.
 fn losses(readings: &Readings) -> Option<String> {
     let change = readings.change.as_ref().ok()?;
     let lost = change.lost().filter(|lost| *lost > 0)?;
-    let causes = causes(change, readings);
+    let mut causes = Vec::new();
+    if readings.lost_to_a_full_table() {
+        causes.push("the table was full");
+    } else if change.increase(Counter::Drop) > Some(0) {
+        // a spike of entries that may not be evicted leaves no other trace
+        causes.push("a full table in between, a clash or a helper");
+    }
+    if readings.lost_to_long_chains() {
+        causes.push("hash chains too long");
+    }
     let causes = if causes.is_empty() {
         String::new()
     } else {
@@ -281,25 +369,6 @@ fn losses(readings: &Readings) -> Option<String> {
         "{lost} {packets} lost in the last {}{causes}",
         ago(change)
     ))
-}
-
-/// The kernel also counts as drop what it refuses for lack of memory, an unresolved clash, or the word of a tracker or
-/// helper: it was for lack of room only where entries were evicted too, or the table is or was full.
-fn causes(change: &Change, readings: &Readings) -> Vec<&'static str> {
-    let moved = |counter| change.increase(counter).is_some_and(|n| n > 0);
-    let is_full = match (&readings.count, readings.max()) {
-        (Ok(count), Some(max)) => *count >= max,
-        _ => false,
-    };
-    let full = moved(Counter::EarlyDrop) || change.was_full || is_full;
-    let mut causes = Vec::new();
-    if moved(Counter::Drop) && full {
-        causes.push("the table was full");
-    }
-    if moved(Counter::ChainTooLong) {
-        causes.push("hash chains too long");
-    }
-    causes
 }
 
 /// How long ago the previous run was.
@@ -380,7 +449,8 @@ fn meanings(readings: &Readings, assessment: &Assessment) -> Vec<String> {
     };
     // without a limit the table never gets full
     let limited = !matches!(readings.limit, Ok(Limit::None(_)));
-    if limited && assessment.findings.iter().any(fills) {
+    let fills = assessment.findings.iter().any(fills);
+    if limited && (fills || readings.lost_to_a_full_table()) {
         let full = match (&readings.count, readings.max()) {
             (Ok(count), Some(max)) => *count >= max,
             _ => false,
@@ -394,18 +464,7 @@ fn meanings(readings: &Readings, assessment: &Assessment) -> Vec<String> {
     let crowded = |finding: &Finding| {
         finding.metric == Metric::Chain && matches!(finding.side, Side::Above(_))
     };
-    // whether anybody is woken by it or not: it is what the user's connections feel
-    if let Ok(change) = &readings.change {
-        let causes = causes(change, readings);
-        let lost = change.lost().is_some_and(|lost| lost > 0);
-        if lost && causes.is_empty() {
-            meanings.push(
-                "connection tracking dropped packets for another reason than a full table"
-                    .to_owned(),
-            );
-        }
-    }
-    if assessment.findings.iter().any(crowded) {
+    if assessment.findings.iter().any(crowded) || readings.lost_to_long_chains() {
         let now = readings
             .buckets
             .as_ref()
@@ -538,6 +597,21 @@ impl Perfdata {
         Self(values)
     }
 
+    /// How many namespaces there are, where all of them were seen: last, because it is not about the one that decides.
+    fn add_namespaces(&mut self, readings: &Readings, overview: &Overview) {
+        if overview.cut_short || readings.others.is_some() {
+            return;
+        }
+        self.0.push(Value {
+            label: "namespaces",
+            value: overview.number.to_string(),
+            unit: Unit::None,
+            ranges: [None; 2],
+            min: None,
+            max: None,
+        });
+    }
+
     /// With as much of the thresholds as there is room for; values are never left out.
     fn render(&self) -> Vec<PerfString> {
         let rendered = |detail| {
@@ -638,8 +712,16 @@ fn details(
     }
     if verbose {
         lines.extend(numbers(readings));
+        // it changes nothing, but then nobody knows whether the table ought to be empty
+        let untracked = readings.untracked.as_ref().err();
+        if let Some(why) = untracked.filter(|why| **why != ReadError::NotReached) {
+            lines.push(format!("connections to other hosts not counted: {why}"));
+        }
         lines.extend(since_the_previous_run(readings));
         lines.push(thresholds_in_force(assessment));
+    }
+    if let Some(overview) = circumstances.overview {
+        lines.extend(overview.others.iter().enumerate().map(elsewhere));
     }
     lines.extend(circumstances.origin.iter().cloned());
     if circumstances.verbosity > 2 {

@@ -15,10 +15,12 @@ use crate::owner::group;
 use crate::privilege;
 use crate::ranking::{Ranked, Ranking, Sample};
 use crate::reading::entries::{self, Wanted};
+use crate::reading::namespaces::Place;
 use crate::reading::owners::owners;
-use crate::reading::{addresses, timeouts};
+use crate::reading::{Timeouts, addresses, timeouts};
 use crate::table::{Counts, Readings};
 use crate::tally::{Attribution, Endpoint, Peer, Scale, Tally, half_width};
+use crate::text::clean_path;
 
 /// The local services that are named.
 const SERVICES: usize = 3;
@@ -37,22 +39,31 @@ pub struct Survey {
 }
 
 /// Reads entries until `deadline` and completes the readings with what they add up to; looks for who is behind them
-/// until `owners_deadline`.
+/// until `owners_deadline`. `place` is where the entries are.
 pub fn survey(
     options: &Options,
     readings: &mut Readings,
+    place: Result<Place, ReadError>,
     deadline: Instant,
     owners_deadline: Instant,
 ) -> Survey {
+    let place = match place {
+        Ok(place) => place,
+        Err(error) => return unavailable(error, readings),
+    };
+    let count = readings.count.as_ref().copied().unwrap_or_default();
     let mut wanted = Wanted {
         proc_root: options.proc_root.clone(),
-        live: options.is_live(),
+        place,
+        elsewhere: readings
+            .sharing
+            .map(|all| all.saturating_sub(u64::from(count))),
         choice: options.source,
         sample: options.sample,
-        count: readings.count.as_ref().copied().unwrap_or_default(),
+        count,
         deadline,
     };
-    let (own, own_error) = own_addresses(options);
+    let (own, own_error) = own_addresses(options, &wanted.place);
     let mut tally = Tally::new(own, options.aggregate);
     let read = match &options.table {
         Some(capture) => {
@@ -75,17 +86,7 @@ pub fn survey(
     };
     let (listing, why, total) = match read {
         Ok(read) => read,
-        Err(error) => {
-            privilege::give_up_all();
-            if readings.capture {
-                readings.count = Err(error.clone());
-            }
-            readings.table = Err(error.clone());
-            return Survey {
-                unavailable: Some(error),
-                ..Survey::default()
-            };
-        }
+        Err(error) => return unavailable(error, readings),
     };
     wanted.deadline = owners_deadline;
     let scale = Scale {
@@ -105,7 +106,7 @@ pub fn survey(
     }
     readings.table = match (listing.source, &listing.end) {
         (Source::Sockets, _) => Err(match &why {
-            Some(crowded @ ReadError::Crowded { .. }) => crowded.clone(),
+            Some(why @ (ReadError::Crowded { .. } | ReadError::NotEntered { .. })) => why.clone(),
             _ => ReadError::OnlySockets,
         }),
         (Source::Capture, End::Failed(error)) => Err(error.clone()),
@@ -135,7 +136,12 @@ pub fn survey(
             destination.owner = seen.map(|owner| owner.name.clone());
         }
     }
-    let timeouts = timeouts(&options.proc_root);
+    // every namespace has its own, which are seen from inside only
+    let timeouts = if wanted.place.net_root == options.proc_root {
+        timeouts(&options.proc_root)
+    } else {
+        Timeouts::default()
+    };
     // a few sockets say nothing about a table that is full of something else
     let telling = listing.source != Source::Sockets || tally.read() >= u64::from(wanted.count) / 2;
     let situation = Situation {
@@ -146,12 +152,24 @@ pub fn survey(
     };
     let ranking = options.top.is_some().then(|| {
         let mut notes = notes(&listing);
+        if let Some(ReadError::NotEntered { needs }) = &wanted.place.not_entered {
+            notes.push(format!(
+                "read from {}/net, entering the network namespace needs {needs}",
+                clean_path(&wanted.place.net_root.to_string_lossy())
+            ));
+        }
         notes.extend(own_error.map(|error| format!("own addresses unknown: {error}")));
         notes.extend(behind.as_ref().and_then(|behind| behind.note.clone()));
         Ranking {
             endpoints: ranked(top, scale, behind),
             source: Some(listing.source),
-            source_note: why.map(|why| reason(&why)),
+            // the whole table was read all the same
+            source_note: why
+                .filter(|why| {
+                    let not_entered = matches!(why, ReadError::NotEntered { .. });
+                    !not_entered || listing.source == Source::Sockets
+                })
+                .map(|why| reason(&why)),
             sample: scale.is_sample().then(|| Sample {
                 read: scale.read,
                 total: scale.total,
@@ -180,14 +198,27 @@ pub fn survey(
     }
 }
 
+/// Nothing could be read.
+fn unavailable(error: ReadError, readings: &mut Readings) -> Survey {
+    privilege::give_up_all();
+    if readings.capture {
+        readings.count = Err(error.clone());
+    }
+    readings.table = Err(error.clone());
+    Survey {
+        unavailable: Some(error),
+        ..Survey::default()
+    }
+}
+
 /// The addresses that are this host's own, and why they are not known.
-fn own_addresses(options: &Options) -> (Own, Option<ReadError>) {
+fn own_addresses(options: &Options, place: &Place) -> (Own, Option<ReadError>) {
     // a capture is from elsewhere once somebody says whose addresses are its own
     if options.table.is_some() && !options.own.is_empty() {
         return (Own::new([], options.own.clone()), None);
     }
-    let proc_root = (!options.is_live()).then_some(options.proc_root.as_path());
-    match addresses::addresses(proc_root) {
+    let net_root = (!place.live).then_some(place.net_root.as_path());
+    match addresses::addresses(net_root) {
         Ok(found) => (
             Own::new(found.own, options.own.clone()).with_broadcasts(found.broadcast),
             None,
@@ -449,6 +480,7 @@ fn directions(tally: &Tally) -> Vec<(&'static str, f64)> {
 fn reason(why: &ReadError) -> String {
     match why {
         ReadError::NotPermitted { needs, .. } => format!("the table needs {needs}"),
+        ReadError::NotEntered { needs } => format!("its table needs {needs}"),
         other => other.to_string(),
     }
 }

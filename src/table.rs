@@ -21,8 +21,11 @@ pub struct Readings {
     pub change: Reading<Change>,
     /// Entries of all namespaces that share the hash chains with this one, itself included, where all were looked at.
     pub sharing: Option<u64>,
+    /// Why other namespaces, which were to be judged too, could not be seen.
+    pub others: Option<ReadError>,
     /// Established TCP connections to other hosts while the table holds no entry: it looks as if it should.
-    pub untracked: Option<u64>,
+    /// [`Self::MANY`] is as many or more.
+    pub untracked: Reading<u64>,
     /// What the entries themselves add up to.
     pub table: Reading<Counts>,
     /// Whether the entries come from a capture, so that the count is the number in it and a missing limit hides nothing.
@@ -80,6 +83,9 @@ impl Change {
 }
 
 impl Readings {
+    /// No more untracked connections than these are counted.
+    pub const MANY: u64 = 1000;
+
     /// Nothing has been read yet.
     pub fn none() -> Self {
         Self {
@@ -89,7 +95,8 @@ impl Readings {
             statistics: Err(ReadError::NotReached),
             change: Err(ReadError::NotReached),
             sharing: None,
-            untracked: None,
+            others: None,
+            untracked: Err(ReadError::NotReached),
             table: Err(ReadError::NotReached),
             capture: false,
         }
@@ -98,6 +105,26 @@ impl Readings {
     /// Whether this kernel tracks connections, as far as that can be seen.
     pub fn tracks(&self) -> bool {
         !matches!(self.count, Err(ReadError::NotTracking { .. }))
+    }
+
+    /// Whether packets were lost since the previous run for lack of room. The kernel also counts as drop what it refuses
+    /// for lack of memory, after an unresolved clash, or at the word of a tracker or helper: so only where entries were
+    /// evicted too, or the table is or was full.
+    pub fn lost_to_a_full_table(&self) -> bool {
+        let Ok(change) = &self.change else {
+            return false;
+        };
+        let moved = |counter| change.increase(counter) > Some(0);
+        let is_full = match (&self.count, self.max()) {
+            (Ok(count), Some(max)) => *count >= max,
+            _ => false,
+        };
+        moved(Counter::Drop) && (moved(Counter::EarlyDrop) || change.was_full || is_full)
+    }
+
+    /// Whether packets were lost since the previous run because a hash chain was too long.
+    pub fn lost_to_long_chains(&self) -> bool {
+        matches!(&self.change, Ok(change) if change.increase(Counter::ChainTooLong) > Some(0))
     }
 
     /// The limit as a number of entries: none where there is none or it was not read.

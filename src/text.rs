@@ -44,7 +44,7 @@ pub fn one_line(text: &str, max: usize) -> String {
         }
         line.extend(
             word.chars()
-                .filter(|c| !c.is_control() && !matches!(c, '|' | ';' | '\''))
+                .filter(|c| !c.is_control() && !matches!(c, '|' | ';'))
                 .map(|c| if c.is_ascii() { c } else { '?' }),
         );
     }
@@ -72,10 +72,10 @@ pub fn duration_nearest(seconds: u64) -> String {
 /// Two of a unit are told in the smaller one.
 fn in_one_unit(seconds: u64) -> (u64, &'static str) {
     match seconds {
-        ..120 => (seconds, "s"),
-        ..7_200 => (seconds / 60, "m"),
-        ..172_800 => (seconds / 3600, "h"),
-        _ => (seconds / 86_400, "d"),
+        0..120 => (seconds, "s"),
+        120..7_200 => (seconds / 60, "m"),
+        7_200..172_800 => (seconds / 3600, "h"),
+        172_800.. => (seconds / 86_400, "d"),
     }
 }
 

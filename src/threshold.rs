@@ -149,6 +149,13 @@ impl Thresholds {
             .retain(|threshold| threshold.given || threshold.metric != metric);
         self
     }
+
+    /// These without those that need the entries themselves.
+    #[must_use]
+    pub fn without_table(mut self) -> Self {
+        self.0.retain(|threshold| !threshold.metric.needs_table());
+        self
+    }
 }
 
 fn parse_one(value: &str) -> Result<(Metric, Range), Cause> {

@@ -107,6 +107,13 @@ cases! {
     count_not_utf8 = "count-not-utf8";
     count_without_max = "count-without-max";
     counters_of_many_processors = "counters-of-many-processors";
+    empty_although_connected = "empty-although-connected";
+    empty_although_connected_and_critical = "empty-although-connected-and-critical";
+    empty_although_connected_over_ipv6 = "empty-although-connected-over-ipv6";
+    empty_and_connected_to_an_address_that_is_its_own_too = "empty-and-connected-to-an-address-that-is-its-own-too";
+    empty_and_connected_to_itself_only = "empty-and-connected-to-itself-only";
+    empty_and_connections_unreadable = "empty-and-connections-unreadable";
+    empty_and_not_connected = "empty-and-not-connected";
     entries_in_percent = "entries-in-percent";
     free_too_small = "free-too-small";
     full = "full";
@@ -118,10 +125,13 @@ cases! {
     max_minus_one = "max-minus-one";
     max_without_count = "max-without-count";
     max_zero = "max-zero";
+    namespaces_of_which_one_is_nearly_full = "namespaces-one-nearly-full";
+    namespaces_that_cannot_be_seen = "namespaces-unseen";
     nearly_full = "nearly-full";
     nearly_full_with_all_details = "nearly-full-with-all-details";
     no_statistics = "no-statistics";
     no_sys_net = "no-sys-net";
+    one_entry_beside_connections = "one-entry-beside-connections";
     over_the_limit = "over-the-limit";
     ranges_inside = "ranges-inside";
     statistics_garbled = "statistics-garbled";

@@ -15,8 +15,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 
 use check_conntrack::entry::{Entry, Protocol, TcpState, Tuple};
-use check_conntrack::reading::netlink::{BUFFER, Datagram, End, SEQUENCE, Silence, listen};
-use check_conntrack::reading::{ctnetlink, sockets};
+use check_conntrack::reading::netlink::{
+    BUFFER, Datagram, End, Outcome, SEQUENCE, Silence, listen,
+};
+use check_conntrack::reading::{counters, ctnetlink, sockets};
 use check_conntrack::socket::LocalSocket;
 use datagrams::{ENTRIES, messages, recorded};
 use proptest::prelude::*;
@@ -419,6 +421,105 @@ fn a_socket_cut_anywhere_is_none() {
     assert_eq!(sockets::decode(Protocol::TCP, &other), None);
 }
 
+/// Payloads as the kernel would send them, the recorded ones with values of their own: 100 for each processor and the
+/// number of the attribute.
+fn counted() -> Vec<Vec<u8>> {
+    let recorded = messages("counters");
+    assert!(recorded.iter().all(|(kind, _)| *kind == 0x104));
+    let with_values = |(processor, (_, mut payload)): (usize, (u16, Vec<u8>))| {
+        for attribute in payload[4..].chunks_exact_mut(8) {
+            attribute[7] = (100 * processor) as u8 + attribute[2];
+        }
+        payload
+    };
+    recorded.into_iter().enumerate().map(with_values).collect()
+}
+
+/// What is made of these answers, when they end like this.
+fn gathered(payloads: &[Vec<u8>], kind: u16, end: End) -> Option<Vec<[Option<u32>; 4]>> {
+    let statistics = counters::gather(|answer| {
+        for payload in payloads {
+            assert!(answer(kind, payload).is_continue());
+        }
+        Outcome {
+            end,
+            interrupted: false,
+        }
+    });
+    statistics.map(|statistics| statistics.processors)
+}
+
+#[test]
+fn counters_are_found_by_their_numbers_and_rows_by_their_processors() {
+    let zero: Vec<_> = messages("counters")
+        .iter()
+        .map(|(_, payload)| counters::decode(payload).unwrap())
+        .collect();
+    assert_eq!(zero, [(0, [Some(0); 4]), (1, [Some(0); 4])]);
+    // drop, chaintoolong, early_drop, insert_failed
+    let expected = [
+        [Some(10), Some(15), Some(11), Some(9)],
+        [Some(110), Some(115), Some(111), Some(109)],
+    ];
+    let mut payloads = counted();
+    assert_eq!(
+        gathered(&payloads, 0x104, End::Done).unwrap(),
+        expected,
+        "as recorded"
+    );
+    payloads.reverse();
+    assert_eq!(
+        gathered(&payloads, 0x104, End::Done).unwrap(),
+        expected,
+        "in another order"
+    );
+    let mut payload = payloads.remove(0);
+    payload[2] = 1;
+    let value = place(&payload, &[8, 0, 10, 0]) + 4;
+    payload[value..value + 4].copy_from_slice(&[0xff, 0xfe, 0xfd, 0xfc]);
+    let (processor, row) = counters::decode(&payload).unwrap();
+    assert_eq!((processor, row[0]), (257, Some(0xfffe_fdfc)), "big endian");
+}
+
+#[test]
+fn kernels_before_5_15_send_no_chain_limit_and_later_ones_may_send_more() {
+    let payload = counted().remove(0);
+    let older = &payload[..payload.len() - 8];
+    let row = [Some(10), None, Some(11), Some(9)];
+    assert_eq!(counters::decode(older), Some((0, row)));
+    let mut newer = payload.clone();
+    newer.extend_from_slice(&[5, 0, 16, 0, 7, 0, 0, 0]);
+    assert_eq!(counters::decode(&newer), counters::decode(&payload));
+}
+
+#[test]
+fn counters_that_are_not_whole_are_none() {
+    let payloads = counted();
+    assert_eq!(gathered(&[], 0x104, End::Done), None);
+    assert_eq!(gathered(&payloads, 0x100, End::Done), None, "entries");
+    for end in [End::Deadline, End::Truncated, End::Malformed] {
+        assert_eq!(gathered(&payloads, 0x104, end), None);
+    }
+    for length in 0..payloads[0].len() {
+        let cut = [payloads[0][..length].to_vec(), payloads[1].clone()];
+        // between two attributes nothing tells that there were more
+        let seamless = length % 8 == 4;
+        assert_eq!(
+            gathered(&cut, 0x104, End::Done).is_some(),
+            seamless,
+            "{length}"
+        );
+    }
+    // a value that is too short, a length that leads out of the message or nowhere
+    for length in [0, 3, 4, 7, 9, 255] {
+        let mut payload = payloads[0].clone();
+        let drop = place(&payload, &[8, 0, 10, 0]);
+        payload.truncate(drop + 8);
+        payload[drop] = length;
+        assert_eq!(counters::decode(&payload), None, "{length}");
+    }
+}
+
 #[test]
 fn requests_are_what_the_kernel_expects() {
     // the bytes conntrack -L and ss send, but for the sequence number and what they filter
@@ -426,7 +527,11 @@ fn requests_are_what_the_kernel_expects() {
         ctnetlink::request(),
         [20, 0, 0, 0, 1, 1, 1, 3, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
     );
-    let request = sockets::request(Protocol::UDP, 10);
+    assert_eq!(
+        counters::request(),
+        [20, 0, 0, 0, 4, 1, 1, 3, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    );
+    let request = sockets::request(Protocol::UDP, 10, sockets::STATES);
     assert_eq!(request.len(), 72);
     assert_eq!(
         request[..24],
@@ -454,6 +559,7 @@ fn listened(bytes: &[u8]) -> (End, usize) {
         |_, payload| {
             answers += 1;
             let _ = ctnetlink::decode(payload);
+            let _ = counters::decode(payload);
             let _ = sockets::decode(Protocol::TCP, payload);
             ControlFlow::Continue(())
         },
@@ -465,7 +571,7 @@ fn listened(bytes: &[u8]) -> (End, usize) {
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
     let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12);
     (
-        prop::sample::select(ENTRIES.to_vec()),
+        prop::sample::select([&ENTRIES[..], &["counters"]].concat()),
         changes,
         any::<prop::sample::Index>(),
         any::<bool>(),
@@ -502,6 +608,7 @@ proptest! {
         listened(&bytes);
         listened(&sequenced);
         let _ = ctnetlink::decode(&bytes);
+        let _ = counters::decode(&bytes);
         let _ = sockets::decode(Protocol::UDP, &bytes);
     }
 }

@@ -325,7 +325,7 @@ fn a_kernel_that_does_not_answer_is_waited_for_until_the_deadline() {
     let silent = Conversation::open(rustix::net::netlink::SOCK_DIAG).unwrap();
     for wait in [Duration::ZERO, Duration::from_millis(200)] {
         let begin = Instant::now();
-        let outcome = silent.receive(begin + wait, |_, _| panic!("an answer"));
+        let outcome = silent.receive(begin + wait, &mut |_, _| panic!("an answer"));
         assert_eq!(outcome.end, netlink::End::Deadline);
         let took = begin.elapsed();
         assert!(

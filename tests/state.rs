@@ -417,7 +417,7 @@ fn the_state_of_another_namespace_is_not_believed() {
     let other = host.files().into_iter().find(|f| *f != mine).unwrap();
     host.at(1600).dropped(900);
     fs::copy(&mine, &other).unwrap();
-    assert!(host.why().contains("in another network namespace"));
+    assert!(host.why().contains("did not see this network namespace"));
     is_first_run(&host.run());
 }
 
@@ -805,7 +805,7 @@ fn a_run_that_gets_no_lock_compares_and_leaves_the_state_alone() {
     host.at(1300).dropped(4);
     let before = fs::read(host.only_file()).unwrap();
     let directory = fs::File::open(host.state.path()).unwrap();
-    directory.lock().unwrap();
+    rustix::fs::flock(&directory, rustix::fs::FlockOperation::LockExclusive).unwrap();
     lost_is(&host.run(), 4);
     assert_eq!(fs::read(host.only_file()).unwrap(), before);
     drop(directory);

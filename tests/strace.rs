@@ -45,7 +45,8 @@ mod strace {
 
     #[test]
     fn an_ordinary_run_reads_four_files_and_writes_once() {
-        let (calls, stdout) = trace(&[]);
+        let nowhere = "/nonexistent/state";
+        let (calls, stdout) = trace(&["--state-dir", nowhere]);
         let begin = calls
             .iter()
             .position(|call| call.starts_with("alarm("))
@@ -93,6 +94,10 @@ mod strace {
         }
         let mut opened = Vec::new();
         let mut written = 0;
+        let count = "/proc/sys/net/netfilter/nf_conntrack_count";
+        let read_count = calls.iter().position(|call| call.contains(count));
+        // what this run found there, whatever it is by now
+        let empty = read_count.is_some_and(|at| calls[at + 1].contains("\"0\\n\""));
         for call in &calls[begin + 1..] {
             match name(call) {
                 "openat" => {
@@ -105,6 +110,18 @@ mod strace {
                     assert!(call.starts_with("write(1, "), "{call}");
                 }
                 "read" | "close" | "brk" | "mmap" | "munmap" | "sigaltstack" | "exit_group" => {}
+                // the privilege in reserve goes when nothing can need it any more
+                "capset" => assert!(call.contains("effective=0, permitted=0"), "{call}"),
+                // where the table is empty: connections to other hosts, and which addresses are this host's own
+                "socket" | "bind" | "getsockname" | "sendto" | "ppoll" | "recvfrom" | "recvmsg"
+                    if empty =>
+                {
+                    let socket = ["NETLINK_SOCK_DIAG", "NETLINK_ROUTE"];
+                    assert!(
+                        name(call) != "socket" || socket.iter().any(|kind| call.contains(kind)),
+                        "{call}"
+                    );
+                }
                 // the runtime's own check of descriptors, where debug assertions are on
                 "fcntl" if call.contains("F_GETFD") => {}
                 // only where the kernel does not track
@@ -118,11 +135,20 @@ mod strace {
         assert_eq!(written, 1, "one write");
         assert!(!stdout.is_empty());
         if std::path::Path::new("/proc/sys/net/netfilter/nf_conntrack_count").exists() {
+            if empty {
+                assert_eq!(opened[4], "/proc/net/snmp");
+                let sockets = ["snmp", "modules", "tcp", "tcp6"].map(|name| match name {
+                    "modules" => format!("/proc/{name}"),
+                    name => format!("/proc/net/{name}"),
+                });
+                opened.retain(|path| !sockets.contains(path));
+            }
             let expected = [
-                "/proc/sys/net/netfilter/nf_conntrack_count",
+                count,
                 "/proc/sys/net/netfilter/nf_conntrack_max",
                 "/proc/sys/net/netfilter/nf_conntrack_buckets",
                 "/proc/net/stat/nf_conntrack",
+                nowhere,
             ];
             assert_eq!(opened, expected);
         }
@@ -132,8 +158,10 @@ mod strace {
     fn everything_is_read_below_the_proc_root() {
         let root = ProcRoot::tracking("850\n", "1000\n");
         let shown = root.path().to_str().unwrap();
+        let nowhere = root.path().join("nonexistent");
+        let state = ["--state-dir", nowhere.to_str().unwrap()];
         for arguments in [&["--proc-root", shown][..], &["--proc-root", shown, "-vvv"]] {
-            let (calls, _) = trace(arguments);
+            let (calls, _) = trace(&[arguments, &state].concat());
             let begin = calls
                 .iter()
                 .position(|call| call.starts_with("alarm("))
@@ -145,6 +173,79 @@ mod strace {
                 let path = call.split('"').nth(1).unwrap();
                 assert!(name(call) == "read" || path.starts_with(shown), "{call}");
             }
+        }
+    }
+
+    #[test]
+    fn connections_are_looked_at_where_the_table_is_empty_and_netlink_only_on_the_live_kernel() {
+        for (count, looks) in [("0\n", true), ("1\n", false)] {
+            let root = ProcRoot::tracking(count, "1000\n");
+            let shown = root.path().to_str().unwrap();
+            let (calls, _) = trace(&["--proc-root", shown, "--empty", "critical"]);
+            let opens = |name: &str| {
+                let path = format!("\"{shown}/{name}\"");
+                calls.iter().any(|call| call.contains(&path))
+            };
+            for name in ["net/snmp", "net/tcp"] {
+                assert_eq!(opens(name), looks, "{name} with count {count}");
+            }
+            let netlink = calls.iter().find(|call| call.contains("AF_NETLINK"));
+            assert_eq!(netlink, None);
+        }
+    }
+
+    #[test]
+    fn with_a_state_two_files_are_written_of_which_one_goes() {
+        let root = ProcRoot::tracking("850\n", "1000\n");
+        let boot = "5f3e0a52-5b1e-4a9c-8a55-0f1ff8d4b1c7\n";
+        root.file("sys/kernel/random/boot_id", boot);
+        let state = tempfile::tempdir().unwrap();
+        let arguments = ["--proc-root", "--state-dir"]
+            .iter()
+            .zip([root.path(), state.path()]);
+        let arguments: Vec<&str> = arguments
+            .flat_map(|(option, path)| [*option, path.to_str().unwrap()])
+            .collect();
+        for uptime in ["100.00 1.00\n", "200.00 1.00\n"] {
+            root.file("uptime", uptime);
+            let (calls, _) = trace(&arguments);
+            let mut changing = Vec::new();
+            for call in &calls {
+                let is_open = name(call).starts_with("open");
+                let writes = ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND"];
+                match name(call) {
+                    _ if is_open && !writes.iter().any(|flag| call.contains(flag)) => {}
+                    "write" | "openat" | "fsync" | "renameat" | "renameat2" | "rename"
+                    | "unlink" | "unlinkat" | "mkdir" | "mkdirat" | "chmod" | "fchmod"
+                    | "fchmodat" | "link" | "linkat" | "symlink" | "symlinkat" | "truncate"
+                    | "ftruncate" | "flock" | "chown" | "fchown" | "fchownat" | "utimensat"
+                    | "pwrite64" | "writev" | "creat" | "open" => changing.push(call.as_str()),
+                    _ => {}
+                }
+            }
+            let names: Vec<&str> = changing.iter().map(|call| name(call)).collect();
+            let expected = [
+                "flock", "unlinkat", "openat", "write", "fsync", "write", "renameat",
+            ];
+            let names: Vec<&str> = names.iter().map(|n| n.trim_end_matches('2')).collect();
+            assert_eq!(names, expected, "{changing:#?}");
+            // by a name in the directory that was opened, never by a path
+            for call in [changing[1], changing[2], changing[6]] {
+                let paths: Vec<&str> = call.split('"').skip(1).step_by(2).collect();
+                assert!(
+                    paths
+                        .iter()
+                        .all(|path| path.starts_with("check_conntrack-") && !path.contains('/')),
+                    "{call}"
+                );
+            }
+            for flag in ["O_EXCL", "O_NOFOLLOW", "O_CREAT", "0600"] {
+                assert!(changing[2].contains(flag), "{}", changing[2]);
+            }
+            assert!(
+                changing[5].starts_with("write(1, "),
+                "the answer comes before the rename"
+            );
         }
     }
 

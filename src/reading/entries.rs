@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::namespaces::Place;
 use super::{capture, ctnetlink, namespaces, proc_sockets, sockets, sysctl};
 use crate::entry::{Choice, End, Entry, Listing, Protocol, Source, Tuple};
 use crate::error::ReadError;
@@ -23,8 +24,10 @@ const CROWD_RATIO: u64 = 10;
 pub struct Wanted {
     /// Where procfs is.
     pub proc_root: PathBuf,
-    /// Whether that is the live one, so that netlink tells of the same kernel.
-    pub live: bool,
+    /// Where the entries of the namespace are.
+    pub place: Place,
+    /// How many entries the other namespaces hold, where that is known already.
+    pub elsewhere: Option<u64>,
     /// Where to read from.
     pub choice: Choice,
     /// At most so many entries; 0 is all.
@@ -56,13 +59,16 @@ impl Entries {
     }
 }
 
-/// Reads the entries of this namespace.
+/// Reads the entries of a namespace.
 ///
 /// # Errors
 /// When no source that may be read is left.
 pub fn entries(wanted: &Wanted, mut each: impl FnMut(&Entry)) -> Result<Entries, ReadError> {
     let better = match wanted.choice {
-        Choice::Netlink if !wanted.live => return Err(ReadError::OtherProcRoot),
+        Choice::Netlink if !wanted.place.live => {
+            let not_entered = wanted.place.not_entered.clone();
+            return Err(not_entered.unwrap_or(ReadError::OtherProcRoot));
+        }
         Choice::Netlink => {
             return dump(wanted, &mut each).map(|listing| Entries::of_table(listing, None));
         }
@@ -88,19 +94,25 @@ pub fn entries(wanted: &Wanted, mut each: impl FnMut(&Entry)) -> Result<Entries,
 
 /// Netlink, else procfs, else neither, and the error is why.
 fn best(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Entries, ReadError> {
-    if !wanted.live {
+    let not_entered = &wanted.place.not_entered;
+    if !wanted.place.live && not_entered.is_none() {
         return procfs(wanted, each).map(|listing| Entries::of_table(listing, None));
     }
-    let elsewhere = namespaces::entries_elsewhere(&wanted.proc_root, wanted.deadline);
+    let elsewhere = wanted
+        .elsewhere
+        .unwrap_or_else(|| namespaces::entries_elsewhere(&wanted.proc_root, wanted.deadline));
     let crowded = elsewhere > CROWD && elsewhere / CROWD_RATIO > u64::from(wanted.count);
     if crowded {
         // reading the file passes all of them too, and only kernels that preempt themselves let others run meanwhile:
         // measured with 5 entries beside 1000000 it held a processor for 200 ms, a dump for 370 ms, the sockets for 2 ms
         return Err(ReadError::Crowded { elsewhere });
     }
-    let why = match dump(wanted, each) {
-        Ok(listing) => return Ok(Entries::of_table(listing, None)),
-        Err(why) => why,
+    let why = match not_entered {
+        Some(why) => why.clone(),
+        None => match dump(wanted, each) {
+            Ok(listing) => return Ok(Entries::of_table(listing, None)),
+            Err(why) => why,
+        },
     };
     match procfs(wanted, each) {
         Ok(listing) => Ok(Entries::of_table(listing, Some(why))),
@@ -136,7 +148,8 @@ fn procfs(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Listing, Rea
         });
     }
     privilege::give_up(privilege::DUMP);
-    let file = privilege::with(privilege::FILES, || capture::open_procfs(&wanted.proc_root))?;
+    let net_root = &wanted.place.net_root;
+    let file = privilege::with(privilege::FILES, || capture::open_procfs(net_root))?;
     Ok(capture::read(file, Source::Procfs, wanted.sample, wanted.deadline, each).listing)
 }
 
@@ -191,19 +204,21 @@ fn from_sockets(
 ///
 /// # Errors
 /// Neither sock_diag nor the files could be read.
-pub fn all_sockets(wanted: &Wanted, each: impl FnMut(&LocalSocket)) -> Result<(), ReadError> {
-    if wanted.live && sock_diag_is_there(&wanted.proc_root) {
+pub fn all_sockets(wanted: &Wanted, mut each: impl FnMut(&LocalSocket)) -> Result<(), ReadError> {
+    // one copy of the code for all closures
+    let each: &mut dyn FnMut(&LocalSocket) = &mut each;
+    if wanted.place.live && sock_diag_is_there(&wanted.proc_root, &["tcp_diag ", "udp_diag "]) {
         sockets::sockets(wanted.deadline, each)
     } else {
-        proc_sockets::sockets(&wanted.proc_root, each)
+        proc_sockets::sockets(&wanted.place.net_root, each)
     }
 }
 
 /// Asking for sock_diag would load its module where it is one and nobody used it yet, and this check loads none. A
 /// kernel without /proc/modules has none to load; where it is built in beside others, the files of net/ do.
-fn sock_diag_is_there(proc_root: &Path) -> bool {
+pub(super) fn sock_diag_is_there(proc_root: &Path, names: &[&str]) -> bool {
     match std::fs::read_to_string(proc_root.join("modules")) {
-        Ok(modules) => ["tcp_diag ", "udp_diag "]
+        Ok(modules) => names
             .iter()
             .all(|name| modules.lines().any(|line| line.starts_with(name))),
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,

@@ -27,7 +27,15 @@ pub(super) fn open(path: &Path) -> std::io::Result<File> {
 /// # Errors
 /// Every way in which it is not an ordinary readable file with something in it.
 pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, ReadError> {
-    let mut file = open(path).map_err(|error| explain(path, &error))?;
+    let file = open(path).map_err(|error| explain(path, &error))?;
+    contents(file, path, limit)
+}
+
+/// The rest of a file, opened under this path.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn contents(mut file: File, path: &Path, limit: usize) -> Result<Vec<u8>, ReadError> {
     let mut bytes = Vec::new();
     let mut buffer = [0_u8; 4096];
     loop {

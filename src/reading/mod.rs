@@ -2,6 +2,8 @@
 
 pub mod addresses;
 pub mod capture;
+mod connections;
+pub mod counters;
 pub mod ctnetlink;
 pub mod entries;
 mod file;
@@ -15,8 +17,11 @@ mod statistics;
 mod sysctl;
 
 use std::path::Path;
+use std::time::Instant;
 
-use crate::baseline::Identity;
+use crate::error::ReadError;
+use crate::own::Prefix;
+use crate::privilege;
 use crate::table::Readings;
 use crate::text::clean;
 
@@ -66,9 +71,44 @@ pub fn details(proc_root: &Path, readings: &mut Readings) {
     }
 }
 
-/// What tells this network namespace from others.
-pub fn identity(proc_root: &Path, cookie_of: Option<namespaces::CookieOf>) -> Identity {
-    namespaces::identity(proc_root, cookie_of)
+/// How the kernel may be asked about the network namespace of this process.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking<'a> {
+    /// Where procfs is.
+    pub proc_root: &'a Path,
+    /// Whether that is the live one, so that netlink tells of the same kernel.
+    pub live: bool,
+    /// Addresses to count as this host's own.
+    pub own: &'a [Prefix],
+    /// Whether the table may have to be read as well, which needs the same privilege.
+    pub then_the_table: bool,
+    /// Until when.
+    pub deadline: Instant,
+}
+
+/// Adds what those files do not tell of the network namespace of this process: the counters where there is no file of
+/// them, and whether connections to other hosts are open while the table holds no entry. On most hosts that is nothing,
+/// and nothing is opened.
+pub fn ask(asking: Asking<'_>, readings: &mut Readings) {
+    // where the kernel does not track, asking for counters could load its module
+    let uncounted = matches!(readings.statistics, Err(ReadError::NoStatistics { .. }));
+    if uncounted && asking.live && readings.count.is_ok() && privilege::permits(privilege::DUMP) {
+        privilege::raise(privilege::DUMP);
+        let counted = counters::read(asking.deadline, || {
+            if asking.then_the_table {
+                privilege::lower();
+            } else {
+                privilege::give_up(privilege::DUMP);
+            }
+        });
+        if let Some(counted) = counted {
+            readings.statistics = Ok(counted);
+        }
+    }
+    if readings.count == Ok(0) {
+        readings.untracked =
+            connections::to_other_hosts(asking.proc_root, asking.live, asking.own, asking.deadline);
+    }
 }
 
 /// Lines about where the readings come from: the version, the proc root and the network namespace.

@@ -156,7 +156,7 @@ impl Conversation {
     pub fn receive(
         &self,
         deadline: Instant,
-        each: impl FnMut(u16, &[u8]) -> ControlFlow<()>,
+        each: &mut dyn FnMut(u16, &[u8]) -> ControlFlow<()>,
     ) -> Outcome {
         listen(|buffer| self.datagram(deadline, buffer), each)
     }

@@ -12,13 +12,15 @@
 //! not be read, so that a process that cannot be seen would look like one without sockets.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Instant;
 
 use procfs::ProcError;
 use procfs::process::{Process as ProcessDirectory, all_processes_with_root};
-use rustix::fs::{Dir, OFlags, readlinkat_raw};
+use rustix::fs::{Dir, Mode, OFlags, openat, readlinkat_raw};
 use rustix::io::Errno;
 
 use crate::socket::Process;
@@ -31,6 +33,9 @@ const STAT_MAX: u64 = 4096;
 const CGROUP_MAX: u64 = 64 << 10;
 /// `socket:[18446744073709551615]` is shorter; what is longer is no socket.
 const LINK_MAX: usize = 64;
+/// Hexadecimal digits of a container's id, and how many of them people use.
+const ID: usize = 64;
+const SHORT_ID: usize = 12;
 /// The clock is asked once in so many descriptors.
 const BETWEEN_LOOKS: usize = 64;
 
@@ -169,6 +174,20 @@ fn describe(directory: &ProcessDirectory, inodes: Vec<u64>) -> Option<Process> {
     })
 }
 
+/// What a process calls itself and where it belongs, by its directory; nothing when it has ended.
+pub(super) fn command_and_unit(directory: &OwnedFd) -> (Option<String>, Option<String>) {
+    let read = |name, limit| {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = openat(directory, name, flags, Mode::empty()).ok()?;
+        beginning(File::from(file), limit)
+    };
+    let unit = || parse_unit(&read("cgroup", CGROUP_MAX)?);
+    match read("comm", COMM_MAX) {
+        Some(comm) => (Some(parse_comm(&comm)), unit()),
+        None => (None, None),
+    }
+}
+
 /// Whether a process whose descriptors may not be read can have any that matter.
 fn may_hold_sockets(directory: &ProcessDirectory) -> bool {
     let stat = read(directory, "stat", STAT_MAX).unwrap_or_default();
@@ -179,6 +198,10 @@ fn may_hold_sockets(directory: &ProcessDirectory) -> bool {
 fn read(directory: &ProcessDirectory, name: &str, limit: u64) -> Option<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = directory.open_relative_flags(name, flags).ok()?;
+    beginning(file, limit)
+}
+
+fn beginning(file: File, limit: u64) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(512);
     file.take(limit).read_to_end(&mut bytes).ok()?;
     Some(bytes)
@@ -223,11 +246,12 @@ impl Stat {
     }
 }
 
-/// The systemd unit of a process by its cgroup (cgroups(7)): in the unified hierarchy, else in the one that systemd
-/// keeps for itself under version 1.
+/// The systemd unit or the container of a process by its cgroup (cgroups(7)): in the unified hierarchy, else in the one
+/// that systemd keeps for itself under version 1.
 ///
-/// It is the innermost directory named like a service or a scope: services of users and of containers stand inside
-/// others. A login session and the init process's own scope tell less than the command, and count as none.
+/// It is the innermost directory named like a service, a scope or a container: services of users and of containers stand
+/// inside others. A login session and the init process's own scope tell less than the command, and count as none, but
+/// the container that they are in is told.
 fn parse_unit(cgroup: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(cgroup);
     let path = |wanted: &str| {
@@ -240,23 +264,55 @@ fn parse_unit(cgroup: &[u8]) -> Option<String> {
     ["", "name=systemd"]
         .into_iter()
         .filter_map(path)
-        .find_map(innermost_unit)
-        .filter(|unit| !tells_nothing(unit))
-        .map(str::to_owned)
+        .find_map(innermost)
+        .flatten()
 }
 
-fn innermost_unit(path: &str) -> Option<&str> {
+/// None where there is no unit and no container; the inner none where they tell nothing.
+fn innermost(path: &str) -> Option<Option<String>> {
     // the kernel marks the group of a process that outlived it
     let path = path.strip_suffix(" (deleted)").unwrap_or(path);
-    path.rsplit('/')
+    let mut passed_a_unit = false;
+    for name in path.rsplit('/') {
         // systemd escapes names that would look like the kernel's files (`cg_escape`)
-        .map(|name| name.strip_prefix('_').unwrap_or(name))
-        .find(|name| {
-            [".service", ".scope"].iter().any(|suffix| {
-                name.strip_suffix(suffix)
-                    .is_some_and(|stem| !stem.is_empty())
-            })
-        })
+        let name = name.strip_prefix('_').unwrap_or(name);
+        if let Some(container) = container(name) {
+            return Some(Some(container));
+        }
+        if is_unit(name) && !passed_a_unit {
+            if !tells_nothing(name) {
+                return Some(Some(name.to_owned()));
+            }
+            passed_a_unit = true;
+        }
+    }
+    passed_a_unit.then_some(None)
+}
+
+fn is_unit(name: &str) -> bool {
+    [".service", ".scope"].iter().any(|suffix| {
+        name.strip_suffix(suffix)
+            .is_some_and(|stem| !stem.is_empty())
+    })
+}
+
+/// A container by the name of its group, with as much of its id as `docker ps` shows: `docker-4f2ac1d2e3f4.scope` where
+/// systemd made the group for docker, containerd, podman or cri-o, else `container 4f2ac1d2e3f4`.
+fn container(name: &str) -> Option<String> {
+    if let Some(name) = name.strip_prefix("lxc.payload.").filter(|n| !n.is_empty()) {
+        return Some(format!("container {name}"));
+    }
+    let scope = name.strip_suffix(".scope");
+    let (runtime, id) = match scope.unwrap_or(name).rsplit_once('-') {
+        Some((runtime, id)) => (Some(runtime), id),
+        None => (None, scope.unwrap_or(name)),
+    };
+    let is_id = id.len() == ID && id.bytes().all(|b| b.is_ascii_hexdigit());
+    let short = id.get(..SHORT_ID).filter(|_| is_id)?;
+    Some(match (scope, runtime) {
+        (Some(_), Some(runtime)) => format!("{runtime}-{short}.scope"),
+        _ => format!("container {short}"),
+    })
 }
 
 /// `init.scope`, and login sessions: `session-3.scope`, `session-c1.scope`.
@@ -421,17 +477,57 @@ mod tests {
                 "/system.slice/dbus\\x2dbroker.service",
                 Some("dbus\\x2dbroker.service"),
             ),
-            (&format!("/system.slice/{docker}"), Some(&docker)),
+            (
+                &format!("/system.slice/{docker}"),
+                Some("docker-3f4e0a7d5c1b.scope"),
+            ),
+            (
+                &format!("/system.slice/{docker}/init.scope"),
+                Some("docker-3f4e0a7d5c1b.scope"),
+            ),
             (
                 &format!("/system.slice/{docker}/system.slice/nginx.service"),
                 Some("nginx.service"),
             ),
-            (&format!("/docker/{HEX}"), None),
+            (&format!("/docker/{HEX}"), Some("container 3f4e0a7d5c1b")),
+            (
+                &format!("/docker/{HEX} (deleted)"),
+                Some("container 3f4e0a7d5c1b"),
+            ),
+            (
+                &format!("/kubepods/burstable/pod1f2e/{HEX}"),
+                Some("container 3f4e0a7d5c1b"),
+            ),
+            (
+                &format!("/libpod_parent/libpod-{HEX}"),
+                Some("container 3f4e0a7d5c1b"),
+            ),
+            (
+                &format!("/machine.slice/libpod-{HEX}.scope/container"),
+                Some("libpod-3f4e0a7d5c1b.scope"),
+            ),
+            (
+                &format!("/kubepods.slice/kubepods-pod1.slice/crio-{HEX}.scope"),
+                Some("crio-3f4e0a7d5c1b.scope"),
+            ),
+            (&format!("/docker/{}", &HEX[1..]), None),
+            (&format!("/docker/{}g", &HEX[1..]), None),
+            (
+                &format!("/system.slice/docker-{}.scope", &HEX[1..]),
+                Some(&format!("docker-{}.scope", &HEX[1..])),
+            ),
+            ("/lxc.payload.web", Some("container web")),
+            ("/lxc.payload.web/init.scope", Some("container web")),
+            (
+                "/lxc.payload.web/system.slice/nginx.service",
+                Some("nginx.service"),
+            ),
+            ("/lxc.payload.", None),
             (
                 &format!(
                     "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice/{containerd}"
                 ),
-                Some(&containerd),
+                Some("cri-containerd-3f4e0a7d5c1b.scope"),
             ),
             ("/../../system.slice/cron.service", Some("cron.service")),
             ("/a:b/c:d.service", Some("c:d.service")),

@@ -1,5 +1,7 @@
 //! Local sockets from net/tcp, net/tcp6, net/udp and net/udp6 below another procfs.
 
+use std::io::{BufRead, BufReader, Read};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use procfs::FromBufReadSI;
@@ -15,6 +17,9 @@ use crate::socket::LocalSocket;
 
 /// A line is 150 bytes: some hundred thousand sockets.
 const LONGEST: usize = 64 << 20;
+
+/// What is longer is no line of such a table.
+const LONGEST_LINE: u64 = 512;
 
 /// Hands on every socket of the four files; a file that is missing has none.
 ///
@@ -39,9 +44,50 @@ pub(super) fn sockets(
     Ok(())
 }
 
+/// Hands on the established TCP sockets, line by line, until `each` has enough; a missing net/tcp6 has none.
+///
+/// # Errors
+/// That of either file.
+pub(super) fn established(
+    proc_root: &Path,
+    each: &mut dyn FnMut(&LocalSocket) -> ControlFlow<()>,
+) -> Result<(), ReadError> {
+    for (index, name) in ["net/tcp", "net/tcp6"].iter().enumerate() {
+        let path = proc_root.join(name);
+        let failed = |error: std::io::Error| file::explain(&path, &error);
+        let file = match file::open(&path).map_err(failed) {
+            Err(ReadError::Missing { .. }) if index > 0 => continue,
+            file => file?,
+        };
+        let mut lines = BufReader::new(file.take(LONGEST as u64));
+        let mut line = Vec::new();
+        let header = (&mut lines).take(LONGEST_LINE).read_until(b'\n', &mut line);
+        header.map_err(failed)?;
+        loop {
+            // the parser passes over the first line, which is the header
+            line.clear();
+            line.push(b'\n');
+            let read = (&mut lines).take(LONGEST_LINE).read_until(b'\n', &mut line);
+            if read.map_err(failed)? == 0 {
+                break;
+            }
+            let TcpNetEntries(entries) = parse(&path, &line)?;
+            for entry in entries {
+                if entry.state == SocketState::Established && each(&tcp(&entry)).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 fn parsed<T: FromBufReadSI>(path: &Path) -> Result<T, ReadError> {
-    let bytes = file::read(path, LONGEST)?;
-    T::from_buf_read(bytes.as_slice(), &LocalSystemInfo).map_err(|error| ReadError::Malformed {
+    parse(path, &file::read(path, LONGEST)?)
+}
+
+fn parse<T: FromBufReadSI>(path: &Path, bytes: &[u8]) -> Result<T, ReadError> {
+    T::from_buf_read(bytes, &LocalSystemInfo).map_err(|error| ReadError::Malformed {
         path: file::shown(path),
         found: crate::text::clean(&error.to_string()),
         expected: "a table of sockets",

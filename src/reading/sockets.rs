@@ -26,7 +26,10 @@ const AF_INET6: u8 = 10;
 
 /// Every state from TCP_ESTABLISHED (1) to TCP_NEW_SYN_RECV (12). The one above, TCP_BOUND_INACTIVE, is none of a
 /// connection: it asks for sockets that are bound and nothing else. UDP uses the numbers of ESTABLISHED and CLOSE.
-const STATES: u32 = 0x1ffe;
+pub const STATES: u32 = 0x1ffe;
+
+/// TCP_ESTABLISHED alone: the kernel leaves the other sockets out.
+const ESTABLISHED: u32 = 1 << 1;
 
 /// The number of TCP_LISTEN (include/net/tcp_states.h).
 const TCP_LISTEN: u8 = 10;
@@ -45,53 +48,78 @@ pub fn sockets(deadline: Instant, mut each: impl FnMut(&LocalSocket)) -> Result<
         (Protocol::UDP, AF_INET),
         (Protocol::UDP, AF_INET6),
     ];
+    let mut each = |socket: &LocalSocket| {
+        each(socket);
+        ControlFlow::Continue(())
+    };
     parts
-        .map(|(protocol, family)| part(protocol, family, deadline, &mut each))
+        .map(|(protocol, family)| part(protocol, family, STATES, deadline, &mut each))
         .into_iter()
-        .collect()
+        .try_for_each(|part| part.map(drop))
+}
+
+/// Reads the established TCP sockets of this network namespace until `each` has enough.
+///
+/// # Errors
+/// They were not read whole.
+pub fn established(
+    deadline: Instant,
+    each: &mut dyn FnMut(&LocalSocket) -> ControlFlow<()>,
+) -> Result<(), ReadError> {
+    for family in [AF_INET, AF_INET6] {
+        let part = part(Protocol::TCP, family, ESTABLISHED, deadline, each)?;
+        if part.is_break() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The sockets of one protocol and family.
 fn part(
     protocol: Protocol,
     family: u8,
+    states: u32,
     deadline: Instant,
-    each: &mut impl FnMut(&LocalSocket),
-) -> Result<(), ReadError> {
+    each: &mut dyn FnMut(&LocalSocket) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, ReadError> {
     let failed = |reason| ReadError::Netlink {
         what: "the sock_diag dump",
         reason,
     };
     let conversation = Conversation::open(SOCK_DIAG)
         .and_then(|conversation| {
-            conversation.request(&request(protocol, family))?;
+            conversation.request(&request(protocol, family, states))?;
             Ok(conversation)
         })
         .map_err(|error| failed(clean(&error.to_string())))?;
     let mut broken = 0_u64;
-    let outcome = conversation.receive(deadline, |message_type, payload| {
+    let outcome = conversation.receive(deadline, &mut |message_type, payload| {
         let socket = match message_type {
             SOCK_DIAG_BY_FAMILY => decode(protocol, payload),
             _ => None,
         };
         match socket {
             Some(socket) => each(&socket),
-            None => broken += 1,
+            None => {
+                broken += 1;
+                ControlFlow::Continue(())
+            }
         }
-        ControlFlow::Continue(())
     });
     match outcome.end {
-        End::Done if broken == 0 => Ok(()),
+        End::Stopped => Ok(ControlFlow::Break(())),
+        End::Done if broken == 0 => Ok(ControlFlow::Continue(())),
         End::Done => Err(failed(format!("{broken} answers are malformed"))),
         End::Deadline => Err(ReadError::NotReached),
         other => Err(failed(other.reason())),
     }
 }
 
-/// struct inet_diag_req_v2 with no extension, every state, and an id that matches all.
-pub fn request(protocol: Protocol, family: u8) -> Vec<u8> {
+/// struct inet_diag_req_v2 with no extension, a bit for each state, and an id that matches all.
+pub fn request(protocol: Protocol, family: u8, states: u32) -> Vec<u8> {
     let mut payload = vec![family, protocol.0, 0, 0];
-    payload.extend_from_slice(&STATES.to_ne_bytes());
+    payload.extend_from_slice(&states.to_ne_bytes());
     payload.extend_from_slice(&[0; SOCKID]);
     dump_request(SOCK_DIAG_BY_FAMILY, &payload)
 }

@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::file;
+use super::namespaces::{self, CookieOf};
 use crate::baseline::{Baseline, Identity, Run, Space, TOO_OLD};
 use crate::error::{FirstRun, NoState, ReadError};
 use crate::namespace::Namespace;
@@ -45,8 +46,10 @@ pub struct Wanted<'a> {
     pub proc_root: &'a Path,
     /// The command line that it belongs to.
     pub service: &'a str,
-    /// Whether it is about all namespaces and not only the first.
+    /// Whether it is about all namespaces and not only that of this process.
     pub all: bool,
+    /// Asks for the cookie of a network namespace, where the proc root is the live one.
+    pub cookie_of: Option<CookieOf>,
 }
 
 /// The state for the next run, to be kept once this one has said what it has to say.
@@ -113,7 +116,11 @@ pub fn compare(wanted: Wanted<'_>, namespaces: &mut [Namespace]) -> Option<State
             return None;
         }
     };
-    let name = name(wanted, namespaces.first()?.identity);
+    let own = namespaces::identity(wanted.proc_root, wanted.cookie_of);
+    if let Some(namespace) = namespaces.iter_mut().find(|namespace| namespace.own) {
+        namespace.identity = own;
+    }
+    let name = name(wanted, own);
     let previous = load(&directory, &name);
     let mut spaces = Vec::new();
     for namespace in namespaces {

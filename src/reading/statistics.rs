@@ -3,6 +3,7 @@
 //! Columns are found by name: over the years `searched` became `clashres` and `delete_list` became `chainlength`, and
 //! kernels before 2.6.35 have one less (`ct_cpu_seq_show` in net/netfilter/nf_conntrack_standalone.c).
 
+use std::fs::File;
 use std::path::Path;
 
 use super::file;
@@ -23,15 +24,35 @@ pub(super) fn read(proc_root: &Path) -> Reading<Statistics> {
         ReadError::Missing { path } => ReadError::NoStatistics { path },
         other => other,
     })?;
-    parse(&bytes).map_err(|found| ReadError::Malformed {
-        path: file::shown(&path),
-        found,
-        expected: "a header and rows of hexadecimal counters",
-    })
+    let parsed = parse(&bytes).map_err(|found| malformed(&path, found))?;
+    Ok(parsed.1)
 }
 
-/// Parses the file; the error is what was found instead.
-fn parse(bytes: &[u8]) -> Result<Statistics, String> {
+/// The rest of the file, opened under this path: also how many entries the namespace holds.
+pub(super) fn of_namespace(file: File, path: &Path) -> (Reading<u32>, Reading<Statistics>) {
+    let parsed = file::contents(file, path, LONGEST)
+        .and_then(|bytes| parse(&bytes).map_err(|found| malformed(path, found)));
+    match parsed {
+        Ok((Some(entries), statistics)) => (Ok(entries), Ok(statistics)),
+        Ok((None, statistics)) => {
+            let no_row = malformed(path, "nothing but a header".to_owned());
+            (Err(no_row), Ok(statistics))
+        }
+        Err(error) => (Err(error.clone()), Err(error)),
+    }
+}
+
+fn malformed(path: &Path, found: String) -> ReadError {
+    ReadError::Malformed {
+        path: file::shown(path),
+        found,
+        expected: "a header and rows of hexadecimal counters",
+    }
+}
+
+/// Parses the file: the count of the namespace, which every row repeats, and its counters. The error is what was found
+/// instead.
+fn parse(bytes: &[u8]) -> Result<(Option<u32>, Statistics), String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "bytes that are not text".to_owned())?;
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
     let header = lines.next().unwrap_or_default();
@@ -42,10 +63,16 @@ fn parse(bytes: &[u8]) -> Result<Statistics, String> {
     }
     let columns =
         Counter::ALL.map(|counter| names.iter().position(|name| *name == counter.column()));
+    let mut entries = None;
     let processors = lines
-        .map(|line| parse_row(line, &columns))
+        .map(|line| {
+            entries = entries.or(line.split_ascii_whitespace().next());
+            parse_row(line, &columns)
+        })
         .collect::<Result<_, _>>()?;
-    Ok(Statistics { processors })
+    // a number of 32 bits like the others, or its row was refused
+    let entries = entries.and_then(|word| u32::from_str_radix(word, 16).ok());
+    Ok((entries, Statistics { processors }))
 }
 
 fn parse_row(line: &str, columns: &[Option<usize>; 4]) -> Result<[Option<u32>; 4], String> {
@@ -84,7 +111,7 @@ mod tests {
     const OF_2_6_32: &str = "entries  searched found new invalid ignore delete delete_list insert insert_failed drop early_drop icmp_error  expect_new expect_create expect_delete\n";
 
     fn totals(text: &str) -> [Option<u64>; 4] {
-        let statistics = parse(text.as_bytes()).unwrap();
+        let (_, statistics) = parse(text.as_bytes()).unwrap();
         Counter::ALL.map(|counter| statistics.total(counter))
     }
 
@@ -117,11 +144,13 @@ mod tests {
         assert!(
             !parse(format!("{OF_5_10}{row}").as_bytes())
                 .unwrap()
+                .1
                 .limits_chains()
         );
         assert!(
             parse(format!("{MODERN}{row}").as_bytes())
                 .unwrap()
+                .1
                 .limits_chains()
         );
     }
@@ -154,6 +183,15 @@ mod tests {
     #[test]
     fn a_header_without_rows_measures_nothing() {
         assert_eq!(totals(MODERN), [None; 4]);
+        assert_eq!(parse(MODERN.as_bytes()).unwrap().0, None);
+    }
+
+    #[test]
+    fn the_first_column_is_the_count_of_the_namespace() {
+        let text = "entries drop\n000003e8 1\n000003e8 2\n";
+        assert_eq!(parse(text.as_bytes()).unwrap().0, Some(1000));
+        let text = "entries drop\nffffffff 1\n";
+        assert_eq!(parse(text.as_bytes()).unwrap().0, Some(u32::MAX));
     }
 
     #[test]
