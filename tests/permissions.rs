@@ -1,5 +1,5 @@
-//! What docs/permissions.md says of file capabilities: with the restrictions that a service manager puts on an agent, and
-//! so on its plugins.
+//! What docs/permissions.md says of file capabilities: with the restrictions that a service manager puts on an agent,
+//! and so on its plugins.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
