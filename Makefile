@@ -7,7 +7,7 @@ BINARY := target/$(TARGET)/release/check_conntrack
 export CARGO_TARGET_DIR := $(CURDIR)/target
 STATIC := RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static"
 
-.PHONY: build run demo test check check-flow bench clean help
+.PHONY: build run demo test kernels check check-flow bench clean help
 
 build: ## the static binary
 	@$(STATIC) $(CARGO) build --quiet --locked --release --target $(TARGET)
@@ -21,6 +21,9 @@ demo: build ## an OK, a WARNING and a CRITICAL on recorded kernel files, anywher
 
 test: build ## every test; as root on Debian and Ubuntu installs the test hosts first (NO_INSTALL=1: does not)
 	@CHECK_CONNTRACK=$(CURDIR)/$(BINARY) CARGO=$(CARGO) tests/run
+
+kernels: build ## the check on real kernels, 5.10 to the newest, in virtual machines (KERNELS='5.10 newest': these alone)
+	@tests/kernels/run $(BINARY) $(KERNELS)
 
 check: check-flow ## formatting, lints, documentation
 	$(CARGO) fmt --check

@@ -246,6 +246,23 @@ pub fn sh(script: &str, arguments: &[&OsStr]) -> String {
     stdout
 }
 
+/// The answers in what a script printed, each followed by a line `=CODE`.
+pub fn answers(printed: &str) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    let mut text = String::new();
+    for line in printed.lines() {
+        match line.strip_prefix('=') {
+            Some(code) => answers.push(Answer {
+                code: code.parse().expect("an exit code"),
+                text: std::mem::take(&mut text),
+            }),
+            None => text = format!("{text}{line}\n"),
+        }
+    }
+    assert_eq!(text, "", "{printed}");
+    answers
+}
+
 /// Waits until a condition holds, at most ten seconds.
 pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     for _ in 0..200 {
