@@ -164,7 +164,7 @@ mod nrpe {
 
     #[test]
     fn the_answer_keeps_the_contract_where_no_host_is_in_between() {
-        let (_directory, path, script) = for_everybody();
+        let (_directory, path, _script) = for_everybody();
         let words = [path.as_str(), "--top", "--source", "netlink"];
         let answer = Answer::of(in_story(words, &[]));
         assert_eq!(answer.code, 2, "{}", answer.text);
