@@ -189,6 +189,7 @@ pub fn survey(
                 .map(|service| (service.to_string(), share(service.entries, scale.read)))
                 .collect(),
             notes,
+            inexact: listing.inexact,
         }
     });
     Survey {
@@ -509,9 +510,6 @@ fn notes(listing: &Listing) -> Vec<String> {
         End::Failed(error) => notes.push(format!(
             "reading the table broke off, what came before counts: {error}"
         )),
-    }
-    if listing.inexact {
-        notes.push("inexact: the hash table was resized while it was read".to_owned());
     }
     notes
 }

@@ -40,6 +40,15 @@ state=/tmp/state
 mkdir -m 700 "$state"
 pause() { sleep 6; }
 
+# Hides the statistics file from what runs through it, as a kernel does that is built without such files. What is mounted
+# in the directory of a process is there for what that process becomes.
+hide_statistics() {
+    cat >/tmp/hide_statistics <<'SCRIPT'
+mount -t tmpfs none "/proc/$$/net" && exec "$@"
+SCRIPT
+    through="sh /tmp/hide_statistics"
+}
+
 # ---- the kernel -----------------------------------------------------------------------------------------------------
 
 # since MAJOR.MINOR: whether this kernel is that or newer

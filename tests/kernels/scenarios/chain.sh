@@ -31,3 +31,10 @@ else
     exits 0
 fi
 case $(value usage) in 1.*) ;; *) fail "usage is $(value usage), of a table that should be nearly empty" ;; esac
+
+# so do the counters that come over ctnetlink
+refused_in_all=$(chaintoolong)
+hide_statistics
+check
+measures chaintoolong "$(if since 5.15; then echo "${refused_in_all}c"; else echo none; fi)"
+measures drop 0c

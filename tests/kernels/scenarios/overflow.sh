@@ -31,3 +31,20 @@ lost
 exits 0
 measures lost 0
 says_not 'packets lost'
+
+# counters that have no file come over ctnetlink, and go on where those of the file were
+dropped=$(counter drop)
+hide_statistics
+pause
+lost
+exits 0
+measures lost 0
+measures drop "${dropped}c"
+through=
+flood 20
+hide_statistics
+pause
+lost
+exits 2
+measures lost 20
+measures drop "$((dropped + 20))c"
