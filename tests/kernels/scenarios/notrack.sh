@@ -4,7 +4,8 @@
 # shellcheck source=tests/kernels/guest/functions.sh
 . /rig/functions.sh
 
-# The server 192.0.2.10 checks this host, 192.0.2.1, where the plugin answers on NRPE's port and the shell on that of ssh.
+# The server 192.0.2.10 checks this host, 192.0.2.1, where the plugin answers on the port of NRPE, and somebody on that
+# of ssh.
 ip netns add server
 ip link add link0 type veth peer name link0 netns server
 ip link set lo up
