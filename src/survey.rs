@@ -295,8 +295,9 @@ fn facts(tally: &Tally, top: &[Endpoint]) -> TableFacts {
     TableFacts {
         destination: top.iter().find(|endpoint| !is_client(endpoint)).map(facts),
         client: top.iter().find(|endpoint| is_client(endpoint)).map(facts),
+        // a flood of SYNs is answered by this side and never confirmed by theirs
         unanswered: share(
-            tally.unreplied().max(of_class(Class::SynSent)),
+            tally.unreplied().max(of_class(Class::SynSent)) + of_class(Class::SynRecv),
             tally.read(),
         ),
         established: share(of_class(Class::Established), tally.read()),
