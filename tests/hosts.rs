@@ -459,7 +459,15 @@ mod nagios {
     fn assert_stored(case: &Case) {
         common::needs("nagios4", "nagios4-core");
         let direct = case.direct();
-        let status = successful_host("nagios4.sh", [case.command_line()]);
+        let objects = tempfile::NamedTempFile::new().expect("a temporary file");
+        let definitions = format!(
+            "define command {{\n command_name t\n command_line {}\n}}\n\
+             define service {{\n host_name h\n service_description t\n check_command t\n max_check_attempts 1\n \
+             check_period 24x7\n notification_period 24x7\n contacts c\n}}\n",
+            case.command_line()
+        );
+        fs::write(objects.path(), definitions).expect("a temporary file");
+        let status = successful_host("nagios4.sh", [objects.path()]);
         let field = |name: &str| {
             let prefix = format!("\t{name}=");
             let mut values = status.lines().filter_map(|line| line.strip_prefix(&prefix));
