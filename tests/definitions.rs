@@ -793,3 +793,307 @@ mod nrpe {
         assert_checked(&recorder, &stored, &expected.into_iter().collect());
     }
 }
+
+// ---- by format ------------------------------------------------------------------------------------------------------
+
+/// For the agents that are no daemon of a monitoring host: their formats, by the rules of their documentation.
+mod root {
+    use super::*;
+
+    /// Runs a shipped command line by a shell, as its agent does, with the plugin elsewhere and a fixed table.
+    fn run_line(recorder: &Recorder, line: &str) -> (i32, String) {
+        let here = recorder.path("plugins/check_conntrack");
+        let moved = line.replace("/usr/lib/nagios/plugins/check_conntrack", &here);
+        assert_ne!(moved, line);
+        let output = Command::new("sh")
+            .args(["-c", &moved])
+            .stdin(Stdio::null())
+            .output()
+            .expect("sh starts");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        let code = output.status.code().expect("an exit status");
+        (code, String::from_utf8(output.stdout).expect("ASCII"))
+    }
+
+    /// A directory of whoever runs this, in the place of one that a shipped file names.
+    fn with_own_state(line: &str, directory: &Path) -> String {
+        let (before, behind) = line.split_once("--state-dir ").expect("its own directory");
+        let end = behind.find(' ').unwrap_or(behind.len());
+        let directory = directory.to_str().expect("ASCII");
+        format!("{before}--state-dir {directory}{}", &behind[end..])
+    }
+
+    /// What the Checkmk agent takes of each line: the service and the command line.
+    fn mrpe(line: &str) -> (&str, &str) {
+        let (name, rest) = line.split_once(' ').expect("a service and a command");
+        // (interval=300:...) in between
+        let command = match rest.strip_prefix('(') {
+            Some(options) => {
+                let (options, command) = options.split_once(") ").expect("options end");
+                for option in options.split(':') {
+                    let (key, value) = option.split_once('=').expect("an option");
+                    assert_eq!(key, "interval");
+                    assert!(value.parse::<u32>().is_ok(), "{line}");
+                }
+                command
+            }
+            None => rest,
+        };
+        (name, command)
+    }
+
+    #[test]
+    fn the_lines_for_checkmk_are_services_whose_answers_it_understands() {
+        let text = shipped("checkmk/mrpe.cfg");
+        let lines: Vec<_> = text
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .collect();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        for line in lines {
+            let (name, command) = mrpe(line);
+            assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
+            assert!(command.starts_with("/usr/lib/nagios/plugins/check_conntrack "));
+            let recorder = Recorder::on("nearly-full");
+            let state = tempfile::tempdir().expect("a temporary directory");
+            let command = match command.contains("--state-dir") {
+                true => with_own_state(command, state.path()),
+                false => command.to_owned(),
+            };
+            let (code, text) = run_line(&recorder, &command);
+            assert!((0..=3).contains(&code));
+            assert!(!text.contains(" refused: "), "{text}");
+            // what goes over the wire is one line, its line feeds are \1
+            let sent = text.trim_end().replace('\n', "\u{1}");
+            let mut received = sent.split('\u{1}');
+            let (said, perfdata) = received.next().unwrap().split_once('|').expect("perfdata");
+            assert!(!said.contains('\u{1}') && received.all(|line| !line.contains('|')));
+            for token in perfdata.split_whitespace() {
+                // a metric's name may not hold these, and levels are what is behind the last colon
+                let (metric, fields) = token.split_once('=').expect("a metric");
+                assert!(!metric.contains([' ', ':', '/', '\\', '\'']), "{token}");
+                let mut fields = fields.split(';');
+                let value = fields.next().unwrap().trim_end_matches(['%', 'c', 's']);
+                assert!(value.parse::<f64>().is_ok(), "{token}");
+                for level in fields.map(|field| field.rsplit(':').next().unwrap()) {
+                    assert!(level.is_empty() || level.parse::<f64>().is_ok(), "{token}");
+                }
+            }
+        }
+    }
+
+    /// What Telegraf's parser for data_format nagios takes of one token: label, value, unit, and the rest; its regular
+    /// expression written out.
+    fn telegraf(token: &str) -> Option<(&str, f64, &str, Vec<&str>)> {
+        let (label, rest) = token.split_once('=')?;
+        let (value, fields) = rest.split_once(';').unwrap_or((rest, ""));
+        let digits = value
+            .find(|c: char| !(c.is_ascii_digit() || "-+.eE".contains(c)))
+            .unwrap_or(value.len());
+        let (number, unit) = value.split_at(digits);
+        let fields: Vec<_> = fields.split(';').collect();
+        let range = |c: char| c.is_ascii_digit() || "-+.eE:~@".contains(c);
+        let plain = |c: char| c.is_ascii_digit() || "-+.eE".contains(c);
+        let fits = fields.iter().enumerate().all(|(n, field)| match n {
+            0 | 1 => field.chars().all(range),
+            2 | 3 => field.chars().all(plain),
+            _ => false,
+        });
+        let known = unit
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_/%".contains(c));
+        (fits && known).then_some((label, number.parse().ok()?, unit, fields))
+    }
+
+    #[test]
+    fn the_input_of_telegraf_runs_the_check_and_all_perfdata_becomes_metrics() {
+        let text = shipped("telegraf/check_conntrack.conf");
+        let lines: Vec<_> = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .collect();
+        let (table, settings) = lines.split_first().expect("a table");
+        assert_eq!(*table, "[[inputs.exec]]");
+        let settings: BTreeMap<_, _> = settings
+            .iter()
+            .map(|line| line.split_once(" = ").expect("key = value"))
+            .collect();
+        assert_eq!(
+            settings.keys().copied().collect::<Vec<_>>(),
+            ["commands", "data_format", "interval", "timeout"]
+        );
+        assert_eq!(settings["data_format"], "\"nagios\"");
+        // TOML's arrays and strings are JSON's as long as they are as simple as these
+        let commands: Vec<String> = serde_json::from_str(settings["commands"]).expect("strings");
+        let [command] = commands.as_slice() else {
+            panic!("{commands:?}")
+        };
+        let recorder = Recorder::on("nearly-full");
+        let state = tempfile::tempdir().expect("a temporary directory");
+        let (code, text) = run_line(&recorder, &with_own_state(command, state.path()));
+        assert_eq!(code, 2, "{text}");
+        let perfdata = Answer { code, text }.perfdata();
+        let metrics: Vec<_> = perfdata
+            .iter()
+            .map(|token| telegraf(token).unwrap_or_else(|| panic!("{token}")))
+            .collect();
+        assert_eq!(
+            metrics[0],
+            ("usage", 95.2, "%", vec!["80", "90", "0", "100"])
+        );
+        let labels: Vec<_> = metrics.iter().map(|(label, ..)| *label).collect();
+        assert!(
+            labels.contains(&"entries") && labels.contains(&"chain"),
+            "{labels:?}"
+        );
+    }
+}
+
+// ---- systemd --------------------------------------------------------------------------------------------------------
+
+mod systemd {
+    use super::*;
+
+    /// The settings of a unit by section and name, values of repeated ones in order.
+    fn settings(unit: &str) -> BTreeMap<String, Vec<String>> {
+        let mut section = "";
+        let mut settings: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for line in unit.lines().filter(|line| !line.starts_with('#')) {
+            if line.starts_with('[') {
+                section = line;
+            } else if let Some((name, value)) = line.split_once('=') {
+                let values = settings.entry(format!("{section}{name}")).or_default();
+                values.push(value.to_owned());
+            }
+        }
+        settings
+    }
+
+    /// Every set of system calls by its name, as systemd knows them.
+    fn sets() -> BTreeMap<String, Vec<String>> {
+        let output = Command::new(common::needs("systemd-analyze", "systemd"))
+            .args(["--no-pager", "syscall-filter"])
+            .stdin(Stdio::null())
+            .output()
+            .expect("systemd-analyze starts");
+        let mut sets: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut set = String::new();
+        for line in String::from_utf8(output.stdout).expect("UTF-8").lines() {
+            match line.strip_prefix("    ") {
+                Some(call) => sets.entry(set.clone()).or_default().push(call.to_owned()),
+                None => set = line.trim().to_owned(),
+            }
+        }
+        sets
+    }
+
+    fn expand(sets: &BTreeMap<String, Vec<String>>, name: &str, calls: &mut BTreeSet<String>) {
+        if !name.starts_with('@') {
+            calls.insert(name.to_owned());
+        }
+        for call in sets.get(name).into_iter().flatten() {
+            expand(sets, call, calls);
+        }
+    }
+
+    #[test]
+    fn the_units_are_valid() {
+        let plugin = Plugin::for_everybody();
+        let units = tempfile::tempdir().expect("a temporary directory");
+        let mut verify = Command::new(common::needs("systemd-analyze", "systemd"));
+        verify.args(["--recursive-errors=no", "verify"]);
+        for name in ["check_conntrack.service", "check_conntrack.timer"] {
+            // what is started has to be there
+            let unit = shipped(&format!("systemd/{name}"))
+                .replace("/usr/lib/nagios/plugins/check_conntrack", &plugin.path);
+            let path = units.path().join(name);
+            fs::write(&path, unit).expect("own file");
+            verify.arg(path);
+        }
+        let output = verify
+            .stdin(Stdio::null())
+            .output()
+            .expect("systemd-analyze starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        // it only tells of an unknown setting, and ends well
+        assert!(output.status.success() && said.is_empty(), "{said}");
+    }
+
+    #[test]
+    fn the_plugin_needs_no_system_call_and_no_socket_that_the_unit_forbids() {
+        let settings = settings(&shipped("systemd/check_conntrack.service"));
+        let sets = sets();
+        let mut allowed = BTreeSet::new();
+        expand(&sets, "@default", &mut allowed);
+        for filter in &settings["[Service]SystemCallFilter"] {
+            let mut named = BTreeSet::new();
+            let (taken_away, names) = match filter.strip_prefix('~') {
+                Some(names) => (true, names),
+                None => (false, filter.as_str()),
+            };
+            for name in names.split_whitespace() {
+                expand(&sets, name, &mut named);
+            }
+            match taken_away {
+                true => allowed.retain(|call| !named.contains(call)),
+                false => allowed.extend(named),
+            }
+        }
+        assert!(
+            allowed.contains("openat") && !allowed.contains("mount"),
+            "{allowed:?}"
+        );
+        let families: Vec<_> = settings["[Service]RestrictAddressFamilies"][0]
+            .split_whitespace()
+            .collect();
+
+        let state = tempfile::tempdir().expect("a temporary directory");
+        let trace = file_of(&[]);
+        let [line] = settings["[Service]ExecStart"].as_slice() else {
+            panic!("{settings:?}")
+        };
+        let (_, arguments) = line.split_once(' ').expect("arguments");
+        // twice, because the second run has something to compare with, and with --top, for which it is made too
+        for more in [&[][..], &["--top"]] {
+            let output = Command::new(common::needs("strace", "strace"))
+                .arg("-o")
+                .arg(trace.path())
+                .arg("--")
+                .arg(common::binary())
+                .args(arguments.split_whitespace())
+                .arg("--state-dir")
+                .arg(state.path())
+                .args(more)
+                .stdin(Stdio::null())
+                .output()
+                .expect("strace starts");
+            assert!(!output.stdout.is_empty());
+            let trace = fs::read_to_string(trace.path()).expect("own file");
+            let calls = trace.lines().filter_map(|line| line.split_once('('));
+            for (call, rest) in calls.filter(|(call, _)| !call.contains(' ')) {
+                assert!(allowed.contains(call), "{call}({rest}");
+                if call == "socket" {
+                    let family = rest.split(',').next().unwrap();
+                    assert!(families.contains(&family), "{call}({rest}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_warning_leaves_the_unit_as_it_is_and_the_rest_makes_it_fail() {
+        let settings = settings(&shipped("systemd/check_conntrack.service"));
+        assert_eq!(settings["[Service]SuccessExitStatus"], ["1"]);
+        assert_eq!(settings["[Service]StateDirectory"], ["check_conntrack"]);
+        // below these the plugin would see nothing, or another host's table
+        for name in [
+            "PrivateNetwork",
+            "ProcSubset",
+            "PrivateUsers",
+            "DynamicUser",
+        ] {
+            assert_eq!(settings.get(&format!("[Service]{name}")), None, "{name}");
+        }
+    }
+}
