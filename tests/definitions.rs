@@ -247,6 +247,11 @@ mod icinga {
         }
     "#;
 
+    /// The same where no host "h" is.
+    const AROUND_AGENT: &str = r#"
+        template Service "generic-service" { enable_active_checks = false }
+    "#;
+
     /// Lets Icinga 2 check every service of the shipped files and of `more`; the results by host and service.
     fn check(recorder: &Recorder, more: &str) -> BTreeMap<String, Stored> {
         common::needs("icinga2", "icinga2-bin");
@@ -449,6 +454,81 @@ mod icinga {
         ]
         .map(|(name, line)| (name.to_owned(), words(&line)));
         assert_checked(&recorder, &stored, &expected.into_iter().collect());
+    }
+
+    /// Icinga's own way to a host: the master has the shipped definitions, the agent fetches the command, and the check
+    /// of its host runs where the master has no plugin and the table is another one.
+    #[test]
+    fn an_agent_fetches_the_command_and_answers_for_its_own_table() {
+        common::needs("icinga2", "icinga2-bin");
+        common::needs("conntrack", "conntrack");
+        let plugin = Plugin::for_everybody();
+        let plugins = Path::new(&plugin.path).parent().unwrap();
+        let state = plugins.join("state");
+        let command = file_of(&[&shipped("icinga2/check_conntrack.conf")]);
+        let host = format!(
+            r#"
+            object Host "agent" {{
+              check_command = "dummy"
+              enable_active_checks = false
+              address = "192.0.2.2"
+              groups = [ "conntrack" ]
+              vars.conntrack_endpoint = name
+              vars.conntrack_warning = [ "entries=2" ]
+              vars.conntrack_state_dir = "{}"
+            }}
+            "#,
+            state.display()
+        );
+        let services = shipped("icinga2/services.conf");
+        let master = file_of(&[AROUND_AGENT, &services, &host]);
+        let in_agent = r#"
+            install -d -o nagios -g nagios -m 700 "$1"
+            for port in 4001 4002 4003; do
+                conntrack -I -p tcp -s 192.0.2.2 -d 198.51.100.7 --sport "$port" --dport 443 --state ESTABLISHED -t 600
+            done >&2
+        "#;
+        // the keys alone may take half a minute
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hosts");
+        let output = Command::new("timeout")
+            .args(["--kill-after=5", "180"])
+            .arg(scripts.join("icinga2-agent.sh"))
+            .args([plugins, command.path(), master.path()])
+            .args(["bash", "-euc", in_agent, "in-agent"])
+            .arg(&state)
+            .stdin(Stdio::null())
+            .output()
+            .expect("timeout starts");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
+        let results: BTreeMap<String, serde_json::Value> =
+            netstrings(&String::from_utf8(output.stdout).expect("UTF-8"))
+                .into_iter()
+                .filter(|object| object["type"] == "Service")
+                .map(|object| {
+                    let name = object["name"].as_str().expect("a name").to_owned();
+                    (name, object["update"]["last_check_result"].clone())
+                })
+                .collect();
+        assert_eq!(results.len(), 2, "{results:?}");
+        let (level, lost) = (
+            &results["agent!conntrack"],
+            &results["agent!conntrack-lost"],
+        );
+        let path = plugin.path.as_str();
+        let dir = state.to_str().unwrap();
+        let line =
+            format!("{path} --state-dir {dir} --top 5 --top-when problem --warning entries=2");
+        assert_eq!(level["command"], serde_json::json!(words(&line)));
+        for result in [level, lost] {
+            assert_eq!(result["check_source"], "agent", "{result}");
+            let output = result["output"].as_str().expect("an output");
+            assert!(output.contains(" (3 of "), "{output}");
+        }
+        assert_eq!(level["state"].as_f64(), Some(1.0), "{level}");
+        assert_eq!(lost["state"].as_f64(), Some(0.0), "{lost}");
+        let entries = level["performance_data"][1].as_str().expect("a token");
+        assert!(entries.starts_with("entries=3;2;;0;"), "{level}");
     }
 }
 
