@@ -1,8 +1,8 @@
-//! The definitions of packaging/: every plugin host loads the shipped files and runs what stands in them, and each option
-//! of the plugin arrives there as it was meant.
+//! The definitions of packaging/: every plugin host loads the shipped files and runs what stands in them, and each
+//! option of the plugin arrives there as it was meant.
 //!
-//! The plugin stands behind a script that notes its arguments. What the host then stores is held against what the plugin
-//! says when it is called with the same arguments and nothing in between.
+//! The plugin stands behind a script that notes its arguments. What the host then stores is held against what the
+//! plugin says when it is called with the same arguments and nothing in between.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -231,6 +231,8 @@ fn file_of(texts: &[&str]) -> tempfile::NamedTempFile {
 // ---- Icinga 2 ------------------------------------------------------------------------------------------------------
 
 mod icinga {
+    use serde_json::Value;
+
     use super::*;
     use crate::common::hosts::netstrings;
 
@@ -252,33 +254,47 @@ mod icinga {
         template Service "generic-service" { enable_active_checks = false }
     "#;
 
-    /// Lets Icinga 2 check every service of the shipped files and of `more`; the results by host and service.
-    fn check(recorder: &Recorder, more: &str) -> BTreeMap<String, Stored> {
+    /// Lets Icinga 2 check every service of the shipped files and of `more`; its results by host and service.
+    fn results(recorder: &Recorder, more: &str) -> BTreeMap<String, Value> {
         common::needs("icinga2", "icinga2-bin");
         let command = shipped("icinga2/check_conntrack.conf");
         let services = shipped("icinga2/services.conf");
         let file = file_of(&[AROUND, &command, &services, more]);
         let plugins = recorder.path("plugins");
         let state = successful_host("icinga2.sh", [file.path()], &[("PLUGIN_DIR", &plugins)]);
-        netstrings(&state)
+        results_in(&state)
+    }
+
+    /// The results in a state file, by host and service.
+    fn results_in(state: &str) -> BTreeMap<String, Value> {
+        netstrings(state)
             .into_iter()
             .filter(|object| object["type"] == "Service")
             .map(|object| {
-                let result = &object["update"]["last_check_result"];
-                let perfdata: Vec<_> = result["performance_data"]
-                    .as_array()
-                    .expect("performance data")
-                    .iter()
-                    .map(|token| token.as_str().expect("as printed"))
-                    .collect();
-                let stored = Stored {
-                    state: result["exit_status"].as_i64().expect("an exit status"),
-                    text: result["output"].as_str().expect("an output").to_owned(),
-                    perfdata: perfdata.join(" "),
-                };
-                (object["name"].as_str().expect("a name").to_owned(), stored)
+                let name = object["name"].as_str().expect("a name").to_owned();
+                (name, object["update"]["last_check_result"].clone())
             })
             .collect()
+    }
+
+    /// The same, as far as the plugin has a say in it.
+    fn check(recorder: &Recorder, more: &str) -> BTreeMap<String, Stored> {
+        let results = results(recorder, more).into_iter();
+        let stored = results.map(|(name, result)| {
+            let perfdata: Vec<_> = result["performance_data"]
+                .as_array()
+                .expect("performance data")
+                .iter()
+                .map(|token| token.as_str().expect("as printed"))
+                .collect();
+            let stored = Stored {
+                state: result["exit_status"].as_i64().expect("an exit status"),
+                text: result["output"].as_str().expect("an output").to_owned(),
+                perfdata: perfdata.join(" "),
+            };
+            (name, stored)
+        });
+        stored.collect()
     }
 
     fn service(name: &str, vars: &str) -> String {
@@ -456,6 +472,26 @@ mod icinga {
         assert_checked(&recorder, &stored, &expected.into_iter().collect());
     }
 
+    /// A hard state is what is notified.
+    #[test]
+    fn losses_are_a_hard_state_at_once_and_a_full_table_is_not() {
+        let recorder = Recorder::on("absent");
+        let host = r#"
+            object Host "blind" {
+              check_command = "dummy"
+              enable_active_checks = false
+              groups = [ "conntrack" ]
+            }
+        "#;
+        let results = results(&recorder, host);
+        for (service, hard) in [("conntrack", 0.0), ("conntrack-lost", 1.0)] {
+            let result = &results[&format!("blind!{service}")];
+            assert_eq!(result["state"].as_f64(), Some(3.0), "{result}");
+            let kind = result["vars_after"]["state_type"].as_f64();
+            assert_eq!(kind, Some(hard), "{service}: {result}");
+        }
+    }
+
     /// Icinga's own way to a host: the master has the shipped definitions, the agent fetches the command, and the check
     /// of its host runs where the master has no plugin and the table is another one.
     #[test]
@@ -501,15 +537,7 @@ mod icinga {
             .expect("timeout starts");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{stderr}");
-        let results: BTreeMap<String, serde_json::Value> =
-            netstrings(&String::from_utf8(output.stdout).expect("UTF-8"))
-                .into_iter()
-                .filter(|object| object["type"] == "Service")
-                .map(|object| {
-                    let name = object["name"].as_str().expect("a name").to_owned();
-                    (name, object["update"]["last_check_result"].clone())
-                })
-                .collect();
+        let results = results_in(&String::from_utf8(output.stdout).expect("UTF-8"));
         assert_eq!(results.len(), 2, "{results:?}");
         let (level, lost) = (
             &results["agent!conntrack"],
@@ -666,7 +694,7 @@ define host {
         assert_eq!(stored["h!plain"].state, 0);
     }
 
-    /// Three rounds of the shipped service for losses, in the second of which 1234 packets were lost; what was notified.
+    /// Three rounds of the shipped service for losses, with 1234 packets lost before the second; what was notified.
     fn spike(services: &str) -> String {
         common::needs("nagios4", "nagios4-core");
         let recorder = Recorder::on("half-full");

@@ -1,9 +1,12 @@
 #!/bin/bash
-# icinga2-agent.sh PLUGINS GLOBAL MASTER [PROGRAM ARGUMENT...]: a real Icinga 2 master and a real agent, each in a network
-# namespace of its own with a cable in between, and certificates of their own CA. The master hands the configuration file
-# GLOBAL to the agent by a global zone, and has MASTER for itself, where Host "agent" with Endpoint "agent" is to be; the
-# agent alone has plugins, in the folder PLUGINS. Every Service is checked until its answer has come from the agent, then
-# the master's state file (JSON in netstrings) is printed. PROGRAM runs in the agent's namespace before that. Not 0: it
+# icinga2-agent.sh PLUGINS GLOBAL MASTER [PROGRAM ARGUMENT...]: a real Icinga 2 master and a real agent, each in a
+# network namespace of its own with a cable in between, and certificates of their own CA. The master hands the
+# configuration file GLOBAL to the agent by a global zone, and has MASTER for itself, with a Host for the Endpoint
+# "agent"; the agent alone has plugins, in the folder PLUGINS. Every Service is checked until its answer is the
+# plugin's, then the master's state file (JSON in netstrings) is printed. PROGRAM runs in the agent's namespace before
+# that. Not 0: it failed, and says why.
+# Needs root; on Debian: apt-get install --no-install-recommends icinga2-bin iproute2
+
 # failed, and says why. Needs root; on Debian: apt-get install --no-install-recommends icinga2-bin iproute2
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin

@@ -1,6 +1,6 @@
 #!/bin/bash
-# nagios4.sh FILE: FILE holds object definitions with commands and services, on the host "h" or its own, whose contact is
-# "c". Every service is checked once in a real Nagios Core, as user nagios, and only when it is told to; prints the
+# nagios4.sh FILE: FILE holds object definitions with commands and services, on the host "h" or its own, whose contact
+# is "c". Every service is checked once in a real Nagios Core, as user nagios, and only when it is told to; prints the
 # servicestatus blocks of its status.dat. Not 0: it failed, and says why. Further environment:
 #   PLUGIN_DIR  what $USER1$ is
 #   ROUNDS      so many checks of every service, one after another

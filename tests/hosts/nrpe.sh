@@ -1,6 +1,6 @@
 #!/bin/bash
-# nrpe.sh PORT FILE PROGRAM [ARGUMENT]...: starts a real NRPE daemon on loopback, as user nagios, with the commands of FILE
-# and none that takes arguments from the network; runs the program, which finds check_nrpe on its PATH, and ends as it
+# nrpe.sh PORT FILE PROGRAM [ARGUMENT]...: starts a real NRPE daemon on loopback, as user nagios, with the commands of
+# FILE and without arguments from the network; runs the program, which finds check_nrpe on its PATH, and ends as it
 # does. NRPE_TLS=1 in the environment: encrypted, as is the default of both sides; without it they need -n.
 # Exit 99: the daemon did not come up, or not on this port; its log is on stderr.
 # Needs root; on Debian: apt-get install --no-install-recommends nagios-nrpe-server nagios-nrpe-plugin
