@@ -89,6 +89,15 @@ SCRIPT
         path.into_os_string().into_string().expect("ASCII")
     }
 
+    /// What the kernel files are from this call on: packets dropped since the host was started, and seconds since.
+    fn round(&self, call: u32, drop: u32, uptime: u32) {
+        let files = self.directory.join("rounds").join(call.to_string());
+        fs::create_dir_all(files.join("net/stat")).expect("own directory");
+        let rows = common::STATISTICS_HEADER.to_owned() + &common::statistics_row(drop, 0, 0, 0);
+        fs::write(files.join(common::STATISTICS), rows).expect("own file");
+        fs::write(files.join("uptime"), format!("{uptime}.00 {uptime}.00\n")).expect("own file");
+    }
+
     /// The arguments of every call until now, in no order.
     fn calls(&self) -> Vec<Vec<String>> {
         let mut calls: Vec<Vec<String>> = fs::read_dir(self.directory.join("calls"))
@@ -255,13 +264,14 @@ mod icinga {
     "#;
 
     /// Lets Icinga 2 check every service of the shipped files and of `more`; its results by host and service.
-    fn results(recorder: &Recorder, more: &str) -> BTreeMap<String, Value> {
+    fn results(recorder: &Recorder, more: &str, rounds: &str) -> BTreeMap<String, Value> {
         common::needs("icinga2", "icinga2-bin");
         let command = shipped("icinga2/check_conntrack.conf");
         let services = shipped("icinga2/services.conf");
         let file = file_of(&[AROUND, &command, &services, more]);
         let plugins = recorder.path("plugins");
-        let state = successful_host("icinga2.sh", [file.path()], &[("PLUGIN_DIR", &plugins)]);
+        let environment = [("PLUGIN_DIR", plugins.as_str()), ("ROUNDS", rounds)];
+        let state = successful_host("icinga2.sh", [file.path()], &environment);
         results_in(&state)
     }
 
@@ -279,7 +289,7 @@ mod icinga {
 
     /// The same, as far as the plugin has a say in it.
     fn check(recorder: &Recorder, more: &str) -> BTreeMap<String, Stored> {
-        let results = results(recorder, more).into_iter();
+        let results = results(recorder, more, "1").into_iter();
         let stored = results.map(|(name, result)| {
             let perfdata: Vec<_> = result["performance_data"]
                 .as_array()
@@ -475,18 +485,38 @@ mod icinga {
     /// A hard state is what is notified.
     #[test]
     fn losses_are_a_hard_state_at_once_and_a_full_table_is_not() {
-        let recorder = Recorder::on("absent");
+        let recorder = Recorder::on("half-full");
+        // two services, so two calls in each of the two rounds
+        for (call, drop, count) in [
+            (1, 5, 100),
+            (2, 5, 100),
+            (3, 1239, 260_000),
+            (4, 1239, 260_000),
+        ] {
+            recorder.round(call, drop, 1000 + 300 * call.div_ceil(2));
+            let file = recorder
+                .directory
+                .join(format!("rounds/{call}"))
+                .join(common::COUNT);
+            fs::create_dir_all(file.parent().unwrap()).expect("own directory");
+            fs::write(file, format!("{count}\n")).expect("own file");
+        }
         let host = r#"
-            object Host "blind" {
+            object Host "r" {
               check_command = "dummy"
               enable_active_checks = false
               groups = [ "conntrack" ]
             }
         "#;
-        let results = results(&recorder, host);
+        let results = results(&recorder, host, "2");
         for (service, hard) in [("conntrack", 0.0), ("conntrack-lost", 1.0)] {
-            let result = &results[&format!("blind!{service}")];
-            assert_eq!(result["state"].as_f64(), Some(3.0), "{result}");
+            let result = &results[&format!("r!{service}")];
+            assert_eq!(
+                result["vars_before"]["state"].as_f64(),
+                Some(0.0),
+                "{result}"
+            );
+            assert_eq!(result["state"].as_f64(), Some(2.0), "{result}");
             let kind = result["vars_after"]["state_type"].as_f64();
             assert_eq!(kind, Some(hard), "{service}: {result}");
         }
@@ -699,14 +729,7 @@ define host {
         common::needs("nagios4", "nagios4-core");
         let recorder = Recorder::on("half-full");
         for (round, drop) in [(1, 5), (2, 1239), (3, 1239)] {
-            let files = recorder.directory.join("rounds").join(round.to_string());
-            fs::create_dir_all(files.join("net/stat")).expect("own directory");
-            let rows =
-                common::STATISTICS_HEADER.to_owned() + &common::statistics_row(drop, 0, 0, 0);
-            fs::write(files.join(common::STATISTICS), rows).expect("own file");
-            let uptime = 1000 + 300 * round;
-            fs::write(files.join("uptime"), format!("{uptime}.00 {uptime}.00\n"))
-                .expect("own file");
+            recorder.round(round, drop, 1000 + 300 * round);
         }
         let commands = shipped("nagios/check_conntrack.cfg");
         let file = file_of(&[
@@ -971,6 +994,15 @@ mod root {
             let (code, text) = run_line(&recorder, &command);
             assert!((0..=3).contains(&code));
             assert!(!text.contains(" refused: "), "{text}");
+            let expected = match name {
+                "Conntrack" => words("--top --top-when problem"),
+                "Conntrack_lost" => {
+                    let own = format!("--state-dir {}", state.path().display());
+                    [words(&own), losses_alone()].concat()
+                }
+                other => panic!("{other}"),
+            };
+            assert_eq!(recorder.calls(), [expected]);
             // what goes over the wire is one line, its line feeds are \1
             let sent = text.trim_end().replace('\n', "\u{1}");
             let mut received = sent.split('\u{1}');
