@@ -191,19 +191,11 @@ mod nrpe {
     fn through(packets: Packets, command_line: &str) -> (i32, String) {
         common::needs("nrpe", "nagios-nrpe-server");
         common::needs("check_nrpe", "nagios-nrpe-plugin");
-        let commands = tempfile::NamedTempFile::new().expect("a temporary file");
-        fs::write(commands.path(), format!("command[t]={command_line}\n"))
-            .expect("a temporary file");
-        let output = on_a_free_port(|port| {
-            let file = commands.path().to_str().expect("ASCII");
-            // without -t's :UNKNOWN a slow plugin would look like a CRITICAL one
-            let mut words = vec![port, file, "check_nrpe", "-n", "-H", "127.0.0.1"];
-            words.extend(["-p", port, "-t", "30:UNKNOWN", "-c", "t"]);
-            if let Packets::Version2 = packets {
-                words.push("-2");
-            }
-            host("nrpe.sh", words, &[])
-        });
+        let environment: &[_] = match packets {
+            Packets::Version4 => &[],
+            Packets::Version2 => &[("NRPE_PKT", "-2")],
+        };
+        let output = on_a_free_port(|port| host("nrpe.sh", [port, command_line], environment));
         match output.status.code() {
             Some(code @ 0..=3) => (code, String::from_utf8(output.stdout).expect("ASCII")),
             _ => panic!(
