@@ -1,6 +1,8 @@
 //! What the tests share: the binary under test, a proc root made for one test, and what a test needs from its host.
 #![allow(dead_code, unreachable_pub, clippy::indexing_slicing)] // every test file uses its own part of this
 
+pub mod hosts;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
