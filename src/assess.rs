@@ -156,8 +156,14 @@ fn increase(
     readings: &Readings,
     of: impl Fn(&Change) -> Option<u64>,
 ) -> Result<Measured, ReadError> {
-    readings.statistics.as_ref().map_err(Clone::clone)?;
-    let change = readings.change.clone()?;
+    let change = match &readings.change {
+        // there is no state to compare with, whatever else is missing
+        Err(why) if !matches!(why, ReadError::FirstRun { .. }) => return Err(why.clone()),
+        change => {
+            readings.statistics.as_ref().map_err(Clone::clone)?;
+            change.clone()?
+        }
+    };
     let increase = of(&change).ok_or(ReadError::FirstRun {
         why: FirstRun::NoCounters,
     })?;

@@ -84,7 +84,7 @@ pub struct TableFacts {
     pub destination: Option<EndpointFacts>,
     /// The largest endpoint that dials.
     pub client: Option<EndpointFacts>,
-    /// In SYN_SENT or without any reply.
+    /// In SYN_SENT or SYN_RECV, or without any reply.
     pub unanswered: f64,
     /// ESTABLISHED.
     pub established: f64,

@@ -140,7 +140,8 @@ pub fn run(
     let (own, seen) = (deciding.own, deciding.seen);
     let mut readings = deciding.readings;
     let wanted = entries_wanted(options, &readings);
-    if wanted || all {
+    // a disk may hang as well as the table
+    if wanted || all || state.is_some() {
         in_reserve(answer(options, &readings, &Survey::default(), reserve));
     }
     let survey = if wanted {

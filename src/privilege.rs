@@ -4,7 +4,9 @@
 //! other users' processes; CAP_SYS_ADMIN enters another network namespace. Everything works without them, only with less
 //! to tell.
 
-use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs,
+};
 
 /// What a ctnetlink dump needs, of entries or of counters.
 pub const DUMP: CapabilitySet = CapabilitySet::NET_ADMIN;
@@ -19,8 +21,11 @@ pub const ENTER: CapabilitySet = CapabilitySet::SYS_ADMIN;
 /// What /proc/PID/ns/net of other users' processes needs.
 pub const OPEN_NAMESPACE: CapabilitySet = CapabilitySet::SYS_PTRACE;
 
-/// Empties the effective set and keeps in the permitted set only what some part of this check can use.
+/// Empties the effective set, keeps in the permitted set only what some part of this check can use, and makes sure that
+/// nothing this process could be made to start has more (PR_SET_NO_NEW_PRIVS in prctl(2)).
 pub fn put_in_reserve() {
+    // older than any kernel this check has been tried on; where it fails nothing is started all the same
+    let _ = set_no_new_privs(true);
     shrink(|permitted| permitted.intersection(DUMP.union(PROCESSES).union(ENTER)));
 }
 

@@ -14,11 +14,13 @@ pub struct Ranking {
     pub source_note: Option<String>,
     /// How much of the table was read.
     pub sample: Option<Sample>,
+    /// Whether entries may be missing or double, because the hash table was resized meanwhile.
+    pub inexact: bool,
     /// Shares of the directions, largest first.
     pub directions: Vec<(&'static str, f64)>,
     /// Shares of the local services among all entries, largest first: `:443/tcp`.
     pub services: Vec<(String, f64)>,
-    /// What else must be said: broken lines, an inexact dump, processes that could not be seen.
+    /// What else must be said: broken lines, processes that could not be seen.
     pub notes: Vec<String>,
 }
 
@@ -94,7 +96,9 @@ impl Ranking {
             (Some(source), Some(note)) => Some(format!("{source} ({note})")),
             (Some(source), None) => Some(source.to_string()),
         };
-        let parts: Vec<String> = sample.into_iter().chain(source).collect();
+        let inexact = "inexact, the hash table was resized meanwhile".to_owned();
+        let inexact = self.inexact.then_some(inexact);
+        let parts: Vec<String> = sample.into_iter().chain(inexact).chain(source).collect();
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 

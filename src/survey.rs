@@ -189,6 +189,7 @@ pub fn survey(
                 .map(|service| (service.to_string(), share(service.entries, scale.read)))
                 .collect(),
             notes,
+            inexact: listing.inexact,
         }
     });
     Survey {
@@ -294,8 +295,9 @@ fn facts(tally: &Tally, top: &[Endpoint]) -> TableFacts {
     TableFacts {
         destination: top.iter().find(|endpoint| !is_client(endpoint)).map(facts),
         client: top.iter().find(|endpoint| is_client(endpoint)).map(facts),
+        // a flood of SYNs is answered by this side and never confirmed by theirs
         unanswered: share(
-            tally.unreplied().max(of_class(Class::SynSent)),
+            tally.unreplied().max(of_class(Class::SynSent)) + of_class(Class::SynRecv),
             tally.read(),
         ),
         established: share(of_class(Class::Established), tally.read()),
@@ -509,9 +511,6 @@ fn notes(listing: &Listing) -> Vec<String> {
         End::Failed(error) => notes.push(format!(
             "reading the table broke off, what came before counts: {error}"
         )),
-    }
-    if listing.inexact {
-        notes.push("inexact: the hash table was resized while it was read".to_owned());
     }
     notes
 }

@@ -96,6 +96,7 @@ cases! {
     bare_positionals = "bare-positionals";
     capture_of_a_redis_client_without_a_pool = "capture-redis-client";
     capture_of_a_gateway = "capture-gateway";
+    capture_of_a_syn_flood = "capture-of-a-syn-flood";
     capture_with_broken_lines = "capture-broken-lines";
     chains_long = "chains-long";
     chains_long_before_5_15 = "chains-long-before-5-15";

@@ -207,6 +207,19 @@ fn a_refusal_names_the_option_the_value_and_what_is_accepted() {
 }
 
 #[test]
+fn a_capture_has_no_previous_run_to_be_compared_with() {
+    let capture = "tests/cases/capture-of-a-syn-flood/capture";
+    let got = answer(["--table", capture, "-c", "lost=100"]);
+    assert_eq!(got.code, 3);
+    assert!(
+        got.first_line()
+            .contains("lost not measured: a capture has no previous run"),
+        "{}",
+        got.text
+    );
+}
+
+#[test]
 fn an_argument_that_is_not_text_is_refused() {
     use std::os::unix::ffi::OsStrExt;
     let got = answer([

@@ -11,13 +11,12 @@
 
 mod common;
 
-use std::ffi::OsStr;
 use std::fs::{self, Permissions};
-use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
+use common::hosts::{Plugin, as_nagios, host, netstrings, on_a_free_port, successful_host};
 use common::{Answer, ProcRoot};
 
 // ---- what the plugin is run on, and what it has to say to it -----------------------------------------------------
@@ -161,46 +160,6 @@ impl Case {
     }
 }
 
-/// The binary where every user can run it: the folders above the build are not everybody's.
-struct Plugin {
-    path: String,
-    _directory: tempfile::TempDir,
-}
-
-impl Plugin {
-    fn for_everybody() -> Self {
-        needs_root();
-        let directory = tempfile::Builder::new()
-            .prefix("check_conntrack-plugin.")
-            .permissions(Permissions::from_mode(0o755))
-            .tempdir_in("/tmp")
-            .expect("a temporary directory");
-        let path = directory.path().join("check_conntrack");
-        // in a process of its own: while a test beside this one starts a program, that program has our open files for
-        // a moment, and Linux does not execute what somebody has open for writing
-        let mut install = Command::new("install");
-        install.arg("-m755").arg(common::binary()).arg(&path);
-        assert!(install.status().expect("install starts").success());
-        Self {
-            path: path.into_os_string().into_string().expect("ASCII"),
-            _directory: directory,
-        }
-    }
-}
-
-/// Runs a program as the hosts do.
-fn as_nagios(words: &[&str]) -> Answer {
-    let mut command = Command::new(common::needs("setpriv", "util-linux"));
-    command.args(["--reuid=nagios", "--regid=nagios", "--clear-groups", "--"]);
-    Answer::of(
-        command
-            .args(words)
-            .stdin(Stdio::null())
-            .output()
-            .expect("setpriv starts"),
-    )
-}
-
 /// Quoted for a shell where that changes anything.
 fn command_line(words: &[&str]) -> String {
     let harmless = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=,%".contains(&b);
@@ -213,46 +172,6 @@ fn command_line(words: &[&str]) -> String {
         }
     });
     quoted.collect::<Vec<_>>().join(" ")
-}
-
-fn needs_root() {
-    let user = fs::metadata("/proc/self").expect("a procfs").uid();
-    assert_eq!(
-        user, 0,
-        "this test starts a monitoring host and needs root: run make test, which leaves it out otherwise"
-    );
-}
-
-/// Runs a script of tests/hosts, which has a minute: a host that hangs fails its test.
-fn host<S: AsRef<OsStr>>(
-    script: &str,
-    arguments: impl IntoIterator<Item = S>,
-    environment: &[(&str, &str)],
-) -> Output {
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hosts");
-    Command::new("timeout")
-        .args(["--kill-after=5", "60"])
-        .arg(scripts.join(script))
-        .args(arguments)
-        .envs(environment.iter().copied())
-        .stdin(Stdio::null())
-        .output()
-        .expect("timeout starts")
-}
-
-/// Like `host`, and what it printed when all went well.
-fn successful_host<S: AsRef<OsStr>>(
-    script: &str,
-    arguments: impl IntoIterator<Item = S>,
-) -> String {
-    let output = host(script, arguments, &[]);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{script}: {}\n{stderr}",
-        output.status
-    );
-    String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 // ---- NRPE ----------------------------------------------------------------------------------------------------------
@@ -276,22 +195,15 @@ mod nrpe {
             Packets::Version4 => &[],
             Packets::Version2 => &[("NRPE_PKT", "-2")],
         };
-        // the port is free now; should somebody take it before the daemon does, there are others
-        for _ in 0..5 {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-            let port = listener.local_addr().expect("bound").port().to_string();
-            drop(listener);
-            let output = host("nrpe.sh", [port.as_str(), command_line], environment);
-            let stderr = String::from_utf8_lossy(&output.stderr);
-            match output.status.code() {
-                Some(99) => continue,
-                Some(code @ 0..=3) => {
-                    return (code, String::from_utf8(output.stdout).expect("ASCII"));
-                }
-                _ => panic!("nrpe.sh: {}\n{stderr}", output.status),
-            }
+        let output = on_a_free_port(|port| host("nrpe.sh", [port, command_line], environment));
+        match output.status.code() {
+            Some(code @ 0..=3) => (code, String::from_utf8(output.stdout).expect("ASCII")),
+            _ => panic!(
+                "nrpe.sh: {}\n{}",
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            ),
         }
-        panic!("no NRPE daemon came up on five ports");
     }
 
     /// Holds what arrives against what the plugin prints.
@@ -459,7 +371,15 @@ mod nagios {
     fn assert_stored(case: &Case) {
         common::needs("nagios4", "nagios4-core");
         let direct = case.direct();
-        let status = successful_host("nagios4.sh", [case.command_line()]);
+        let objects = tempfile::NamedTempFile::new().expect("a temporary file");
+        let definitions = format!(
+            "define command {{\n command_name t\n command_line {}\n}}\n\
+             define service {{\n host_name h\n service_description t\n check_command t\n max_check_attempts 1\n \
+             check_period 24x7\n notification_period 24x7\n contacts c\n}}\n",
+            case.command_line()
+        );
+        fs::write(objects.path(), definitions).expect("a temporary file");
+        let status = successful_host("nagios4.sh", [objects.path()], &[]);
         let field = |name: &str| {
             let prefix = format!("\t{name}=");
             let mut values = status.lines().filter_map(|line| line.strip_prefix(&prefix));
@@ -588,7 +508,7 @@ mod icinga {
         }
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
         fs::write(file.path(), fragment).expect("a temporary file");
-        let state = successful_host("icinga2.sh", [file.path()]);
+        let state = successful_host("icinga2.sh", [file.path()], &[]);
         netstrings(&state)
             .into_iter()
             .filter(|object| object["type"] == "Service")
@@ -598,18 +518,6 @@ mod icinga {
                 (service, object["update"]["last_check_result"].clone())
             })
             .collect()
-    }
-
-    /// The objects of a state file: `LENGTH:JSON,` each.
-    fn netstrings(mut rest: &str) -> Vec<Value> {
-        let mut objects = Vec::new();
-        while let Some((length, behind)) = rest.split_once(':') {
-            let length: usize = length.parse().expect("a length");
-            objects.push(serde_json::from_str(&behind[..length]).expect("JSON"));
-            rest = behind[length..].strip_prefix(',').expect("a comma");
-        }
-        assert_eq!(rest, "");
-        objects
     }
 
     fn assert_stored(name: &str, state: State, perfdata: &[&str]) {

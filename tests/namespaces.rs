@@ -480,7 +480,7 @@ fn a_capture_is_of_one_namespace() {
 mod netns {
     use std::ffi::OsStr;
 
-    use crate::common::{Answer, binary, needs, sh};
+    use crate::common::{Answer, answers, binary, needs, sh};
 
     /// Runs a script as the fake root of namespaces of its own, or as root where no procfs may be mounted otherwise;
     /// `$1` is the binary. What it prints between two lines that begin with `=` is one answer.
@@ -521,20 +521,7 @@ flags=(-Urnmpf --mount-proc --kill-child)
 unshare "${flags[@]}" true 2>/dev/null || flags=(-nmpf --mount-proc --kill-child)
 exec timeout --kill-after=5 60 unshare "${flags[@]}" -- bash -euo pipefail -c "$2" netns "$1"
 "#;
-        let printed = sh(outer, &[binary().as_os_str(), OsStr::new(&whole)]);
-        let mut answers = Vec::new();
-        let mut text = String::new();
-        for line in printed.lines() {
-            match line.strip_prefix("=") {
-                Some(code) => answers.push(Answer {
-                    code: code.parse().unwrap(),
-                    text: std::mem::take(&mut text),
-                }),
-                None => text = format!("{text}{line}\n"),
-            }
-        }
-        assert_eq!(text, "", "{printed}");
-        answers
+        answers(&sh(outer, &[binary().as_os_str(), OsStr::new(&whole)]))
     }
 
     fn value(answer: &Answer, label: &str) -> String {

@@ -12,7 +12,7 @@ mod common;
 mod netns {
     use std::ffi::OsStr;
 
-    use crate::common::{Answer, binary, needs, sh};
+    use crate::common::{Answer, answers, binary, needs, sh};
 
     /// Runs a script as the fake root of new user and network namespaces, `$1` being the binary. The script prints
     /// what was set up and what the plugin said.
@@ -37,22 +37,6 @@ insert() {
 cd "$(mktemp -d)"
 trap 'rm -rf "$PWD"' EXIT
 "#;
-
-    fn answers(printed: &str) -> Vec<Answer> {
-        // "=CODE" ends each answer
-        let mut answers = Vec::new();
-        let mut text = String::new();
-        for line in printed.lines() {
-            match line.strip_prefix("=") {
-                Some(code) => answers.push(Answer {
-                    code: code.parse().unwrap(),
-                    text: std::mem::take(&mut text),
-                }),
-                None => text = format!("{text}{line}\n"),
-            }
-        }
-        answers
-    }
 
     #[test]
     fn the_count_follows_what_is_inserted_and_deleted() {

@@ -64,40 +64,43 @@ mod nrpe {
             .expect("timeout starts")
     }
 
-    /// The plugin where user nagios may run it.
-    fn plugin() -> (tempfile::TempDir, String) {
+    /// The plugin, and the script that starts the daemon, where user nagios may run them: a checkout may be for its owner
+    /// alone.
+    fn for_everybody() -> (tempfile::TempDir, String, String) {
         let directory = tempfile::Builder::new()
             .prefix("check_conntrack-plugin.")
             .permissions(Permissions::from_mode(0o755))
             .tempdir_in("/tmp")
             .expect("a temporary directory");
-        let path = directory.path().join("check_conntrack");
-        let mut install = Command::new("install");
-        install.arg("-m755").arg(common::binary()).arg(&path);
-        assert!(install.status().expect("install starts").success());
-        let path = path.into_os_string().into_string().expect("ASCII");
-        (directory, path)
+        let installed = |from: PathBuf, name: &str| {
+            let path = directory.path().join(name);
+            let mut install = Command::new("install");
+            install.arg("-m755").arg(from).arg(&path);
+            assert!(install.status().expect("install starts").success());
+            path.into_os_string().into_string().expect("ASCII")
+        };
+        let plugin = installed(common::binary(), "check_conntrack");
+        let script = installed(file("hosts/nrpe.sh"), "nrpe.sh");
+        (directory, plugin, script)
     }
 
     /// What arrives through a daemon inside the namespace of the application. The daemon is user nagios from the start,
     /// so it can hand on the capabilities of `privileges`.
     fn arrives(privileges: &[&str], arguments: &str) -> (Option<i32>, String) {
-        let (_directory, path) = plugin();
+        let (_directory, path, script) = for_everybody();
         let nagios = [
             "setpriv",
             "--reuid=nagios",
             "--regid=nagios",
             "--clear-groups",
         ];
-        let script = file("hosts/nrpe.sh").into_os_string();
-        let script = script.to_str().expect("UTF-8");
         // a namespace of its own, so every port is free
         let line = format!("{path} {arguments}");
         let words = nagios
             .iter()
             .chain(privileges)
             .copied()
-            .chain(["--", script, "5666", &line]);
+            .chain(["--", &script, "5666", &line]);
         let output = in_story(words, &[("NRPE_PKT", "-2")]);
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         let text = String::from_utf8(output.stdout).expect("ASCII");
@@ -161,7 +164,7 @@ mod nrpe {
 
     #[test]
     fn the_answer_keeps_the_contract_where_no_host_is_in_between() {
-        let (_directory, path) = plugin();
+        let (_directory, path, _script) = for_everybody();
         let words = [path.as_str(), "--top", "--source", "netlink"];
         let answer = Answer::of(in_story(words, &[]));
         assert_eq!(answer.code, 2, "{}", answer.text);

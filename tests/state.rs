@@ -960,8 +960,8 @@ mod root {
 mod netns {
     use std::ffi::OsStr;
 
-    use super::Host;
-    use crate::common::{Answer, binary, needs, sh};
+    use super::{Host, lost};
+    use crate::common::{Answer, answers, binary, needs, sh};
 
     fn in_namespaces(script: &str, arguments: &[&OsStr]) -> Vec<Answer> {
         needs("conntrack", "conntrack");
@@ -969,23 +969,7 @@ mod netns {
         let mut all = vec![OsStr::new("-euo"), "pipefail".as_ref(), "-c".as_ref()];
         all.extend([script.as_ref(), OsStr::new("namespaces")]);
         all.extend(arguments);
-        let printed = sh("exec unshare -Urnm -- bash \"$@\"", &all);
-        let mut text = String::new();
-        let mut answers = Vec::new();
-        for line in printed.lines() {
-            match line.strip_prefix('=') {
-                Some(code) => answers.push(Answer {
-                    code: code.parse().unwrap(),
-                    text: std::mem::take(&mut text),
-                }),
-                None => text = format!("{text}{line}\n"),
-            }
-        }
-        answers
-    }
-
-    fn lost(answer: &Answer) -> Option<String> {
-        super::lost(answer)
+        answers(&sh("exec unshare -Urnm -- bash \"$@\"", &all))
     }
 
     #[test]

@@ -79,6 +79,7 @@ mod strace {
                 "close",
                 "capset",
                 "capget",
+                "prctl",
                 "access",
                 "pread64",
             ];
@@ -92,6 +93,14 @@ mod strace {
                 "at start-up: {call}"
             );
         }
+        // nothing is parsed before the privileges are gone
+        let gone = calls[..begin]
+            .iter()
+            .position(|call| call.starts_with("capset(") && call.contains("effective=0,"));
+        let no_new = calls[..begin]
+            .iter()
+            .position(|call| call.starts_with("prctl(PR_SET_NO_NEW_PRIVS, 1"));
+        assert!(no_new.unwrap() < gone.unwrap());
         let mut opened = Vec::new();
         let mut written = 0;
         let count = "/proc/sys/net/netfilter/nf_conntrack_count";

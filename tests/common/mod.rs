@@ -1,6 +1,8 @@
 //! What the tests share: the binary under test, a proc root made for one test, and what a test needs from its host.
 #![allow(dead_code, unreachable_pub, clippy::indexing_slicing)] // every test file uses its own part of this
 
+pub mod hosts;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
@@ -244,6 +246,23 @@ pub fn sh(script: &str, arguments: &[&OsStr]) -> String {
         output.status
     );
     stdout
+}
+
+/// The answers in what a script printed, each followed by a line `=CODE`.
+pub fn answers(printed: &str) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    let mut text = String::new();
+    for line in printed.lines() {
+        match line.strip_prefix('=') {
+            Some(code) => answers.push(Answer {
+                code: code.parse().expect("an exit code"),
+                text: std::mem::take(&mut text),
+            }),
+            None => text = format!("{text}{line}\n"),
+        }
+    }
+    assert_eq!(text, "", "{printed}");
+    answers
 }
 
 /// Waits until a condition holds, at most ten seconds.

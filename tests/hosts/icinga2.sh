@@ -1,7 +1,8 @@
 #!/bin/bash
-# icinga2.sh FRAGMENT: FRAGMENT is Icinga 2 configuration with CheckCommands and Services on the host "h". Every Service
-# is checked once in a real Icinga 2, as user nagios; prints its state file (JSON in netstrings). Not 0: it failed, and
-# says why.
+# icinga2.sh FRAGMENT: FRAGMENT is Icinga 2 configuration with CheckCommands and Services, on the host "h" or its own.
+# Every Service, applied ones too, is checked once in a real Icinga 2, as user nagios; prints its state file (JSON in
+# netstrings). PLUGIN_DIR in the environment: another PluginContribDir; ROUNDS: so many checks of every
+# Service, one after another. Not 0: it failed, and says why.
 # Needs root; on Debian: apt-get install --no-install-recommends icinga2-bin
 set -euo pipefail
 PATH=$PATH:/usr/sbin
@@ -35,7 +36,7 @@ trap 'exit 98' INT TERM HUP
 
 cat >"$d/icinga2.conf" <<CFG
 const PluginDir = "/usr/lib/nagios/plugins"
-const PluginContribDir = "/usr/lib/nagios/plugins"
+const PluginContribDir = "${PLUGIN_DIR:-/usr/lib/nagios/plugins}"
 const ZoneName = NodeName
 include <itl>
 object Endpoint NodeName { }
@@ -54,29 +55,46 @@ chmod 755 "$d"
 chown -R nagios:nagios "$d"
 # nothing of it outside the folder
 folders=(-DDataDir="$d/data" -DCacheDir="$d/cache" -DLogDir="$d/log" -DInitRunDir="$d/run" -DSpoolDir="$d/spool")
-mapfile -t services < <(sed -n 's/^object Service "\([^"]*\)".*/\1/p' "$d/fragment.conf")
 
 icinga2 daemon -C -c "$d/icinga2.conf" "${folders[@]}" >"$d/verify" 2>&1
 icinga2 daemon -c "$d/icinga2.conf" "${folders[@]}" </dev/null >"$d/out" 2>&1 &
 daemon=$!
 for _ in $(seq 400); do
-    if [ -p "$d/run/icinga2.cmd" ] && [ -s "$d/status.dat" ]; then break; fi
+    if [ -p "$d/run/icinga2.cmd" ] && [ -s "$d/status.dat" ] && [ -s "$d/objects.cache" ]; then break; fi
     kill -0 "$daemon"
     sleep 0.05
 done
-now=$(date +%s)
-for service in "${services[@]}"; do
-    echo "[$now] SCHEDULE_FORCED_SVC_CHECK;h;$service;$now"
-done >"$d/run/icinga2.cmd"
-for _ in $(seq 400); do
-    # the service blocks alone: the host is never checked
-    checked=$(sed -n '/^servicestatus/,/}/p' "$d/status.dat" | grep -c 'has_been_checked=1' || true)
-    if [ "$checked" -eq "${#services[@]}" ]; then
-        stop
-        cat "$d/data/icinga2.state"
-        exit 0
+# what was applied is known to the daemon alone
+mapfile -t services < <(sed -n '/^define service/,/}/{
+    s/^.host_name.//p
+    s/^.service_description.//p
+}' "$d/objects.cache" | paste -d ';' - -)
+# a check is known by the second it was made in
+times() { sed -n 's/^.last_check=//p' "$d/blocks"; }
+: >"$d/blocks"
+for round in $(seq "${ROUNDS:-1}"); do
+    before=$(times)
+    if [ "$round" -gt 1 ]; then sleep 1.1; fi
+    now=$(date +%s)
+    for service in "${services[@]:?no service}"; do
+        echo "[$now] SCHEDULE_FORCED_SVC_CHECK;$service;$now"
+    done >"$d/run/icinga2.cmd"
+    done=
+    for _ in $(seq 400); do
+        # the service blocks alone: the host is never checked
+        sed -n '/^servicestatus/,/}/p' "$d/status.dat" >"$d/blocks"
+        checked=$(grep -c 'has_been_checked=1' "$d/blocks" || true)
+        if [ "$checked" -eq "${#services[@]}" ] \
+            && ! paste -d = <(echo "$before") <(times) | grep -q '^\([0-9]*\)=\1$'; then
+            done=yes
+            break
+        fi
+        sleep 0.05
+    done
+    if [ -z "$done" ]; then
+        echo "$checked of ${#services[@]} services were checked in round $round" >&2
+        exit 97
     fi
-    sleep 0.05
 done
-echo "$checked of ${#services[@]} services were checked" >&2
-exit 97
+stop
+cat "$d/data/icinga2.state"

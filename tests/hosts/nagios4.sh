@@ -1,13 +1,18 @@
 #!/bin/bash
-# nagios4.sh 'COMMAND LINE'...: one forced check of every command line in a real Nagios Core, as user nagios; prints the
-# servicestatus blocks of its status.dat, where the services are called 1, 2, 3... Not 0: it failed, and says why.
+# nagios4.sh FILE: FILE holds object definitions with commands and services, on the host "h" or its own, whose contact
+# is "c". Every service is checked once in a real Nagios Core, as user nagios, and only when it is told to; prints the
+# servicestatus blocks of its status.dat. Not 0: it failed, and says why. Further environment:
+#   PLUGIN_DIR  what $USER1$ is
+#   ROUNDS      so many checks of every service, one after another
+#   NOTIFIED    a file: notifications are on, and those that were sent stand there, a line each
 # Needs root; on Debian: apt-get install --no-install-recommends nagios4-core
 set -euo pipefail
 PATH=$PATH:/usr/sbin
 daemon=
 d=$(mktemp -d /tmp/check_conntrack-nagios.XXXXXX)
 mkdir "$d"/{rw,spool,archives}
-touch "$d"/{verify,out}
+touch "$d"/{verify,out,notified}
+cp "$1" "$d/given.cfg"
 
 # shellcheck disable=SC2317 # the trap below calls it
 finish() {
@@ -26,9 +31,14 @@ finish() {
 trap finish EXIT
 trap 'exit 98' INT TERM HUP
 
+notifications=0
+if [ -n "${NOTIFIED:-}" ]; then notifications=1; fi
+echo "\$USER1\$=${PLUGIN_DIR:-/usr/lib/nagios/plugins}" >"$d/resource.cfg"
 cat >"$d/nagios.cfg" <<CFG
 log_file=$d/nagios.log
 cfg_file=$d/objects.cfg
+cfg_file=$d/given.cfg
+resource_file=$d/resource.cfg
 object_cache_file=$d/objects.cache
 status_file=$d/status.dat
 status_update_interval=1
@@ -45,27 +55,37 @@ check_result_reaper_frequency=1
 log_archive_path=$d/archives
 retain_state_information=0
 check_for_updates=0
-enable_notifications=0
+enable_notifications=$notifications
 execute_host_checks=0
+execute_service_checks=0
 use_syslog=0
 service_check_timeout=20
 CFG
 # a service is not accepted without a contact, nor a contact without commands
-cat >"$d/objects.cfg" <<'CFG'
+cat >"$d/objects.cfg" <<CFG
 define timeperiod {
   timeperiod_name 24x7
   alias           always
+  sunday          00:00-24:00
+  monday          00:00-24:00
+  tuesday         00:00-24:00
+  wednesday       00:00-24:00
+  thursday        00:00-24:00
+  friday          00:00-24:00
+  saturday        00:00-24:00
 }
 define command {
-  command_name nothing
-  command_line /bin/true
+  command_name tell
+  command_line printf '%s\n' '\$NOTIFICATIONTYPE\$ \$SERVICEDESC\$ \$SERVICESTATE\$ \$SERVICEOUTPUT\$' >>$d/notified
 }
 define contact {
   contact_name                  c
   service_notification_period   24x7
   host_notification_period      24x7
-  service_notification_commands nothing
-  host_notification_commands    nothing
+  service_notification_options  w,u,c,r
+  host_notification_options     d,r
+  service_notification_commands tell
+  host_notification_commands    tell
 }
 define host {
   host_name             h
@@ -77,29 +97,6 @@ define host {
   contacts              c
 }
 CFG
-n=0
-for command in "$@"; do
-    n=$((n + 1))
-    cat >>"$d/objects.cfg" <<CFG
-define command {
-  command_name t$n
-  command_line $command
-}
-define service {
-  host_name             h
-  service_description   $n
-  check_command         t$n
-  active_checks_enabled 0
-  max_check_attempts    1
-  check_interval        600
-  retry_interval        600
-  notification_interval 600
-  check_period          24x7
-  notification_period   24x7
-  contacts              c
-}
-CFG
-done
 chmod 755 "$d"
 chown -R nagios:nagios "$d"
 
@@ -111,21 +108,42 @@ for _ in $(seq 400); do
     kill -0 "$daemon"
     sleep 0.05
 done
-now=$(date +%s)
-for service in $(seq "$n"); do
-    echo "[$now] SCHEDULE_FORCED_SVC_CHECK;h;$service;$now"
-done >"$d/rw/nagios.cmd"
+mapfile -t services < <(sed -n '/^define service {/,/}/{
+    s/^.host_name.//p
+    s/^.service_description.//p
+}' "$d/objects.cache" | paste -d ';' - -)
 
-# the file is replaced by renaming: what was copied is whole
-for _ in $(seq 400); do
-    cp "$d/status.dat" "$d/seen"
-    sed -n '/^servicestatus/,/}/p' "$d/seen" >"$d/blocks"
-    if [ "$(grep -c '^.has_been_checked=1$' "$d/blocks")" -eq "$n" ]; then
-        cat "$d/blocks"
-        exit 0
+# a check is known by the second it was made in
+times() { sed -n 's/^.last_check=//p' "$d/blocks"; }
+: >"$d/blocks"
+for round in $(seq "${ROUNDS:-1}"); do
+    before=$(times)
+    if [ "$round" -gt 1 ]; then sleep 1.1; fi
+    now=$(date +%s)
+    for service in "${services[@]:?no service}"; do
+        echo "[$now] SCHEDULE_FORCED_SVC_CHECK;$service;$now"
+    done >"$d/rw/nagios.cmd"
+    done=
+    for _ in $(seq 400); do
+        # the file is replaced by renaming: what was copied is whole
+        cp "$d/status.dat" "$d/seen"
+        sed -n '/^servicestatus/,/}/p' "$d/seen" >"$d/blocks"
+        if [ "$(grep -c '^.has_been_checked=1$' "$d/blocks")" -eq "${#services[@]}" ] \
+            && ! paste -d = <(echo "$before") <(times) | grep -q '^\([0-9]*\)=\1$'; then
+            done=yes
+            break
+        fi
+        sleep 0.05
+    done
+    if [ -z "$done" ]; then
+        echo "not every service was checked in round $round" >&2
+        cat "$d/blocks" >&2
+        exit 97
     fi
-    sleep 0.05
 done
-echo "not every service was checked" >&2
-cat "$d/blocks" >&2
-exit 97
+cat "$d/blocks"
+if [ -n "${NOTIFIED:-}" ]; then
+    # the last one may be on its way
+    sleep 1
+    cat "$d/notified" >"$NOTIFIED"
+fi

@@ -1,11 +1,15 @@
 #!/bin/bash
 # nrpe.sh PORT 'COMMAND LINE': runs the command line through a real NRPE daemon on loopback, as user nagios; prints what
 # check_nrpe prints and exits with its status. NRPE_PKT=-2 in the environment: packets of version 2 (1023 bytes).
+# nrpe.sh PORT FILE PROGRAM [ARGUMENT]...: the daemon has the commands of FILE instead, and none takes an argument from
+# the network; runs the program, which finds check_nrpe on its PATH, and exits as it does. NRPE_TLS=1 in the
+# environment: encrypted, as is the default of both sides; without it they need -n.
 # Exit 99: the daemon did not come up, or not on this port; its log is on stderr.
 # Needs root; on Debian: apt-get install --no-install-recommends nagios-nrpe-server nagios-nrpe-plugin
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/usr/lib/nagios/plugins
-port=$1 command=$2 daemon=
+port=$1 given=$2 daemon=
+shift 2
 d=$(mktemp -d /tmp/check_conntrack-nrpe.XXXXXX)
 
 # shellcheck disable=SC2317 # the trap below calls it
@@ -34,12 +38,22 @@ nrpe_user=nagios
 nrpe_group=nagios
 allowed_hosts=127.0.0.1
 command_timeout=20
-command[t]=$command
+dont_blame_nrpe=0
+include=$d/commands.cfg
 CFG
+if [ $# -gt 0 ]; then
+    cp "$given" "$d/commands.cfg"
+else
+    echo "command[t]=$given" >"$d/commands.cfg"
+    # without -t's :UNKNOWN a slow plugin would look like a CRITICAL one
+    set -- check_nrpe -n -H 127.0.0.1 -p "$port" -t 30:UNKNOWN ${NRPE_PKT:+"$NRPE_PKT"} -c t
+fi
 chmod 755 "$d"
 chown -R nagios:nagios "$d"
 
-nrpe -c "$d/nrpe.cfg" -f -n </dev/null >"$d/out" 2>&1 &
+plain=(-n)
+if [ -n "${NRPE_TLS:-}" ]; then plain=(); fi
+nrpe -c "$d/nrpe.cfg" -f "${plain[@]}" </dev/null >"$d/out" 2>&1 &
 daemon=$!
 for _ in $(seq 200); do
     # its own word: something else could answer on the port
@@ -49,7 +63,6 @@ for _ in $(seq 200); do
 done
 
 status=0
-# without -t's :UNKNOWN a slow plugin would look like a CRITICAL one
-check_nrpe -n -H 127.0.0.1 -p "$port" -t 30:UNKNOWN ${NRPE_PKT:+"$NRPE_PKT"} -c t </dev/null || status=$?
+"$@" </dev/null || status=$?
 kill -0 "$daemon" 2>/dev/null || exit 99
 exit "$status"

@@ -1,0 +1,50 @@
+#!/bin/sh
+# A full table of entries that the kernel may not evict refuses every new connection. The next run says how many, the
+# one after it nothing.
+# shellcheck source=tests/kernels/guest/functions.sh
+. /rig/functions.sh
+track
+echo 1000 >"$sysctl/nf_conntrack_max"
+ctload 1000
+same entries "$(entries)" 1000
+# the table may be as full as it is: the state is then that of lost alone
+lost() { check --state-dir "$state" -c lost=0 -c entries=1000; }
+
+lost
+exits 0
+measures_no lost
+pause
+
+before=$(counter drop)
+flood 300
+same refused "$refused" 300
+drop=$(($(counter drop) - before))
+same 'what the kernel dropped' "$drop" 300
+lost
+exits 2
+measures lost "$drop"
+says "$drop packets lost in the last"
+says 'the table was full'
+pause
+
+lost
+exits 0
+measures lost 0
+says_not 'packets lost'
+
+# counters that have no file come over ctnetlink, and go on where those of the file were
+dropped=$(counter drop)
+hide_statistics
+pause
+lost
+exits 0
+measures lost 0
+measures drop "${dropped}c"
+through=
+flood 20
+hide_statistics
+pause
+lost
+exits 2
+measures lost 20
+measures drop "$((dropped + 20))c"
