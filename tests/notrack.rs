@@ -1,6 +1,6 @@
 //! The rules of packaging/notrack: what they keep out of the table and what gets through a firewall, in namespaces this
-//! test makes itself. That they let monitoring in when a table is full takes a kernel of its own:
-//! tests/kernels/scenarios/notrack.sh.
+//! test makes itself; and that NRPE answers through a full table with them, and not without. What a limit that is
+//! lowered makes of it, on every kernel: tests/kernels/scenarios/notrack.sh.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -260,5 +260,98 @@ gone() {
             &[script.as_ref()],
         );
         assert!(said.contains("FAR4 and FAR6 name nobody"), "{said}");
+    }
+}
+
+/// A real NRPE, in a namespace whose table is filled up to the limit of this host: that is one number for the whole
+/// kernel and not ours to lower, but each namespace is held against it by itself.
+mod nrpe {
+    use std::ffi::OsStr;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    use crate::common::{answers, binary, needs, sh};
+
+    const STORY: &str = r#"
+root=$1 work=$2
+PATH=$PATH:/usr/sbin:/usr/lib/nagios/plugins
+limit=$(cat /proc/sys/net/netfilter/nf_conntrack_max)
+# memory for as many entries, 400 bytes each
+[ "$limit" -gt 0 ] && [ "$limit" -le 2000000 ] || { echo "not with a limit of $limit" >&2 && exit 1; }
+cc -O2 -Wall -Wextra -o "$work/ctload" "$root/tests/kernels/tools/ctload.c"
+mount -t tmpfs none /run
+ip netns add server
+ip link add link0 type veth peer name link0 netns server
+ip link set lo up
+ip link set link0 up
+ip address add 192.0.2.1/24 dev link0
+ip -n server link set link0 up
+ip -n server address add 192.0.2.10/24 dev link0
+nft 'add table inet t; add chain inet t i { type filter hook input priority 0; }
+    add rule inet t i ct state new counter accept'
+cat >"$work/nrpe.cfg" <<CFG
+log_file=$work/nrpe.log
+pid_file=$work/nrpe.pid
+server_address=192.0.2.1
+server_port=5666
+nrpe_user=nagios
+nrpe_group=nagios
+allowed_hosts=192.0.2.10
+command_timeout=20
+command[t]=$work/check_conntrack --state-dir /nonexistent
+CFG
+chown -R nagios: "$work"
+nrpe -c "$work/nrpe.cfg" -f -n </dev/null >"$work/out" 2>&1 &
+daemon=$!
+trap 'kill $daemon; wait $daemon || true' EXIT
+for _ in $(seq 200); do
+    if grep -q 'Listening for connections' "$work/nrpe.log" 2>/dev/null; then break; fi
+    sleep 0.05
+done
+ask() {
+    rc=0
+    ip netns exec server check_nrpe -n -H 192.0.2.1 -t "$1:UNKNOWN" -c t </dev/null || rc=$?
+    echo "=$rc"
+}
+ask 20
+"$work/ctload" "$limit" >/dev/null
+ask 3
+sed 's/# elements = { 192.0.2.10, .*/elements = { 192.0.2.10 }/' "$root/packaging/notrack/nftables.conf" | nft -f -
+ask 20
+nft delete table inet check_conntrack
+ask 3
+"#;
+
+    #[test]
+    fn a_full_table_silences_nrpe_without_the_rules_and_is_critical_with_them() {
+        for (program, package) in [("nft", "nftables"), ("cc", "gcc")] {
+            needs(program, package);
+        }
+        let work = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o755))
+            .tempdir_in("/tmp")
+            .unwrap();
+        // for user nagios, whatever the umask and the folder of the build
+        let plugin = work.path().join("check_conntrack");
+        fs::copy(binary(), &plugin).unwrap();
+        fs::set_permissions(&plugin, Permissions::from_mode(0o755)).unwrap();
+        let script = "exec timeout --kill-after=5 120 unshare -nm -- bash -euo pipefail -c \"$1\" story \"$2\" \"$3\"";
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).as_os_str();
+        let got = answers(&sh(
+            script,
+            &[OsStr::new(STORY), root, work.path().as_os_str()],
+        ));
+        let codes: Vec<i32> = got.iter().map(|answer| answer.code).collect();
+        assert_eq!(codes, [0, 3, 2, 3], "{got:#?}");
+        let silence = "CHECK_NRPE STATE UNKNOWN: Socket timeout after 3 seconds.\n";
+        for (answer, expected) in got.iter().zip([
+            "CONNTRACK is OK: ",
+            silence,
+            "CONNTRACK is CRITICAL: 100.0% of the table in use (",
+            silence,
+        ]) {
+            assert!(answer.text.starts_with(expected), "{got:#?}");
+        }
     }
 }
