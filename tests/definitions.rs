@@ -60,12 +60,16 @@ impl Recorder {
             install -d -m 1777 "$1/calls"
             install -d -o nagios -g nagios -m 700 "$1/state"
             mkdir "$1/rounds"
+            install -m 666 /dev/null "$1/lock"
             chown -R nagios: "$1/proc"
             cat >"$1/plugins/check_conntrack" <<SCRIPT
 #!/bin/sh
 d=$1
 SCRIPT
             cat >>"$1/plugins/check_conntrack" <<'SCRIPT'
+# a host makes calls at the same time; none may read what another is just writing. Held until the plugin ends
+exec 9>"$d/lock"
+flock 9
 n=1
 until mkdir "$d/calls/$n" 2>/dev/null; do
     n=$((n + 1))
