@@ -278,7 +278,7 @@ fn make(path: &Path, part: &Part) -> std::io::Result<()> {
             Kind::Fifo => Ok(mknodat(CWD, path, FileType::Fifo, Mode::RUSR, 0)?),
             Kind::Unreadable => {
                 fs::write(path, part.content)?;
-                fs::set_permissions(path, fs::Permissions::from_mode(0))
+                fs::set_permissions(path, fs::Permissions::from_mode(0o000))
             }
         }
     };

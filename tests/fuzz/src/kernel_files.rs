@@ -130,7 +130,7 @@ fn read(proc_root: &Path, parts: &[Part]) {
 pub(crate) fn printable(error: &ReadError) {
     harmless(&error.to_string());
     if let Some(hint) = error.hint() {
-        harmless(&hint.to_string());
+        harmless(hint);
     }
 }
 

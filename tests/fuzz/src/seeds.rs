@@ -39,12 +39,11 @@ const RANGES: [&str; 24] = [
     "123456789012345678",
 ];
 
-/// The inputs of a target. `tests` is the folder of the tests, `recorded` reads a recording of tests/datagrams.
-pub fn inputs(
-    target: &str,
-    tests: &Path,
-    recorded: fn(&str) -> Vec<(u16, Vec<u8>)>,
-) -> Vec<Vec<u8>> {
+/// Reads a recording of tests/datagrams: type of each message, and what stands behind its header.
+pub type Recorded = fn(&str) -> Vec<(u16, Vec<u8>)>;
+
+/// The inputs of a target. `tests` is the folder of the tests.
+pub fn inputs(target: &str, tests: &Path, recorded: Recorded) -> Vec<Vec<u8>> {
     match target {
         "ranges" => RANGES
             .iter()
@@ -212,7 +211,7 @@ fn recordings(tests: &Path, of_sockets: bool) -> Vec<String> {
         .collect()
 }
 
-fn netlink(tests: &Path, recorded: fn(&str) -> Vec<(u16, Vec<u8>)>) -> Vec<Vec<u8>> {
+fn netlink(tests: &Path, recorded: Recorded) -> Vec<Vec<u8>> {
     let mut inputs = Vec::new();
     let mut all = Vec::new();
     for name in recordings(tests, false) {
@@ -228,7 +227,7 @@ fn netlink(tests: &Path, recorded: fn(&str) -> Vec<(u16, Vec<u8>)>) -> Vec<Vec<u
     inputs
 }
 
-fn sockets(tests: &Path, recorded: fn(&str) -> Vec<(u16, Vec<u8>)>) -> Vec<Vec<u8>> {
+fn sockets(tests: &Path, recorded: Recorded) -> Vec<Vec<u8>> {
     recordings(tests, true)
         .iter()
         .map(|name| {
