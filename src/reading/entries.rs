@@ -132,8 +132,9 @@ fn dump(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Listing, ReadE
         each,
     );
     // a resized table was dumped in part twice or not at all, and the kernel does not say so
+    let resized = || matches!((&before, sysctl::buckets(&wanted.proc_root)), (Ok(before), Ok(after)) if *before != after);
     listing.map(|listing| Listing {
-        inexact: listing.inexact || before != sysctl::buckets(&wanted.proc_root),
+        inexact: listing.inexact || resized(),
         ..listing
     })
 }
