@@ -31,6 +31,10 @@ else
     same refused "$refused" 0
     exits 0
 fi
+# of the thresholds nobody gave
+thresholds=$(printf '%s\n' "$answer" | sed -n '1s/.* chain=[^; ]*;\([0-9]*\);\([0-9]*\);.*/\1 and \2/p')
+case $thresholds in ' and ') thresholds=none ;; esac
+fact chain-thresholds "$thresholds"
 case $(value usage) in 1.*) ;; *) fail "usage is $(value usage), of a table that should be nearly empty" ;; esac
 
 # so do the counters that come over ctnetlink

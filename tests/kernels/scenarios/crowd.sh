@@ -46,11 +46,12 @@ for source in netlink procfs; do
     answer="x|largest=$(printf '%s\n' "$answer" | sed -n 's/^2. from 10.0.0.1 forwarded, \([0-9]*\) entries .*/\1/p')"
     near largest 60000
 done
-fact sample-of-20000 same
+fact sample-of-20000 near
 
 # ---- a small namespace beside a large one ---------------------------------------------------------------------------
 
 track
+echo 600 >"$sysctl/nf_conntrack_udp_timeout"
 udpflood 5 127.0.0.1
 same entries "$(entries)" 5
 through=

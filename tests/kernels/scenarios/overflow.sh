@@ -40,6 +40,7 @@ exits 2
 measures lost "$drop"
 says "$drop packets lost in the last"
 says 'the table was full'
+fact lost-packets counted
 pause
 
 lost
@@ -63,3 +64,4 @@ lost
 exits 2
 measures lost 20
 measures drop "$((dropped + 20))c"
+fact lost-packets-over-ctnetlink counted

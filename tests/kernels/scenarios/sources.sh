@@ -107,6 +107,7 @@ through=$inside
 top
 of_the_table 'the dump'
 fact top-as-root "$(origin)"
+fact owners both
 top --source netlink
 of_the_table '--source netlink'
 top --source procfs
@@ -237,6 +238,7 @@ through="sh /tmp/hide_files"
 top --netns all
 exits 3
 says 'kernels built without CONFIG_NF_CONNTRACK_PROCFS do not show other network namespaces'
+fact netns-without-files UNKNOWN
 
 # a kernel without ctnetlink
 for _ in $(seq 100); do
