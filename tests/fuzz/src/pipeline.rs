@@ -9,8 +9,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use check_conntrack::args::{Netns, Options, Request};
-use check_conntrack::report::Report;
+use check_conntrack::args::{Elevation, Netns, Options, Request};
+use check_conntrack::process::Reserve;
 use check_conntrack::run;
 use check_conntrack::threshold::Severity;
 
@@ -31,7 +31,7 @@ pub fn pipeline(data: &[u8]) {
         .split(|byte| *byte == b'\n')
         .filter(|argument| !argument.is_empty())
         .collect();
-    let Ok(Request::Check(options)) = parse(&arguments, false) else {
+    let Ok(Request::Check(options)) = parse(&arguments, Elevation::None) else {
         return; // the target named arguments looks at those
     };
     let then = parts.iter().position(|part| part.name == "then");
@@ -102,8 +102,10 @@ fn check(options: &Options, parts: &[Part], late: bool) {
         } else {
             Instant::now()
         };
-        let in_reserve = |report: Report| {
-            super::judge(&report, verbosity);
+        let in_reserve = |reserve: Reserve| {
+            for report in &reserve {
+                super::judge(report, verbosity);
+            }
         };
         let (report, written) = run(&options, begin, in_reserve);
         (super::judge(&report, verbosity), written)
