@@ -16,9 +16,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use check_conntrack::entry::{Class, End, Entry, Protocol, Source, TcpState, Tuple};
+use check_conntrack::entry::{Choice, Class, End, Entry, Protocol, Source, TcpState, Tuple};
 use check_conntrack::error::ReadError;
 use check_conntrack::reading::capture::{self, LONGEST_LINE, Line, Lines, parse_line};
+use check_conntrack::reading::entries::{self as sources, Wanted};
+use check_conntrack::reading::namespaces::Place;
 use proptest::prelude::*;
 
 const FILES: [&str; 8] = [
@@ -423,6 +425,36 @@ fn a_line_that_was_cut_is_no_entry_however_much_of_it_is_left() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn a_hash_that_was_resized_while_the_file_was_read_makes_it_inexact() {
+    const BUCKETS: &str = "sys/net/netfilter/nf_conntrack_buckets";
+    let root = common::ProcRoot::tracking("24", "1000");
+    root.file(BUCKETS, "1024\n");
+    root.file(
+        "net/nf_conntrack",
+        fs::read(file("6.18-procfs.txt")).unwrap(),
+    );
+    let wanted = Wanted {
+        proc_root: root.path().to_owned(),
+        place: Place::own(root.path(), false),
+        elsewhere: None,
+        choice: Choice::Auto,
+        sample: 0,
+        count: 24,
+        deadline: Instant::now() + Duration::from_secs(60),
+    };
+    for (meanwhile, inexact) in [("1024\n", false), ("2048\n", true)] {
+        let mut read = 0;
+        let entries = sources::entries(&wanted, |_| {
+            read += 1;
+            root.file(BUCKETS, meanwhile);
+        });
+        let listing = entries.unwrap().listing;
+        assert_eq!((listing.end, listing.read), (End::Whole, read));
+        assert_eq!(listing.inexact, inexact, "{meanwhile}");
     }
 }
 
