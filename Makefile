@@ -18,8 +18,8 @@ SOURCE_DATE_EPOCH ?= $(shell { [ -e .git ] && git -c safe.directory='*' log -1 -
 	|| stat -c %Y CHANGELOG.md)
 export SOURCE_DATE_EPOCH
 
-.PHONY: all build run demo test kernels fuzz check check-flow bench test-packages man completions licences install \
-	uninstall epoch dist deb rpm clean help
+.PHONY: all build run demo test kernels fuzz check check-flow coverage bench test-packages man completions licences \
+	install uninstall epoch dist deb rpm clean help
 
 all: build man licences ## what install installs
 
@@ -57,6 +57,9 @@ check-flow: ## the one-way dependencies of docs/design.md
 	@! grep -nE 'std::(fs|io|os|process|time|net)|rustix|nix::|crate::(reading|process|report)' src/args.rs
 	@! grep -rnlE 'unsafe *\{|unsafe fn|allow\(unsafe_code\)' src | grep -v '^src/process.rs$$'
 	@! grep -rnlE 'nagiosplugin::.*(CheckResult|PerfString|Resource|Unit)' src | grep -v '^src/report.rs$$'
+
+coverage: ## which lines of src the tests run (MISSING=1: those they do not, too); needs cargo-llvm-cov
+	@CARGO=$(CARGO) tests/coverage
 
 bench: build ## start-up, memory; as root the table, --netns all: beside an empty program, check_load, conntrack (ROUNDS=1: quick)
 	@tests/bench/startup $(BINARY)

@@ -1,6 +1,8 @@
 //! The table of kernels in the documentation, which is made of what the scenarios hold every kernel to. The kernels
 //! themselves are run by `make kernels`.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing)]
+
 use std::path::Path;
 use std::process::Command;
 use std::{env, fs};

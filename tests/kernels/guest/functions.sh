@@ -67,6 +67,7 @@ SCRIPT
 
 # ---- privileges --------------------------------------------------------------------------------------------------------
 
+# shellcheck disable=SC2034 # for the scenarios
 as_nobody='setpriv --reuid 65534 --regid 65534 --clear-groups'
 # without_capability NAME...: words of a command that runs another without these, whoever runs it
 without_capability() {
@@ -134,6 +135,7 @@ hold() {
     shift 2
     ln -sf /files/peers "/tmp/$name"
     ip netns exec "$where" "/tmp/$name" "$@" >"/tmp/$name.out" 2>&1 </dev/null &
+    # shellcheck disable=SC2034 # for the scenarios
     pid=$!
     for _ in $(seq 300); do
         if grep -q ready "/tmp/$name.out"; then return 0; fi

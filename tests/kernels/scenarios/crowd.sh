@@ -30,23 +30,23 @@ same 'the source of 20001 entries, when it is asked for' "$(origin)" 'from /proc
 $crowd ctload 79999 first=20001
 through=$crowd
 same entries "$($crowd cat "$sysctl/nf_conntrack_count")" 100000
-# near LABEL WANTED: nine times as far off as two of three samples are
-near() {
-    off=$(($(value "$1") - $2))
-    [ "${off#-}" -le 3000 ] || fail "$1 is $(value "$1"), which is not near $2"
-}
-for source in netlink procfs; do
-    check --top 2 --source $source -t 60
+# sampled SOURCE N FAR: N of them, and no further off than FAR, which is nine times as far as two of three samples are
+sampled() {
+    check --top 2 --source "$1" --sample "$2" -t 100
     exits 0
-    says 'of 20000 sampled from 100000, +-'
+    says "of $2 sampled from 100000, +-"
     measures entries 100000
     measures endpoint 100000
     measures established 100000
     says '1. to 192.168.0.1:443/tcp forwarded, 100000 entries 100.0%, ESTABLISHED 100%'
-    answer="x|largest=$(printf '%s\n' "$answer" | sed -n 's/^2. from 10.0.0.1 forwarded, \([0-9]*\) entries .*/\1/p')"
-    near largest 60000
-done
-fact sample-of-20000 near
+    found=$(printf '%s\n' "$answer" | sed -n 's/^2. from 10.0.0.1 forwarded, \([0-9]*\) entries .*/\1/p')
+    off=$((found - 60000))
+    [ "${off#-}" -le "$3" ] || fail "$found entries are not near 60000"
+}
+sampled netlink 20000 3000
+# before 6.16 as many would take half a minute
+sampled procfs 5000 6000
+fact samples near
 
 # ---- a small namespace beside a large one ---------------------------------------------------------------------------
 

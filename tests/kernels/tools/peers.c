@@ -2,7 +2,7 @@
  * peers: sockets that stay open. Each of these prints "ready" once they all are, and then waits to be ended.
  *
  *   peers serve PORT...             listens on these TCP ports, over both protocols, and holds what is accepted
- *   peers dial ADDRESS PORT N       N TCP connections
+ *   peers dial ADDRESS PORT N       N TCP connections, each of which sent one byte
  *   peers tell ADDRESS PORT N       N connected UDP sockets, each of which sent one datagram
  *   peers answer PORT               one UDP socket, which answers each datagram with one
  *   peers bind PORT                 a TCP socket that has a port and nothing else
@@ -86,14 +86,11 @@ static void one(int argc, char **argv)
 				fail("listen");
 			keep(fd, POLLIN, 0);
 		}
-	} else if (argc == 4 && !strcmp(argv[0], "dial")) {
-		for (int i = 0; i < atoi(argv[3]); i++)
-			keep(far(SOCK_STREAM, argv[1], argv[2]), 0, 0);
-	} else if (argc == 4 && !strcmp(argv[0], "tell")) {
+	} else if (argc == 4 && (!strcmp(argv[0], "dial") || !strcmp(argv[0], "tell"))) {
 		for (int i = 0; i < atoi(argv[3]); i++) {
-			int fd = far(SOCK_DGRAM, argv[1], argv[2]);
+			int fd = far(strcmp(argv[0], "dial") ? SOCK_DGRAM : SOCK_STREAM, argv[1], argv[2]);
 
-			if (send(fd, "x", 1, 0) < 0)
+			if (send(fd, "x", 1, MSG_NOSIGNAL) < 0)
 				fail("send");
 			keep(fd, 0, 0);
 		}
