@@ -219,7 +219,10 @@ impl ProcRoot {
                 continue;
             }
             self.there[index] = None;
-            self.remove(&self.path().join(name), kind);
+            self.remove(
+                &self.path().join(name),
+                kind == Kind::Directory && !is_link(name),
+            );
         }
         for (index, name) in NAMES.iter().enumerate() {
             let Some(part) = wanted[index] else { continue };
@@ -234,16 +237,17 @@ impl ProcRoot {
         }
     }
 
-    fn remove(&self, path: &Path, kind: Kind) {
-        let removed = match kind {
-            Kind::Directory => fs::remove_dir(path),
-            _ => fs::remove_file(path),
+    fn remove(&self, path: &Path, is_directory: bool) {
+        let removed = if is_directory {
+            fs::remove_dir(path)
+        } else {
+            fs::remove_file(path)
         };
         match removed {
             Ok(()) => {}
             // a directory goes with the last file in it
             Err(error)
-                if kind == Kind::Directory
+                if is_directory
                     && matches!(
                         error.kind(),
                         ErrorKind::DirectoryNotEmpty | ErrorKind::NotFound
