@@ -197,6 +197,12 @@ impl ProcRoot {
         self.directory.path().join(name)
     }
 
+    /// Whether anything stands there.
+    pub fn has(&self, name: &str) -> bool {
+        let place = NAMES.iter().position(|known| *known == name);
+        place.is_some_and(|place| self.there[place].is_some())
+    }
+
     /// Makes it hold these parts and nothing else, the last one of a name; `keep` leaves what else is there. What comes
     /// of it depends on nothing that was there before.
     pub fn hold(&mut self, parts: &[Part], keep: bool) {
