@@ -163,9 +163,9 @@ fn failed(end: netlink::End) -> ReadError {
     }
 }
 
-/// Decodes one entry: what stands behind the netlink header of a message. None where a tuple is missing or an
-/// attribute does not fit into its surroundings. Attributes this check has no use for, or that later kernels add, are
-/// passed over.
+/// Decodes one entry: what stands behind the netlink header of a message. None where a tuple is missing, the two are of
+/// different protocols, or an attribute does not fit into its surroundings. Attributes this check has no use for, or
+/// that later kernels add, are passed over.
 pub fn decode(payload: &[u8]) -> Option<Entry> {
     let attributes = payload.get(NFGENMSG..)?;
     let (mut original, mut reply, mut status, mut state) = (None, None, 0, None);
@@ -180,7 +180,7 @@ pub fn decode(payload: &[u8]) -> Option<Entry> {
         }
     }
     let (protocol, original) = original?;
-    let (_, reply) = reply?;
+    let (_, reply) = reply.filter(|(its, _)| *its == protocol)?;
     Some(Entry {
         protocol,
         original,

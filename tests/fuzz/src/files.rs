@@ -197,6 +197,12 @@ impl ProcRoot {
         self.directory.path().join(name)
     }
 
+    /// Whether anything stands there.
+    pub fn has(&self, name: &str) -> bool {
+        let place = NAMES.iter().position(|known| *known == name);
+        place.is_some_and(|place| self.there[place].is_some())
+    }
+
     /// Makes it hold these parts and nothing else, the last one of a name; `keep` leaves what else is there. What comes
     /// of it depends on nothing that was there before.
     pub fn hold(&mut self, parts: &[Part], keep: bool) {
@@ -219,7 +225,10 @@ impl ProcRoot {
                 continue;
             }
             self.there[index] = None;
-            self.remove(&self.path().join(name), kind);
+            self.remove(
+                &self.path().join(name),
+                kind == Kind::Directory && !is_link(name),
+            );
         }
         for (index, name) in NAMES.iter().enumerate() {
             let Some(part) = wanted[index] else { continue };
@@ -234,16 +243,17 @@ impl ProcRoot {
         }
     }
 
-    fn remove(&self, path: &Path, kind: Kind) {
-        let removed = match kind {
-            Kind::Directory => fs::remove_dir(path),
-            _ => fs::remove_file(path),
+    fn remove(&self, path: &Path, is_directory: bool) {
+        let removed = if is_directory {
+            fs::remove_dir(path)
+        } else {
+            fs::remove_file(path)
         };
         match removed {
             Ok(()) => {}
             // a directory goes with the last file in it
             Err(error)
-                if kind == Kind::Directory
+                if is_directory
                     && matches!(
                         error.kind(),
                         ErrorKind::DirectoryNotEmpty | ErrorKind::NotFound

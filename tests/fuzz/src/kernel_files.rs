@@ -35,16 +35,16 @@ fn sums(content: &[u8]) -> Option<[Option<u64>; 4]> {
     let text = std::str::from_utf8(content).ok()?;
     let mut lines = text.lines();
     let names: Vec<&str> = lines.next()?.split_ascii_whitespace().collect();
+    if names.first() != Some(&"entries") {
+        return None;
+    }
     let mut sums = Counter::ALL.map(|_| None);
     for line in lines {
         let cells: Vec<&str> = line.split_ascii_whitespace().collect();
         let hexadecimal = |cell: &&str| {
             cell.len() == 8 && cell.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
         };
-        if names.first() != Some(&"entries") || cells.len() != names.len() {
-            return None;
-        }
-        if !cells.iter().all(hexadecimal) {
+        if cells.len() != names.len() || !cells.iter().all(hexadecimal) {
             return None;
         }
         for (sum, counter) in sums.iter_mut().zip(Counter::ALL) {

@@ -13,7 +13,7 @@ use check_conntrack::reading::namespaces::{Place, add_others, resident};
 use check_conntrack::reading::owners::owners;
 use check_conntrack::socket::LocalSocket;
 
-use super::files::{NAMES, Part, parts, with_root};
+use super::files::{NAMES, Part, ProcRoot, parts, with_root};
 use super::kernel_files::{content, printable};
 
 /// Whatever processes and sockets there seem to be, only what the files say is told of them.
@@ -22,6 +22,7 @@ pub fn proc_files(data: &[u8]) {
     with_root(|root| {
         root.hold(&parts, false);
         read(&root.path(), &parts);
+        namespaces_are_each_told(root, &parts);
     });
 }
 
@@ -89,28 +90,40 @@ fn read(proc_root: &Path, parts: &[Part]) {
             assert!(named, "{process:?}");
         }
     }
+}
 
-    let mut readings = check_conntrack::reading::usage(proc_root);
-    readings.others = None;
+/// A process with a file of its own stands for a namespace of its own.
+fn namespaces_are_each_told(root: &ProcRoot, parts: &[Part]) {
+    let proc_root = &root.path();
+    let with_file = |pid: &i32| root.has(&format!("{pid}/net/stat/nf_conntrack"));
+    let pids: BTreeSet<i32> = [1, 812, 4711].into_iter().filter(with_file).collect();
+    let own_pid = target(parts, "self")
+        .filter(|_| root.has("self"))
+        .and_then(|target| std::str::from_utf8(target).ok()?.parse().ok())
+        .filter(with_file);
+
     let own = Namespace {
         identity: Identity::Unknown,
-        readings,
+        readings: check_conntrack::reading::usage(proc_root),
         seen: None,
         own: true,
     };
     let mut namespaces = vec![own];
-    if add_others(proc_root, false, deadline, &mut namespaces).is_none() {
-        assert!(namespaces[0].readings.others.is_some());
-    }
-    let seen: Vec<_> = namespaces
+    let deadline = Instant::now() + Duration::from_secs(3600);
+    let cut_short = add_others(proc_root, false, deadline, &mut namespaces);
+    // without a file of its own there is none to tell from others
+    assert_eq!(cut_short, own_pid.map(|_| false));
+    assert_eq!(namespaces[0].readings.others.is_some(), own_pid.is_none());
+    assert_eq!(namespaces[0].seen.map(|seen| seen.pid), own_pid);
+    let seen: Vec<i32> = namespaces
         .iter()
-        .filter_map(|namespace| namespace.seen)
+        .filter_map(|namespace| Some(namespace.seen?.pid))
         .collect();
-    let distinct: HashSet<u64> = seen.iter().map(|seen| seen.inode).collect();
-    assert_eq!(distinct.len(), seen.len(), "each namespace once");
-    for seen in seen {
-        let resident = resident(proc_root, Some(seen));
-        assert_eq!(resident.pid, Some(seen.pid));
+    assert_eq!(seen.len(), if own_pid.is_some() { pids.len() } else { 0 });
+    assert!(seen.iter().all(|pid| pids.contains(pid)), "{seen:?}");
+    for namespace in &namespaces {
+        let resident = resident(proc_root, namespace.seen);
+        assert_eq!(resident.pid, namespace.seen.map(|seen| seen.pid));
         let text = resident.to_string();
         assert!(!text.contains(['|', ';', '\n']), "{text:?}");
     }

@@ -11,7 +11,8 @@ fn compare(tenths: i128, bound: &str, seconds: bool) -> Ordering {
         Some(b's') if seconds => (&bound[..bound.len() - 1], 1),
         Some(b'm') if seconds => (&bound[..bound.len() - 1], 60),
         Some(b'h') if seconds => (&bound[..bound.len() - 1], 3600),
-        _ => (bound, 1),
+        // 0% of anything is 0
+        _ => (bound.trim_end_matches('%'), 1),
     };
     let fraction = number.split_once('.').map_or(0, |(_, digits)| digits.len());
     let number: i128 = number.replacen('.', "", 1).parse().expect("a number");

@@ -63,7 +63,13 @@ pub fn inputs(target: &str, tests: &Path, recorded: Recorded) -> Vec<Vec<u8>> {
                 [&[7, 3], &[255, 0]].map(|head| [head, capture.as_slice()].concat())
             })
             .collect(),
-        "state" => vec![state(&baseline())],
+        "state" => vec![
+            state(&baseline()),
+            state(&Baseline {
+                before: None,
+                ..baseline()
+            }),
+        ],
         "pipeline" => checks(tests),
         other => panic!("no target {other}"),
     }
@@ -172,6 +178,23 @@ fn proc_roots(tests: &Path) -> Vec<Vec<u8>> {
         })
         .filter(|root| !root.is_empty())
         .collect();
+    // a process also has sockets that nobody asked for
+    let of_processes = roots
+        .iter()
+        .filter(|root| root.windows(9).any(|window| window == b"812/comm\n"));
+    let more = of_processes.map(|root| {
+        [
+            root,
+            &archive([
+                ("812/fd/5", &b"socket:[4711]"[..]),
+                ("812/fd/6", b"socket:[4711]"),
+                ("812/fd/7", b"socket:[424242]"),
+            ])[..],
+        ]
+        .concat()
+    });
+    let more: Vec<Vec<u8>> = more.collect();
+    roots.extend(more);
     for kernel in ["5.10", "6.18"] {
         let file = |name| read(&tests.join("addresses").join(format!("{name}-{kernel}")));
         let (v4, v6) = (file("fib_trie"), file("if_inet6"));
@@ -346,6 +369,7 @@ fn checks(tests: &Path) -> Vec<Vec<u8>> {
             parts
         };
         checks.push(parts(""));
+        checks.push(parts("--top-when=problem\n-v\n"));
         let mut late = parts("--top\n-vv\n");
         late.extend_from_slice(b"== late\n");
         checks.push(late);

@@ -51,11 +51,22 @@ fn compare(baseline: &Baseline, numbers: &[u8]) {
     };
     let mut spaces = Vec::new();
     for then in &baseline.last.spaces {
+        let mut more = [0; 4];
         let statistics = then.statistics.as_ref().map(|statistics| Statistics {
             processors: statistics
                 .processors
                 .iter()
-                .map(|row| row.map(|cell| cell.map(|cell| cell.wrapping_add(next()))))
+                .map(|row| {
+                    let mut now = *row;
+                    for (cell, more) in now.iter_mut().zip(&mut more) {
+                        if let Some(cell) = cell {
+                            let increase = next();
+                            *cell = cell.wrapping_add(increase);
+                            *more += u64::from(increase);
+                        }
+                    }
+                    now
+                })
                 .collect(),
         });
         let now = Space {
@@ -67,6 +78,14 @@ fn compare(baseline: &Baseline, numbers: &[u8]) {
             assert!(change.elapsed > 0 && change.elapsed <= at);
             assert!(change.counters.is_none() || now.statistics.is_some());
             let _ = change.lost();
+            let same = |space: &&Space| space.identity == then.identity;
+            let is_only = baseline.last.spaces.iter().filter(same).count() == 1;
+            let with_last = baseline.before.is_none() && is_only;
+            if with_last {
+                assert_eq!(change.elapsed, at - baseline.last.at);
+                assert_eq!(change.entries, i64::from(now.count) - i64::from(then.count));
+                assert!(change.counters.is_none_or(|counters| counters == more));
+            }
         }
         assert!(baseline.change("another boot", at, &now).is_err());
         spaces.push(now);
