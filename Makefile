@@ -18,8 +18,8 @@ SOURCE_DATE_EPOCH ?= $(shell { [ -e .git ] && git -c safe.directory='*' log -1 -
 	|| stat -c %Y CHANGELOG.md)
 export SOURCE_DATE_EPOCH
 
-.PHONY: all build run demo test kernels toolchains check check-flow bench instructions supply-chain test-packages man completions licences install uninstall \
-	epoch dist deb rpm clean help
+.PHONY: all build run demo test kernels toolchains fuzz check check-flow bench instructions supply-chain test-packages \
+	man completions licences install uninstall epoch dist deb rpm clean help
 
 all: build man licences ## what install installs
 
@@ -41,8 +41,12 @@ test: build ## every test; as root on Debian and Ubuntu installs the test hosts 
 kernels: build ## the check on real kernels, 5.10 to the newest, in virtual machines (KERNELS='5.10 newest': these alone)
 	@tests/kernels/run $(BINARY) $(KERNELS)
 
+fuzz: ## every fuzz target for FUZZ_SECONDS (60), or FUZZ_TARGETS='state pipeline' alone; needs cargo-fuzz
+	@CARGO=$(CARGO) FUZZ_DIR=$(CURDIR)/target/fuzz tests/fuzz/run
+
 check: check-flow ## formatting, lints, documentation
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path tests/fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 

@@ -114,7 +114,11 @@ pub fn survey(
         // no entry was seen before it ended, which is not the same as none being there
         (_, End::TimeUp) if tally.read() == 0 => Err(ReadError::NotReached),
         (_, End::Failed(error)) if tally.read() == 0 => Err(error.clone()),
-        _ => Ok(counts(&tally, top, scale)),
+        _ => Ok(Counts {
+            // whoever reads a capture from elsewhere says --own, or takes everything for forwarded
+            own_unknown: own_error.clone().filter(|_| !readings.capture),
+            ..counts(&tally, top, scale)
+        }),
     };
     // a capture's sockets are on another host, or gone
     let behind = if options.top.is_some() && !readings.capture {
@@ -125,7 +129,11 @@ pub fn survey(
     privilege::give_up_all();
     let mut facts = facts(&tally, &leading);
     if let Some(behind) = &behind {
-        facts.established_without_socket = without_socket(top, &behind.attributions);
+        facts.established_without_socket = if behind.incomplete {
+            None
+        } else {
+            without_socket(top, &behind.attributions)
+        };
         let dialler = top
             .iter()
             .zip(&behind.owners)
@@ -322,6 +330,8 @@ struct Behind {
     attributions: Vec<Attribution>,
     /// In the order of the endpoints.
     owners: Vec<Vec<crate::owner::Owner>>,
+    /// Not every socket was seen, so one that was not may be there all the same.
+    incomplete: bool,
     note: Option<String>,
 }
 
@@ -342,7 +352,9 @@ fn behind(tally: &Tally, top: &[Endpoint], scale: Scale, wanted: &Wanted) -> Beh
         }
     }
     let mut complete: Vec<BTreeSet<(u64, u32)>> = vec![BTreeSet::new(); top.len()];
+    let mut seen = false;
     let failed = entries::all_sockets(wanted, |socket| {
+        seen = true;
         matching.add(socket);
         let remote =
             std::net::SocketAddr::new(socket.remote.ip().to_canonical(), socket.remote.port());
@@ -353,7 +365,12 @@ fn behind(tally: &Tally, top: &[Endpoint], scale: Scale, wanted: &Wanted) -> Beh
             sockets.insert((socket.inode, socket.uid));
         }
     });
-    let attributions = matching.finish();
+    let mut attributions = matching.finish();
+    if failed.is_err() {
+        for attribution in &mut attributions {
+            attribution.unattributed.other = 0;
+        }
+    }
     let sockets: Vec<Vec<(u64, u32)>> = attributions
         .iter()
         .zip(top)
@@ -379,7 +396,14 @@ fn behind(tally: &Tally, top: &[Endpoint], scale: Scale, wanted: &Wanted) -> Beh
         owners(&wanted.proc_root, &inodes, wanted.deadline)
     });
     let mut notes = Vec::new();
-    notes.extend(failed.err().map(|error| format!("no owners: {error}")));
+    let incomplete = failed.is_err();
+    notes.extend(failed.err().map(|error| {
+        if seen {
+            format!("not every socket was seen: {error}")
+        } else {
+            format!("no owners: {error}")
+        }
+    }));
     let held: HashSet<u64> = found
         .processes
         .iter()
@@ -414,6 +438,7 @@ fn behind(tally: &Tally, top: &[Endpoint], scale: Scale, wanted: &Wanted) -> Beh
     Behind {
         attributions,
         owners,
+        incomplete,
         note: (!notes.is_empty()).then(|| notes.join(", ")),
     }
 }
