@@ -253,10 +253,15 @@ mod strace {
                 Some(now) => assert_eq!(now[0], before[0], "{inject}: {label} in {text}"),
                 None => {
                     let said = text.contains("cannot be read")
+                        || text.contains(" not seen: ")
                         || text.contains("not measured")
                         || text.contains("does not exist")
                         || text.contains("may not be read")
                         || text.contains("own addresses unknown")
+                        // the reason may be among what found no room
+                        || text.contains(" more not shown)")
+                        // what a capture is held against is told by its absence
+                        || text.contains(" entries in the capture")
                         || sockets;
                     let quiet = ["lost", "growth", "chain"].contains(&label);
                     assert!(said || quiet, "{inject}: {label} is missing in {text}");
@@ -531,7 +536,7 @@ mod netns {
         #[test]
         #[ignore = "run in namespaces of its own by the test above"]
         fn dump_fails_breaks_off_or_stalls() {
-            let _table = Table::of(20_000);
+            let _table = Table::of(15_000);
             let arguments = [
                 "--top",
                 "-w",
@@ -543,7 +548,7 @@ mod netns {
             ];
             let (clean, calls) = run(&arguments, None);
             let clean = Answer::of(clean);
-            assert_eq!((clean.code, entries_of(&clean)), (1, Some(20_010)));
+            assert_eq!((clean.code, entries_of(&clean)), (1, Some(15_005)));
             let receives = calls.iter().filter(|call| *call == "recvfrom").count();
             assert!(receives > 50, "{receives}");
             let got = |fault: &str| {
@@ -551,7 +556,7 @@ mod netns {
                 let got = Answer::of(output);
                 assert_eq!(
                     (got.code, entries_of(&got)),
-                    (1, Some(20_010)),
+                    (1, Some(15_005)),
                     "{fault}: {}",
                     got.text
                 );
@@ -578,20 +583,15 @@ mod netns {
             // half of it was
             let half = says(
                 "inject=recvfrom:error=ENOBUFS:when=40",
-                " sampled from 20010, +-",
+                " sampled from 15005, +-",
             );
             let largest: u64 = half.value("endpoint").unwrap()[0].parse().unwrap();
-            assert!((19_000..=20_010).contains(&largest), "{}", half.text);
+            assert!((14_000..=15_005).contains(&largest), "{}", half.text);
             // interrupted again and again, but not for ever
             let storm = got("inject=ppoll:error=EINTR:when=1..200");
             assert_eq!(storm, clean);
             let storm = got("inject=recvfrom:error=EINTR:when=1..200");
             assert_eq!(storm, clean);
-            // an answer cut short: what is in the buffer is less than what it says
-            says(
-                "inject=recvfrom:retval=65536:when=2",
-                "an answer is longer than 32768 bytes",
-            );
             // never ready, or interrupted for ever
             for fault in ["inject=ppoll:retval=0", "inject=ppoll:error=EINTR"] {
                 says(
@@ -626,7 +626,7 @@ mod netns {
                 "{}",
                 got.text
             );
-            assert_eq!(entries_of(&got), Some(310));
+            assert_eq!(entries_of(&got), Some(305));
             assert!(took < std::time::Duration::from_secs(6), "{took:?}");
             let (output, _) = run(&["-c", "endpoint=9999", "-t", "1"], Some(hang));
             let got = Answer::of(output);
@@ -736,7 +736,7 @@ mod netns {
         ];
         check(arguments).output().unwrap();
         let clean = Answer::of(check(arguments).output().unwrap());
-        assert_eq!((clean.code, entries_of(&clean)), (0, Some(20_010)));
+        assert_eq!((clean.code, entries_of(&clean)), (0, Some(20_005)));
         let steady = |answer: &Answer| answer.text.split(" growth=").next().unwrap().to_owned();
         for limit in [
             "ulimit -v 65536",
@@ -754,7 +754,7 @@ mod netns {
         ] {
             let got = Answer::of(started_by(&format!("{limit};"), arguments));
             assert_eq!(got.code, 0, "{limit}: {}", got.text);
-            assert_eq!(entries_of(&got), Some(20_010), "{limit}: {}", got.text);
+            assert_eq!(entries_of(&got), Some(20_005), "{limit}: {}", got.text);
             for label in ["endpoint", "established", "lost"] {
                 assert_eq!(
                     got.value(label),
@@ -772,8 +772,8 @@ mod netns {
                     || got.text.contains("not measured: "));
             assert!(whole || told, "{files}: {}", got.text);
             assert_eq!(
-                entries_of(&got).unwrap_or(20_010),
-                20_010,
+                entries_of(&got).unwrap_or(20_005),
+                20_005,
                 "{files}: {}",
                 got.text
             );
@@ -796,8 +796,8 @@ mod netns {
             let cut = got.code == 3 && got.text.contains("out of memory");
             assert!(whole || cut, "{kilobytes}: {}", got.text);
             assert_eq!(
-                entries_of(&got).unwrap_or(20_010),
-                20_010,
+                entries_of(&got).unwrap_or(20_005),
+                20_005,
                 "{kilobytes}: {}",
                 got.text
             );
@@ -805,7 +805,7 @@ mod netns {
         assert!(answered > 20, "{answered}");
         let got = Answer::of(started_by("ulimit -v 3000;", arguments));
         assert!(
-            got.text.contains("(20010 of ")
+            got.text.contains("(20005 of ")
                 && got
                     .text
                     .contains(", out of memory and what was not read by then is left out")
@@ -911,7 +911,7 @@ mod netns {
         let mut during = 0;
         for _ in 0..40 {
             let got = common::answer(["--top", "--netns", "all", "-c", "endpoint=1000", "-v"]);
-            assert_eq!((got.code, entries_of(&got)), (0, Some(310)), "{}", got.text);
+            assert_eq!((got.code, entries_of(&got)), (0, Some(305)), "{}", got.text);
             assert_eq!(got.value("namespaces").unwrap()[0], "1", "{}", got.text);
             // this test holds both ends of the five connections
             assert!(
@@ -1089,8 +1089,9 @@ fn closed_standard_streams_are_not_taken_for_the_files_that_are_opened_next() {
         "exec 0<&-;",
         ["--table", "-", "--proc-root", root.path().to_str().unwrap()],
     ));
-    // the runtime puts /dev/null in its place
-    assert!(got.code == 3, "{}", got.text);
+    // the runtime puts /dev/null in its place, which is not an empty table
+    let sentence = "standard input is closed, or /dev/null";
+    assert!(got.code == 3 && got.text.contains(sentence), "{}", got.text);
 }
 
 #[test]
