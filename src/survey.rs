@@ -88,6 +88,14 @@ pub fn survey(
         Ok(read) => read,
         Err(error) => return unavailable(error, readings),
     };
+    // no entry was seen before it ended: there is nothing to rank, and nobody to say who does not stand out
+    if !readings.capture && tally.read() == 0 {
+        match listing.end {
+            End::TimeUp => return unavailable(ReadError::NotReached, readings),
+            End::Failed(error) => return unavailable(error, readings),
+            End::Whole | End::Sampled => {}
+        }
+    }
     wanted.deadline = owners_deadline;
     let scale = Scale {
         read: tally.read(),
@@ -111,9 +119,6 @@ pub fn survey(
         }),
         (Source::Capture, End::Failed(error)) => Err(error.clone()),
         (Source::Capture, End::TimeUp) => Err(ReadError::CaptureUnfinished),
-        // no entry was seen before it ended, which is not the same as none being there
-        (_, End::TimeUp) if tally.read() == 0 => Err(ReadError::NotReached),
-        (_, End::Failed(error)) if tally.read() == 0 => Err(error.clone()),
         _ => Ok(Counts {
             // whoever reads a capture from elsewhere says --own, or takes everything for forwarded
             own_unknown: own_error.clone().filter(|_| !readings.capture),
@@ -158,6 +163,25 @@ pub fn survey(
         timeout_established: timeouts.established,
         ..Situation::default()
     };
+    let sample = scale.is_sample().then(|| Sample {
+        read: scale.read,
+        total: scale.total,
+        // sockets come kind by kind, so the first ones are no fair sample
+        half_width: (listing.source != Source::Sockets).then(|| {
+            half_width(
+                top.first().map_or(0.0, |largest| largest.share),
+                scale.read,
+                scale.total,
+            )
+        }),
+    });
+    // who asked for a range only is told what the numbers rest on all the same
+    let basis = || Ranking {
+        sample,
+        notes: notes(&listing),
+        inexact: listing.inexact,
+        ..Ranking::default()
+    };
     let ranking = options.top.is_some().then(|| {
         let mut notes = notes(&listing);
         if let Some(ReadError::NotEntered { needs }) = &wanted.place.not_entered {
@@ -178,18 +202,7 @@ pub fn survey(
                     !not_entered || listing.source == Source::Sockets
                 })
                 .map(|why| reason(&why)),
-            sample: scale.is_sample().then(|| Sample {
-                read: scale.read,
-                total: scale.total,
-                // sockets come kind by kind, so the first ones are no fair sample
-                half_width: (listing.source != Source::Sockets).then(|| {
-                    half_width(
-                        top.first().map_or(0.0, |largest| largest.share),
-                        scale.read,
-                        scale.total,
-                    )
-                }),
-            }),
+            sample,
             directions: directions(&tally),
             services: tally
                 .services(SERVICES)
@@ -201,7 +214,7 @@ pub fn survey(
         }
     });
     Survey {
-        ranking,
+        ranking: ranking.or_else(|| readings.table.is_ok().then(basis)),
         unavailable: None,
         situation: Some(situation),
     }

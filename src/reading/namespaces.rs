@@ -167,8 +167,10 @@ fn place(inode: u64, places: &[(u64, usize)]) -> Result<usize, usize> {
 fn read(root: &OwnedFd, proc_root: &Path, name: &str, seen: Seen) -> Option<Found> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let path = proc_root.join(name);
-    let (count, statistics) = match openat(root, name, flags, Mode::empty()) {
-        Ok(file) if fstat(&file).is_ok_and(|stat| stat.st_ino == seen.inode) => {
+    let opened = openat(root, name, flags, Mode::empty());
+    let opened = opened.and_then(|file| fstat(&file).map(|stat| (file, stat)));
+    let (count, statistics) = match opened {
+        Ok((file, stat)) if stat.st_ino == seen.inode => {
             statistics::of_namespace(File::from(file), &path)
         }
         Ok(_) | Err(Errno::NOENT | Errno::SRCH | Errno::NOTDIR) => return None,
