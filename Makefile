@@ -18,13 +18,8 @@ SOURCE_DATE_EPOCH ?= $(shell { [ -e .git ] && git -c safe.directory='*' log -1 -
 	|| stat -c %Y CHANGELOG.md)
 export SOURCE_DATE_EPOCH
 
-<<<<<<< HEAD
-.PHONY: all build run demo test kernels fuzz check check-flow coverage bench test-packages man completions licences \
-	install uninstall epoch dist deb rpm clean help
-=======
-.PHONY: all build run demo test kernels toolchains fuzz check check-flow bench instructions supply-chain test-packages \
-	man completions licences install uninstall epoch dist deb rpm clean help
->>>>>>> bench
+.PHONY: all build run demo test kernels fuzz check check-flow coverage toolchains supply-chain bench instructions \
+	test-packages man completions licences install uninstall epoch dist deb rpm clean help
 
 all: build man licences ## what install installs
 
