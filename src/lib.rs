@@ -43,17 +43,16 @@ use baseline::Identity;
 use error::ReadError;
 use nagiosplugin::ServiceState;
 use namespace::{Judged, Namespace, Other, Overview, Resident};
-use process::Reserve;
 use reading::namespaces::Place;
 use reading::state::{State, Written};
-use report::{Circumstances, CutShort, Report};
+use report::{Circumstances, Report, Reserve};
 use survey::Survey;
 use table::Readings;
 
 /// As many lines about namespaces as an answer can have.
 const LISTED: usize = 100;
 
-/// Runs the check. As soon as there is a verdict it is handed to `in_reserve`: the answers to give when the check is cut
+/// Runs the check. As soon as there is a verdict it is handed to `in_reserve`: the answer to give when the check is cut
 /// short before everything else was read. `begin` is when the time started to run. What is returned beside the answer is
 /// to be kept for the next run once the answer is out.
 pub fn run(
@@ -183,21 +182,18 @@ pub fn run(
     (report, written)
 }
 
-/// The answers without what is still to be read, for each way in which the check may be cut short.
+/// The answer without what is still to be read.
 fn reserve(options: &Options, readings: &Readings, overview: Option<&Overview>) -> Reserve {
-    CutShort::all(options.timeout).map(|cut| {
-        let mut readings = readings.clone();
-        if !matches!(cut, CutShort::TimeUp(_)) {
-            readings.say_the_check_ended();
-        }
-        let circumstances = Circumstances {
-            cut_short: Some(cut),
-            verbosity: options.verbosity,
-            overview,
-            ..Circumstances::default()
-        };
-        answer(options, &readings, &Survey::default(), circumstances)
-    })
+    let mut readings = readings.clone();
+    readings.say_the_check_ended();
+    let circumstances = Circumstances {
+        time_up: Some(options.timeout),
+        verbosity: options.verbosity,
+        overview,
+        ..Circumstances::default()
+    };
+    let answer = answer(options, &readings, &Survey::default(), circumstances);
+    Reserve::new(answer, options.timeout)
 }
 
 /// What is told of the namespaces besides the verdict on the deciding one.

@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use crate::args::Elevation;
-use crate::report::{CutShort, Report};
+use crate::report::{CutShort, Report, Reserve};
 
 /// Nothing has been written.
 const WORKING: u8 = 0;
@@ -33,9 +33,6 @@ static STAGE: AtomicU8 = AtomicU8::new(WORKING);
 static VERDICT: AtomicI32 = AtomicI32::new(3);
 /// What to answer when the check is cut short; leaked, because a handler may be reading it at any moment.
 static RESERVE: AtomicPtr<Reserve> = AtomicPtr::new(std::ptr::null_mut());
-
-/// An answer for each way in which a check is cut short, in the order of [`CutShort::ALL`].
-pub type Reserve = [Report; CutShort::ALL.len()];
 
 /// The answer when somebody ends the check before its verdict.
 const ENDED: &[u8] = b"CONNTRACK is UNKNOWN: the check was ended by a signal before its verdict\n";
@@ -136,13 +133,7 @@ pub fn catch_panics() {
 /// Sets the time limit, in seconds above 0, and makes sure that it, other limits and the signals that end a check are
 /// heard.
 pub fn arm(timeout: u32) {
-    let nothing_yet = |cut: CutShort| match cut {
-        CutShort::TimeUp(timeout) => Report::unknown(&format!(
-            "no answer within {timeout} s, reading the kernel files took too long"
-        )),
-        other => Report::unknown(&format!("{other} before anything was read")),
-    };
-    hold_in_reserve(CutShort::all(timeout).map(nothing_yet));
+    hold_in_reserve(Reserve::of_nothing(timeout));
     // a file that may not grow is an error of write(2) then (RLIMIT_FSIZE in setrlimit(2))
     // SAFETY: no handler of ours runs.
     let _ = unsafe { sigaction(Signal::SIGXFSZ, &ignored()) };
@@ -173,7 +164,7 @@ fn ignored() -> SigAction {
     SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty())
 }
 
-/// Replaces the answers to give when the check is cut short.
+/// Replaces the answer to give when the check is cut short.
 pub fn hold_in_reserve(reserve: Reserve) {
     RESERVE.store(Box::into_raw(Box::new(reserve)), Ordering::SeqCst);
 }
@@ -229,19 +220,29 @@ fn leave(code: i32) -> ! {
 
 extern "C" fn on_signal(signal: libc::c_int) {
     match signal {
-        libc::SIGALRM => cut_short(CutShort::TimeUp(0)),
+        libc::SIGALRM => cut_short(CutShort::TimeUp),
         libc::SIGXCPU => cut_short(CutShort::ProcessorTime),
-        _ => give(None, ENDED),
+        _ => {
+            begin_last_words();
+            give(ENDED, ServiceState::Unknown)
+        }
     }
 }
 
-/// Gives the answer in reserve for this and leaves.
+/// Gives the answer in reserve and leaves.
 fn cut_short(by: CutShort) -> ! {
-    give(Some(by.index()), NO_MEMORY)
+    begin_last_words();
+    let reserve = RESERVE.load(Ordering::SeqCst);
+    let mut room = [0; Reserve::ROOM];
+    // SAFETY: null, or from Box::into_raw and never freed or written to again.
+    match unsafe { reserve.as_ref() } {
+        Some(reserve) => give(reserve.text(by, &mut room), reserve.state()),
+        None => give(NO_MEMORY, ServiceState::Unknown),
+    }
 }
 
-/// Gives this answer of those in reserve, or else the other, and leaves.
-fn give(index: Option<usize>, otherwise: &[u8]) -> ! {
+/// Leaves unless there is still an answer to be given.
+fn begin_last_words() {
     match STAGE.swap(WRITING, Ordering::SeqCst) {
         WORKING => {}
         // the answer is out and stands
@@ -249,16 +250,11 @@ fn give(index: Option<usize>, otherwise: &[u8]) -> ! {
         // the write itself blocks: a pipe nobody reads
         _ => leave(3),
     }
-    // should the write below block
+    // should the write block
     alarm::set(1);
-    let reserve = RESERVE.load(Ordering::SeqCst);
-    // SAFETY: null, or from Box::into_raw and never freed or written to again.
-    let reserve = unsafe { reserve.as_ref() };
-    let report = reserve.and_then(|reserve| reserve.get(index?));
-    let (text, state) = match report {
-        Some(report) => (report.text.as_bytes(), report.state),
-        None => (otherwise, ServiceState::Unknown),
-    };
+}
+
+fn give(text: &[u8], state: ServiceState) -> ! {
     leave(if write_all(text) {
         state.exit_code()
     } else {

@@ -4,8 +4,6 @@
 //! The output contract: line 1 carries all perfdata behind the only `|`; printable ASCII; at most 1023 bytes, or 4000
 //! when details were asked for. NRPE 2 packets pass 1023 bytes, Nagios loses what is beyond 4096.
 
-use std::fmt;
-
 use nagiosplugin::{CheckResult, PerfString, Resource, ServiceState, ToPerfString, Unit};
 
 use crate::assess::{Assessment, Finding, Measured, measure};
@@ -62,8 +60,8 @@ impl Report {
 /// What ends a check before it has read everything, so that it answers with what it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CutShort {
-    /// The time limit, in seconds.
-    TimeUp(u32),
+    /// The time limit.
+    TimeUp,
     /// No more memory is given (RLIMIT_AS, overcommitting).
     NoMemory,
     /// RLIMIT_CPU.
@@ -71,34 +69,73 @@ pub enum CutShort {
 }
 
 impl CutShort {
-    /// Each kind.
-    pub const ALL: [Self; 3] = [Self::TimeUp(0), Self::NoMemory, Self::ProcessorTime];
-
-    /// Each, with this time limit.
-    pub fn all(timeout: u32) -> [Self; Self::ALL.len()] {
-        Self::ALL.map(|cut| match cut {
-            Self::TimeUp(_) => Self::TimeUp(timeout),
-            other => other,
-        })
-    }
-
-    /// Its place in [`Self::ALL`].
-    pub fn index(self) -> usize {
+    /// The words that stand in an answer in reserve in the place of those for the time limit, and are never longer.
+    fn words(self) -> Option<&'static str> {
         match self {
-            Self::TimeUp(_) => 0,
-            Self::NoMemory => 1,
-            Self::ProcessorTime => 2,
+            Self::TimeUp => None,
+            Self::NoMemory => Some("out of memory"),
+            Self::ProcessorTime => Some("out of processor time"),
         }
     }
 }
 
-impl fmt::Display for CutShort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TimeUp(seconds) => write!(f, "the time was up after {seconds} s"),
-            Self::NoMemory => f.write_str("out of memory"),
-            Self::ProcessorTime => f.write_str("the limit of processor time was reached"),
+fn time_up(seconds: u32) -> String {
+    format!("the time was up after {seconds} s")
+}
+
+/// The answer to give when the check is cut short: made in time, by whatever that will be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reserve {
+    report: Report,
+    /// Where the text names the time limit.
+    words: std::ops::Range<usize>,
+}
+
+impl Reserve {
+    /// Room for every answer.
+    pub const ROOM: usize = MAX_BYTES_VERBOSE;
+
+    /// Where nothing has been read. The time limit is in seconds.
+    pub fn of_nothing(timeout: u32) -> Self {
+        let why = format!("{} before anything was read", time_up(timeout));
+        Self::new(Report::unknown(&why), timeout)
+    }
+
+    /// An answer whose circumstances are that the time was up, after these seconds.
+    pub fn new(report: Report, timeout: u32) -> Self {
+        let words = time_up(timeout);
+        let at = report.text.find(&words);
+        Self {
+            // without a place, where they did not fit, nothing is replaced
+            words: at.map_or(0..0, |at| at..at + words.len()),
+            report,
         }
+    }
+
+    /// The state, whatever cuts it short.
+    pub fn state(&self) -> ServiceState {
+        self.report.state
+    }
+
+    /// The text, where need be put together in `room`. A handler of a signal calls it: it allocates nothing and does not
+    /// panic.
+    pub fn text<'a>(&'a self, cut: CutShort, room: &'a mut [u8; Self::ROOM]) -> &'a [u8] {
+        let whole = self.report.text.as_bytes();
+        let around = (whole.get(..self.words.start), whole.get(self.words.end..));
+        let (Some(words), (Some(before), Some(after)), false) =
+            (cut.words(), around, self.words.is_empty())
+        else {
+            return whole;
+        };
+        let mut length = 0;
+        for part in [before, words.as_bytes(), after] {
+            let Some(place) = room.get_mut(length..length + part.len()) else {
+                return whole;
+            };
+            place.copy_from_slice(part);
+            length += part.len();
+        }
+        room.get(..length).unwrap_or(whole)
     }
 }
 
@@ -107,8 +144,8 @@ impl fmt::Display for CutShort {
 pub struct Circumstances<'a> {
     /// `-v`, up to 3.
     pub verbosity: u8,
-    /// What cut the readings short.
-    pub cut_short: Option<CutShort>,
+    /// The time limit in seconds, when this is the answer for when it cuts the readings short.
+    pub time_up: Option<u32>,
     /// Lines about where the readings come from, for `-vv`.
     pub origin: &'a [String],
     /// The network namespaces, when all of them were to be judged.
@@ -199,8 +236,9 @@ fn status_text(
     if assessment.state != ServiceState::Ok && !announced {
         parts.extend(full_in(readings).map(|when| format!(", {when}")));
     }
-    if let Some(cut) = circumstances.cut_short {
-        parts.push(format!(", {cut} and what was not read by then is left out"));
+    if let Some(seconds) = circumstances.time_up {
+        let up = time_up(seconds);
+        parts.push(format!(", {up} and what was not read by then is left out"));
     }
     if let Some(overview) = circumstances.overview {
         parts.extend(losses_elsewhere(overview, circumstances.verbosity));
@@ -891,4 +929,40 @@ fn assemble(first: String, details: Vec<String>, max: usize) -> String {
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_in_reserve_names_what_cut_it_short() {
+        let reserve = Reserve::of_nothing(8);
+        let text = |cut| {
+            let mut room = [0; Reserve::ROOM];
+            String::from_utf8(reserve.text(cut, &mut room).to_vec()).unwrap()
+        };
+        for (cut, words) in [
+            (CutShort::TimeUp, "the time was up after 8 s"),
+            (CutShort::NoMemory, "out of memory"),
+            (CutShort::ProcessorTime, "out of processor time"),
+        ] {
+            assert_eq!(
+                text(cut),
+                format!("CONNTRACK is UNKNOWN: {words} before anything was read\n")
+            );
+            assert!(words.len() <= time_up(1).len(), "it may not fit");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_room_for_a_reason_is_given_as_it_is() {
+        let report = Report::unknown("something else");
+        let reserve = Reserve::new(report.clone(), 8);
+        let mut room = [0; Reserve::ROOM];
+        assert_eq!(
+            reserve.text(CutShort::NoMemory, &mut room),
+            report.text.as_bytes()
+        );
+    }
 }

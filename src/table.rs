@@ -104,7 +104,7 @@ impl Readings {
         }
     }
 
-    /// What was not reached was not for lack of time.
+    /// What was not reached may not have been for lack of time.
     pub fn say_the_check_ended(&mut self) {
         let reasons = [
             self.count.as_mut().err(),

@@ -631,7 +631,7 @@ mod netns {
             let (output, _) = run(&["-c", "endpoint=9999", "-t", "1"], Some(hang));
             let got = Answer::of(output);
             assert!(
-                got.code == 3 && got.text.contains("endpoint not measured: the time was up"),
+                got.code == 3 && got.text.contains("endpoint not measured: the check ended"),
                 "{}",
                 got.text
             );
@@ -999,7 +999,7 @@ fn the_limit_of_processor_time_gives_the_verdict_there_is() {
     assert_eq!(got.code, 3);
     assert_eq!(
         got.text,
-        "CONNTRACK is UNKNOWN: the check ended before it was read, the limit of processor time was reached and what was not read by then is left out\n"
+        "CONNTRACK is UNKNOWN: the check ended before it was read, out of processor time and what was not read by then is left out\n"
     );
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use check_conntrack::args::{Elevation, Netns, Options, Request};
-use check_conntrack::process::Reserve;
+use check_conntrack::report::{CutShort, Report, Reserve};
 use check_conntrack::run;
 use check_conntrack::threshold::Severity;
 
@@ -103,8 +103,18 @@ fn check(options: &Options, parts: &[Part], late: bool) {
             Instant::now()
         };
         let in_reserve = |reserve: Reserve| {
-            for report in &reserve {
-                super::judge(report, verbosity);
+            for cut in [
+                CutShort::TimeUp,
+                CutShort::NoMemory,
+                CutShort::ProcessorTime,
+            ] {
+                let mut room = [0; Reserve::ROOM];
+                let text = reserve.text(cut, &mut room);
+                let report = Report {
+                    state: reserve.state(),
+                    text: String::from_utf8(text.to_vec()).expect("ASCII"),
+                };
+                super::judge(&report, verbosity);
             }
         };
         let (report, written) = run(&options, begin, in_reserve);
