@@ -120,6 +120,9 @@ pub fn measure(metric: Metric, readings: &Readings) -> Result<Measured, ReadErro
         }
         Metric::Endpoint | Metric::Unreplied | Metric::Evictable | Metric::Class(_) => {
             let counts = readings.table.clone()?;
+            if let (Metric::Endpoint, Some(why)) = (metric, &counts.own_unknown) {
+                return Err(why.clone());
+            }
             let value = match metric {
                 Metric::Endpoint => counts.largest_endpoint,
                 Metric::Unreplied => counts.unreplied,

@@ -4,6 +4,8 @@
 //! The output contract: line 1 carries all perfdata behind the only `|`; printable ASCII; at most 1023 bytes, or 4000
 //! when details were asked for. NRPE 2 packets pass 1023 bytes, Nagios loses what is beyond 4096.
 
+use std::fmt;
+
 use nagiosplugin::{CheckResult, PerfString, Resource, ServiceState, ToPerfString, Unit};
 
 use crate::assess::{Assessment, Finding, Measured, measure};
@@ -57,13 +59,56 @@ impl Report {
     }
 }
 
+/// What ends a check before it has read everything, so that it answers with what it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutShort {
+    /// The time limit, in seconds.
+    TimeUp(u32),
+    /// No more memory is given (RLIMIT_AS, overcommitting).
+    NoMemory,
+    /// RLIMIT_CPU.
+    ProcessorTime,
+}
+
+impl CutShort {
+    /// Each kind.
+    pub const ALL: [Self; 3] = [Self::TimeUp(0), Self::NoMemory, Self::ProcessorTime];
+
+    /// Each, with this time limit.
+    pub fn all(timeout: u32) -> [Self; Self::ALL.len()] {
+        Self::ALL.map(|cut| match cut {
+            Self::TimeUp(_) => Self::TimeUp(timeout),
+            other => other,
+        })
+    }
+
+    /// Its place in [`Self::ALL`].
+    pub fn index(self) -> usize {
+        match self {
+            Self::TimeUp(_) => 0,
+            Self::NoMemory => 1,
+            Self::ProcessorTime => 2,
+        }
+    }
+}
+
+impl fmt::Display for CutShort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimeUp(seconds) => write!(f, "the time was up after {seconds} s"),
+            Self::NoMemory => f.write_str("out of memory"),
+            Self::ProcessorTime => f.write_str("the limit of processor time was reached"),
+        }
+    }
+}
+
 /// What an answer is made from besides the readings and the verdict.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Circumstances<'a> {
     /// `-v`, up to 3.
     pub verbosity: u8,
-    /// The time limit in seconds, when it cut the readings short.
-    pub time_up: Option<u32>,
+    /// What cut the readings short.
+    pub cut_short: Option<CutShort>,
     /// Lines about where the readings come from, for `-vv`.
     pub origin: &'a [String],
     /// The network namespaces, when all of them were to be judged.
@@ -154,10 +199,8 @@ fn status_text(
     if assessment.state != ServiceState::Ok && !announced {
         parts.extend(full_in(readings).map(|when| format!(", {when}")));
     }
-    if let Some(seconds) = circumstances.time_up {
-        parts.push(format!(
-            ", the time was up after {seconds} s and what was not read by then is left out"
-        ));
+    if let Some(cut) = circumstances.cut_short {
+        parts.push(format!(", {cut} and what was not read by then is left out"));
     }
     if let Some(overview) = circumstances.overview {
         parts.extend(losses_elsewhere(overview, circumstances.verbosity));

@@ -173,8 +173,8 @@ fn parse_one(value: &str) -> Result<(Metric, Range), Cause> {
     if metric != Metric::Usage {
         return Ok((metric, range));
     }
-    // usage counts percent anyway: 80% is 80, and is printed so
-    let range = range.without_percent();
+    // usage counts percent anyway: 80% is 80, and is printed so; then 50%:40 has its start above its end
+    let range = Range::parse(&range.without_percent().to_string(), suffixes)?;
     let hundred = Decimal::from_int(100).ratio();
     match range
         .bounds()

@@ -141,8 +141,11 @@ fn noticing_a_resize(
 ) -> Result<Listing, ReadError> {
     let before = sysctl::buckets(&wanted.proc_root);
     let listing = read()?;
+    let after = sysctl::buckets(&wanted.proc_root);
+    // what could not be read either time was not resized
+    let resized = matches!((&before, &after), (Ok(before), Ok(after)) if before != after);
     Ok(Listing {
-        inexact: listing.inexact || before != sysctl::buckets(&wanted.proc_root),
+        inexact: listing.inexact || resized,
         ..listing
     })
 }

@@ -1,0 +1,243 @@
+//! A whole check, or two in a row: an archive of the proc root, with parts of its own for the arguments, a capture and
+//! the state.
+//!
+//! What stands behind `== then` is what has changed when the second check runs. Where there is a part `late`, the time is
+//! up before anything has been read. No argument names a place outside the temporary directory, and the proc root is
+//! never the live one.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use check_conntrack::args::{Elevation, Netns, Options, Request};
+use check_conntrack::process::Reserve;
+use check_conntrack::run;
+use check_conntrack::threshold::Severity;
+
+use super::arguments::parse;
+use super::contract::Answer;
+use super::files::{Part, ProcRoot, parts, with_root};
+use super::kernel_files::{content, printed_number};
+use super::state::sealed;
+
+/// Parts that are no file of the proc root.
+pub(crate) const OTHERS: [&str; 5] = ["args", "capture", "state", "then", "late"];
+
+/// Whatever a host shows and somebody asks for, the answer keeps the output contract and is about what is there.
+pub fn pipeline(data: &[u8]) {
+    let parts = parts(data, &OTHERS);
+    let arguments = content(&parts, "args").unwrap_or_default();
+    let arguments: Vec<&[u8]> = arguments
+        .split(|byte| *byte == b'\n')
+        .filter(|argument| !argument.is_empty())
+        .collect();
+    let Ok(Request::Check(options)) = parse(&arguments, Elevation::None) else {
+        return; // the target named arguments looks at those
+    };
+    let then = parts.iter().position(|part| part.name == "then");
+    let (first, second) = parts.split_at(then.unwrap_or(parts.len()));
+    with_root(|root| {
+        let late = parts.iter().any(|part| part.name == "late");
+        let options = confined(options, root, late);
+        empty(&options.state_dir);
+        if let Some(capture) = &options.table {
+            let lines = content(&parts, "capture").unwrap_or_default();
+            fs::write(capture, lines).expect("a capture");
+        }
+        root.hold(first, false);
+        check(&options, first, late);
+        if let Some(facts) = content(&parts, "state") {
+            replace_state(&options.state_dir, facts);
+        }
+        if !second.is_empty() {
+            root.hold(second, true);
+            let all: Vec<Part> = first.iter().chain(second).copied().collect();
+            check(&options, &all, late);
+        }
+    });
+}
+
+/// These options with places below the temporary directory, and with all the time there is, or none.
+fn confined(options: Options, root: &ProcRoot, late: bool) -> Options {
+    Options {
+        proc_root: root.path(),
+        state_dir: root.beside("state"),
+        table: options.table.map(|_| root.beside("capture")),
+        timeout: if late { 1 } else { 3600 },
+        ..options
+    }
+}
+
+fn files(directory: &Path) -> Vec<std::path::PathBuf> {
+    let files = fs::read_dir(directory).expect("the state directory");
+    files.map(|file| file.expect("a file").path()).collect()
+}
+
+fn empty(directory: &Path) {
+    for file in files(directory) {
+        fs::remove_file(file).expect("a file");
+    }
+}
+
+fn replace_state(directory: &Path, facts: &[u8]) {
+    for file in files(directory) {
+        let text = match std::str::from_utf8(facts) {
+            Ok(facts) => sealed(facts).into_bytes(),
+            Err(_) => facts.to_vec(),
+        };
+        fs::write(file, text).expect("a state");
+    }
+}
+
+/// Runs a check again and again: every time the answer is the same, but for the details that were asked for. The last
+/// time its state is kept.
+fn check(options: &Options, parts: &[Part], late: bool) {
+    let one = |verbosity: u8| {
+        let options = Options {
+            verbosity,
+            ..options.clone()
+        };
+        let begin = if late {
+            Instant::now() - Duration::from_secs(2)
+        } else {
+            Instant::now()
+        };
+        let in_reserve = |reserve: Reserve| {
+            for report in &reserve {
+                super::judge(report, verbosity);
+            }
+        };
+        let (report, written) = run(&options, begin, in_reserve);
+        (super::judge(&report, verbosity), written)
+    };
+    let (answer, _) = one(options.verbosity);
+    let (again, _) = one(options.verbosity);
+    assert_eq!(answer, again, "the same files, the same answer");
+    let (other, written) = one((options.verbosity + 1 + answer.code as u8) % 4);
+    assert_eq!(other.code, answer.code, "{other:?} {answer:?}");
+    assert_eq!(other.perfdata(), answer.perfdata(), "{other:?} {answer:?}");
+    if let Some(written) = written {
+        written.keep();
+    }
+    if options.table.is_some() {
+        adds_up(options, &answer);
+    } else if options.netns == Netns::Own {
+        is_right(options, parts, &answer);
+    }
+    ranking_is_one(options, &answer);
+}
+
+fn number(answer: &Answer, label: &str) -> Option<u64> {
+    let value = answer.value(label)?.first()?.clone();
+    Some(value.trim_end_matches('c').parse().expect("a whole number"))
+}
+
+/// The usage and what follows from it where nobody gave a range, computed by other means than those of the plugin.
+fn is_right(options: &Options, parts: &[Part], answer: &Answer) {
+    let file = |name| printed_number(content(parts, name)?);
+    let (Some(count), Some(max)) = (
+        file("sys/net/netfilter/nf_conntrack_count"),
+        file("sys/net/netfilter/nf_conntrack_max"),
+    ) else {
+        return;
+    };
+    if !(0..=i64::from(u32::MAX)).contains(&count) || !(1..=i64::from(u32::MAX)).contains(&max) {
+        return;
+    }
+    let usage = answer.value("usage").map(|fields| fields[0].clone());
+    let tenths = count * 1000 / max;
+    assert_eq!(
+        usage,
+        Some(format!("{}.{}%", tenths / 10, tenths % 10)),
+        "{answer:?}"
+    );
+    assert_eq!(number(answer, "entries"), u64::try_from(count).ok());
+    let mut given = check_conntrack::metric::Metric::all()
+        .flat_map(|metric| options.thresholds.of(metric))
+        .filter(|threshold| threshold.given);
+    let usage = |severity| {
+        let range = options
+            .thresholds
+            .range(check_conntrack::metric::Metric::Usage, severity);
+        range.map(|range| range.to_string())
+    };
+    if given.next().is_none() && options.empty.exit_code() == 0 {
+        assert_eq!(usage(Severity::Warning).as_deref(), Some("80"));
+        assert_eq!(usage(Severity::Critical).as_deref(), Some("90"));
+        let chains = answer.text.contains("mean hash chain");
+        match (count * 100 > 90 * max, count * 100 > 80 * max) {
+            (true, _) => assert_eq!(answer.code, 2, "{answer:?}"),
+            (false, true) => assert!(
+                answer.code == 1 || (chains && answer.code == 2),
+                "{answer:?}"
+            ),
+            _ => assert!(answer.code == 0 || chains, "{answer:?}"),
+        }
+    }
+}
+
+/// The values of a capture's entries fit together.
+fn adds_up(options: &Options, answer: &Answer) {
+    let Some(entries) = number(answer, "entries") else {
+        return;
+    };
+    for part in ["endpoint", "unreplied", "evictable"] {
+        let part = number(answer, part).unwrap_or_default();
+        assert!(part <= entries, "{answer:?}");
+    }
+    let classes = [
+        "established",
+        "time_wait",
+        "syn_sent",
+        "syn_recv",
+        "fin_wait",
+        "close_wait",
+        "last_ack",
+        "close",
+        "udp",
+        "icmp",
+        "other",
+    ];
+    let classes: Vec<u64> = classes
+        .iter()
+        .filter_map(|class| number(answer, class))
+        .collect();
+    if options.sample == 0 && !classes.is_empty() {
+        assert_eq!(classes.iter().sum::<u64>(), entries, "{answer:?}");
+    }
+}
+
+/// The lines of the endpoints are numbered, most entries first, and not more than were asked for.
+fn ranking_is_one(options: &Options, answer: &Answer) {
+    let mut before = u64::MAX;
+    let mut held = [0, 0];
+    let lines = answer.text.lines().skip(1);
+    let mut shown = 0;
+    for line in lines {
+        let Some((place, rest)) = line.split_once(". ") else {
+            continue;
+        };
+        let kind = match rest.split_once(' ') {
+            Some(("to", _)) => 0,
+            Some(("from", _)) => 1,
+            _ => continue,
+        };
+        shown += 1;
+        assert_eq!(place.parse(), Ok(shown), "{}", answer.text);
+        let entries = rest.split(", ").find_map(|part| {
+            let (number, rest) = part.split_once(' ')?;
+            let of_entries = rest.starts_with("entries ") || rest.starts_with("entry ");
+            of_entries.then(|| number.parse::<u64>().expect("a number"))
+        });
+        let entries = entries.expect("how many entries");
+        assert!(entries <= before && entries > 0, "{}", answer.text);
+        before = entries;
+        held[kind] += entries;
+    }
+    assert!(shown <= options.top.unwrap_or_default(), "{}", answer.text);
+    if options.table.is_some() && options.sample == 0 {
+        if let Some(all) = number(answer, "entries") {
+            assert!(held.iter().all(|held| *held <= all), "{}", answer.text);
+        }
+    }
+}

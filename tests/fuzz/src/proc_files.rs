@@ -1,0 +1,130 @@
+//! Sockets, addresses, processes and their network namespaces below a proc root: an archive of them.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use check_conntrack::baseline::Identity;
+use check_conntrack::entry::Choice;
+use check_conntrack::namespace::Namespace;
+use check_conntrack::reading::addresses::{addresses, parse_fib_trie, parse_if_inet6};
+use check_conntrack::reading::entries::{Wanted, all_sockets};
+use check_conntrack::reading::namespaces::{Place, add_others, resident};
+use check_conntrack::reading::owners::owners;
+use check_conntrack::socket::LocalSocket;
+
+use super::files::{NAMES, Part, ProcRoot, parts, with_root};
+use super::kernel_files::{content, printable};
+
+/// Whatever processes and sockets there seem to be, only what the files say is told of them.
+pub fn proc_files(data: &[u8]) {
+    let parts = parts(data, &[]);
+    with_root(|root| {
+        root.hold(&parts, false);
+        read(&root.path(), &parts);
+        namespaces_are_each_told(root, &parts);
+    });
+}
+
+/// What a link of this name points to.
+fn target<'a>(parts: &[Part<'a>], name: &str) -> Option<&'a [u8]> {
+    let part = parts.iter().rfind(|part| part.name == name)?;
+    part.content.split(|byte| *byte == b'\n').next()
+}
+
+fn read(proc_root: &Path, parts: &[Part]) {
+    let deadline = Instant::now() + Duration::from_secs(3600);
+    match addresses(Some(proc_root)) {
+        Ok(found) => {
+            for list in [&found.own, &found.broadcast] {
+                assert!(list.is_sorted_by(|one, next| one < next), "{list:?}");
+            }
+            let text = |name| String::from_utf8_lossy(content(parts, name).unwrap_or_default());
+            let v4 = parse_fib_trie(&text("net/fib_trie"));
+            let v6 = parse_if_inet6(&text("net/if_inet6"));
+            let told: BTreeSet<_> = v4
+                .own
+                .into_iter()
+                .chain(v6.into_iter().map(Into::into))
+                .collect();
+            assert!(found.own.into_iter().eq(told), "each once, from both files");
+        }
+        Err(error) => printable(&error),
+    }
+
+    let wanted = Wanted {
+        proc_root: proc_root.to_owned(),
+        place: Place::own(proc_root, false),
+        elsewhere: None,
+        choice: Choice::Sockets,
+        sample: 0,
+        count: 0,
+        deadline,
+    };
+    let mut sockets: Vec<LocalSocket> = Vec::new();
+    if let Err(error) = all_sockets(&wanted, |socket| sockets.push(*socket)) {
+        printable(&error);
+    }
+    // those of a table of sockets, and two that links may name
+    let inodes: HashSet<u64> = sockets
+        .iter()
+        .map(|socket| socket.inode)
+        .chain([4711, 0])
+        .collect();
+    let found = owners(proc_root, &inodes, deadline);
+    assert!(!found.truncated);
+    assert!(found.processes.is_sorted_by(|one, next| one.pid < next.pid));
+    for process in &found.processes {
+        assert!(process.inodes.is_sorted_by(|one, next| one < next));
+        assert!(!process.inodes.is_empty());
+        for inode in &process.inodes {
+            assert!(inodes.contains(inode));
+            let link = format!("socket:[{inode}]");
+            let prefix = format!("{}/fd/", process.pid);
+            let named = NAMES
+                .iter()
+                .filter(|name| name.starts_with(&prefix))
+                .filter_map(|name| target(parts, name))
+                // a number may be written with zeros before it
+                .any(|target| target.len() >= link.len() && target.starts_with(b"socket:["));
+            assert!(named, "{process:?}");
+        }
+    }
+}
+
+/// A process with a file of its own stands for a namespace of its own.
+fn namespaces_are_each_told(root: &ProcRoot, parts: &[Part]) {
+    let proc_root = &root.path();
+    let with_file = |pid: &i32| root.has(&format!("{pid}/net/stat/nf_conntrack"));
+    let pids: BTreeSet<i32> = [1, 812, 4711].into_iter().filter(with_file).collect();
+    let own_pid = target(parts, "self")
+        .filter(|_| root.has("self"))
+        .and_then(|target| std::str::from_utf8(target).ok()?.parse().ok())
+        .filter(with_file);
+
+    let own = Namespace {
+        identity: Identity::Unknown,
+        readings: check_conntrack::reading::usage(proc_root),
+        seen: None,
+        own: true,
+    };
+    let mut namespaces = vec![own];
+    let deadline = Instant::now() + Duration::from_secs(3600);
+    let cut_short = add_others(proc_root, false, deadline, &mut namespaces);
+    // without a file of its own there is none to tell from others
+    assert_eq!(cut_short, own_pid.map(|_| false));
+    assert_eq!(namespaces[0].readings.others.is_some(), own_pid.is_none());
+    assert_eq!(namespaces[0].seen.map(|seen| seen.pid), own_pid);
+    let seen: Vec<i32> = namespaces
+        .iter()
+        .filter_map(|namespace| Some(namespace.seen?.pid))
+        .collect();
+    assert_eq!(seen.len(), if own_pid.is_some() { pids.len() } else { 0 });
+    assert!(seen.iter().all(|pid| pids.contains(pid)), "{seen:?}");
+    for namespace in &namespaces {
+        let resident = resident(proc_root, namespace.seen);
+        assert_eq!(resident.pid, namespace.seen.map(|seen| seen.pid));
+        let text = resident.to_string();
+        assert!(!text.contains(['|', ';', '\n']), "{text:?}");
+    }
+}

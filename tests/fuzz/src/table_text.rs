@@ -1,0 +1,140 @@
+//! The table as text: how many bytes each read gives, how large a sample is, and lines of a capture.
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use check_conntrack::entry::{End, Entry, Source};
+use check_conntrack::own::{Aggregate, Direction, Own, Prefix};
+use check_conntrack::reading::capture::{Line, Lines, parse_line, read};
+use check_conntrack::tally::{Scale, Tally, half_width};
+
+use super::datagrams::same_as_line;
+
+/// Gives so many bytes at once.
+struct Slowly<'a>(&'a [u8], usize);
+
+impl Read for Slowly<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let fits = buffer.len().min(self.1);
+        self.0.read(&mut buffer[..fits])
+    }
+}
+
+fn lines(text: &[u8], step: usize, which: Source, sample: u64) -> (Lines, Vec<Entry>) {
+    let deadline = Instant::now() + Duration::from_secs(3600);
+    let mut entries = Vec::new();
+    let lines = read(Slowly(text, step), which, sample, deadline, |entry| {
+        entries.push(*entry);
+    });
+    (lines, entries)
+}
+
+/// Every line is an entry, blank or broken, however it comes; and what is counted adds up.
+pub fn table_text(data: &[u8]) {
+    let Some(([step, sample], text)) = data.split_first_chunk::<2>() else {
+        return;
+    };
+    let (whole, entries) = lines(text, usize::MAX, Source::Capture, 0);
+    let step = usize::from(*step).max(1);
+    let in_steps = lines(text, step, Source::Capture, 0);
+    assert_eq!(
+        in_steps,
+        (whole.clone(), entries.clone()),
+        "in steps of {step}"
+    );
+
+    assert_eq!(whole.listing.end, End::Whole);
+    assert_eq!(whole.listing.read, entries.len() as u64);
+    assert_eq!(whole.entries, whole.listing.read);
+    let all = text.split_inclusive(|byte| *byte == b'\n').count() as u64;
+    let told = whole.entries + whole.blank + whole.listing.broken;
+    assert_eq!(told, all, "{whole:?}");
+
+    let sample = u64::from(*sample);
+    for which in [Source::Capture, Source::Procfs] {
+        let (part, some) = lines(text, step, which, sample);
+        let expected = if sample == 0 {
+            entries.len()
+        } else {
+            entries.len().min(sample as usize)
+        };
+        assert_eq!(some, entries[..expected]);
+        assert_eq!(part.listing.end == End::Sampled, expected < entries.len());
+        // a capture is counted to its end
+        if which == Source::Capture {
+            assert_eq!(part.entries, whole.entries);
+        }
+    }
+
+    for line in text.split(|byte| *byte == b'\n') {
+        if let Line::Entry(entry) = parse_line(line) {
+            same_as_line(&entry);
+        }
+    }
+    let ones_own = |text: &str| vec![Prefix::parse(text).expect("a prefix")];
+    for (own, aggregate) in [
+        ("192.0.2.0/24", "32,64"),
+        ("::/0", "8,0"),
+        ("10.0.0.1", "0,128"),
+    ] {
+        let own = Own::new([], ones_own(own));
+        let aggregate = Aggregate::parse(aggregate).expect("two lengths");
+        adds_up(&entries, own, aggregate);
+    }
+}
+
+/// Whatever the entries are, the tally's sums are their number, and no order of theirs changes it.
+fn adds_up(entries: &[Entry], own: Own, aggregate: Aggregate) {
+    let mut tally = Tally::new(own.clone(), aggregate);
+    entries.iter().for_each(|entry| tally.add(entry));
+    let mut backwards = Tally::new(own, aggregate);
+    entries.iter().rev().for_each(|entry| backwards.add(entry));
+
+    let read = entries.len() as u64;
+    assert_eq!(tally.read(), read);
+    assert_eq!(tally.classes().map(|(_, n)| n).sum::<u64>(), read);
+    let directions: Vec<(Direction, u64)> = tally.directions().collect();
+    assert_eq!(directions.iter().map(|(_, n)| n).sum::<u64>(), read);
+    assert!(tally.unreplied() <= read && tally.evictable() <= read);
+    let services = tally.services(usize::MAX);
+    let of_direction = |wanted| {
+        directions
+            .iter()
+            .find(|(d, _)| *d == wanted)
+            .expect("all")
+            .1
+    };
+    let served: u64 = services.iter().map(|service| service.entries).sum();
+    assert_eq!(served, of_direction(Direction::In));
+
+    let top = tally.top(50);
+    assert_eq!(format!("{top:?}"), format!("{:?}", backwards.top(50)));
+    assert!(top.is_sorted_by(|one, next| one.entries >= next.entries));
+    for endpoint in &top {
+        assert!((1..=read).contains(&endpoint.entries));
+        let split: u64 = endpoint.classes.iter().map(|(_, n)| n).sum();
+        assert_eq!(split, endpoint.entries, "{endpoint}");
+    }
+    // an entry is at most once of a client and once of a destination
+    let held: u64 = top.iter().map(|endpoint| endpoint.entries).sum();
+    assert!(held <= read + of_direction(Direction::Forwarded));
+    if top.len() < 50 {
+        assert_eq!(held, read + of_direction(Direction::Forwarded));
+    }
+    for total in [read, read + 1, 1 << 32] {
+        let scale = Scale { read, total };
+        for count in [0, 1, read / 2, read] {
+            if count <= read {
+                assert!((count..=total).contains(&scale.extrapolate(count)));
+            }
+        }
+        let width = half_width(
+            top.first().map_or(0.0, |largest| largest.share),
+            read,
+            total,
+        );
+        assert!((0.0..=1.0).contains(&width), "{width}");
+    }
+    let attributions = tally.match_sockets(&top, std::iter::empty());
+    assert_eq!(attributions.len(), top.len());
+}
