@@ -893,6 +893,232 @@ mod netns {
     }
 
     #[test]
+    fn runs_of_every_kind_under_churn_are_right_and_leave_nothing_behind() {
+        again("soak");
+    }
+
+    /// So many runs of every kind in turn (SOAK_RUNS), four at a time. `make soak` makes it thousands.
+    #[test]
+    #[ignore = "run in namespaces of its own by the test above"]
+    fn soak() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let runs = std::env::var("SOAK_RUNS").map_or(200, |text| text.parse().expect("a number"));
+        let table = Table::of(500);
+        // 20000 entries a second come, and after four times 4000 all go
+        let script = r#"i=0; while :; do
+            "$0" 4000 first=$((i % 10000 * 4000 + 1000)) >/dev/null
+            sleep 0.2
+            i=$((i + 1))
+            [ $((i % 4)) -ne 0 ] || conntrack -F >/dev/null 2>&1
+        done"#;
+        let mut churn = Command::new("bash")
+            .args(["-c", script])
+            .arg(&table.load)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let soak = Soak::below(&table.directory.path().join("state"));
+        let kinds = soak.kinds();
+        let (next, begin) = (AtomicUsize::new(0), std::time::Instant::now());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    loop {
+                        let run = next.fetch_add(1, Ordering::Relaxed);
+                        if run >= runs {
+                            break;
+                        }
+                        soak.run(run, &kinds[run % kinds.len()]);
+                        if run % 100 == 99 {
+                            soak.look_at_the_state();
+                        }
+                    }
+                });
+            }
+        });
+        let took = begin.elapsed().as_secs();
+        churn.kill().unwrap();
+        churn.wait().unwrap();
+        for kind in kinds
+            .iter()
+            .filter(|kind| kind.contains(&soak.directory.as_str()))
+        {
+            // the next writer takes away what a killed one left, unless it follows another too closely to write
+            std::thread::sleep(std::time::Duration::from_millis(1100));
+            check(kind.iter().chain(&RANGES)).output().unwrap();
+        }
+        let files = std::fs::read_dir(&soak.directory).unwrap();
+        let names: Vec<String> = files
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert!(
+            names.len() == 2 && names.iter().all(|name| !name.ends_with(".new")),
+            "{names:?}"
+        );
+        let left: Vec<String> = std::fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path().join("comm")).ok())
+            .filter(|comm| comm.starts_with("check_conntrack"))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+        let seen = soak.seen.lock().unwrap();
+        let [ok, warning, critical, unknown] = seen.states;
+        let summary = format!(
+            "soak: {runs} runs in {took} s, {} killed, OK {ok} WARNING {warning} CRITICAL {critical} UNKNOWN {unknown} (refused), all right; up to {} entries, none above {KILOBYTES} kB of address space, state {} files {} bytes, no process left\n",
+            seen.killed,
+            seen.highest,
+            names.len(),
+            soak.files().1,
+        );
+        if let Some(report) = std::env::var_os("SOAK_REPORT") {
+            std::fs::write(report, &summary).unwrap();
+        }
+        assert!(
+            ok > 0 && warning + critical > 0 && unknown > 0 && seen.killed > 0,
+            "{summary}"
+        );
+    }
+
+    /// What a run may take: an ordinary one takes less than 4 MB.
+    const KILOBYTES: u32 = 16_384;
+    const RANGES: [&str; 4] = ["-w", "entries=5000", "-c", "entries=10000"];
+
+    struct Soak {
+        directory: String,
+        seen: std::sync::Mutex<SeenInSoak>,
+    }
+
+    #[derive(Default)]
+    struct SeenInSoak {
+        states: [u32; 4],
+        killed: u32,
+        highest: u64,
+        /// Of the state, at the first look.
+        bytes: u64,
+    }
+
+    impl Soak {
+        fn below(state: &Path) -> Self {
+            std::fs::create_dir(state).unwrap();
+            Self {
+                directory: state.to_str().unwrap().to_owned(),
+                seen: std::sync::Mutex::default(),
+            }
+        }
+
+        fn kinds(&self) -> [Vec<&str>; 10] {
+            let state = ["--state-dir", &self.directory, "-c", "lost=0"];
+            [
+                vec![],
+                vec!["--top"],
+                state.to_vec(),
+                vec!["--netns", "all"],
+                vec!["--top", "--netns", "all", "-v", "-t", "20"],
+                vec![
+                    "-w",
+                    "endpoint=999999",
+                    "--sample",
+                    "1000",
+                    "--source",
+                    "netlink",
+                ],
+                vec!["--top", "--source", "procfs", "--sample", "2000"],
+                vec!["--top", "--source", "sockets"],
+                [&state[..], &["-w", "growth=~:999999999", "--top"]].concat(),
+                vec!["--nope"],
+            ]
+        }
+
+        /// How many files, and of how many bytes.
+        fn files(&self) -> (usize, u64) {
+            let files = std::fs::read_dir(&self.directory).unwrap();
+            // one that is just being renamed is gone
+            let sizes = files.filter_map(|file| Some(file.unwrap().metadata().ok()?.len()));
+            sizes.fold((0, 0), |(files, bytes), size| (files + 1, bytes + size))
+        }
+
+        fn look_at_the_state(&self) {
+            // one for each command line, and one that is being written
+            let (count, bytes) = self.files();
+            let mut seen = self.seen.lock().unwrap();
+            if seen.bytes == 0 {
+                seen.bytes = bytes;
+            }
+            assert!(
+                count <= 4 && bytes <= 3 * seen.bytes.max(600),
+                "{count} files, {bytes} bytes"
+            );
+        }
+
+        /// Runs it once, ends it early or not, and holds its answer against its own numbers.
+        fn run(&self, run: usize, kind: &[&str]) {
+            use nix::sys::signal::{Signal, kill};
+            let child = Command::new("bash")
+                .args(["-c", &format!("ulimit -v {KILOBYTES}; exec \"$0\" \"$@\"")])
+                .arg(binary())
+                .args(kind.iter().chain(&RANGES))
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let early = run % 7 == 3;
+            if early {
+                std::thread::sleep(std::time::Duration::from_micros(run as u64 * 137 % 30_000));
+                let signal = if run % 2 == 0 {
+                    Signal::SIGTERM
+                } else {
+                    Signal::SIGKILL
+                };
+                let _ = kill(nix::unistd::Pid::from_raw(child.id() as i32), signal);
+            }
+            let output = child.wait_with_output().unwrap();
+            // by SIGKILL, or before the check began to listen to SIGTERM
+            if early && output.status.code().is_none() {
+                self.seen.lock().unwrap().killed += 1;
+                return;
+            }
+            let got = Answer::of(output);
+            let text = &got.text;
+            if early && text.contains("ended by a signal before its verdict") {
+                assert_eq!(got.code, 3, "{text}");
+                self.seen.lock().unwrap().killed += 1;
+                return;
+            }
+            self.seen.lock().unwrap().states[got.code as usize] += 1;
+            if kind == ["--nope"] {
+                assert!(got.code == 3 && text.contains("--nope"), "{text}");
+                return;
+            }
+            let entries = entries_of(&got).unwrap_or_else(|| panic!("{kind:?}: {text}"));
+            let max: u64 = got.value("entries").unwrap()[4].parse().unwrap();
+            let tenths = entries * 1000 / max;
+            let usage = format!("{}.{}%", tenths / 10, tenths % 10);
+            assert_eq!(got.value("usage").unwrap()[0], usage, "{text}");
+            let expected = match entries {
+                ..=5000 => 0,
+                ..=10_000 => 1,
+                _ => 2,
+            };
+            assert_eq!(got.code, expected, "{kind:?}: {text}");
+            let lost = got.value("lost").map(|lost| lost[0].clone());
+            assert!(lost.is_none() || lost.as_deref() == Some("0"), "{text}");
+            for lie in [
+                "internal error",
+                "out of memory",
+                "resized",
+                "not measured",
+                "broke off",
+                "time was up",
+            ] {
+                assert!(!text.contains(lie), "{kind:?}: {text}");
+            }
+            let mut seen = self.seen.lock().unwrap();
+            seen.highest = seen.highest.max(entries);
+        }
+    }
+
+    #[test]
     fn processes_that_come_and_go_while_owners_are_looked_for_change_nothing_else() {
         again("processes_come_and_go");
     }
