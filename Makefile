@@ -18,8 +18,8 @@ SOURCE_DATE_EPOCH ?= $(shell { [ -e .git ] && git -c safe.directory='*' log -1 -
 	|| stat -c %Y CHANGELOG.md)
 export SOURCE_DATE_EPOCH
 
-.PHONY: all build run demo test kernels fuzz check check-flow coverage toolchains supply-chain bench instructions \
-	test-packages man completions licences install uninstall epoch dist deb rpm clean help
+.PHONY: all build run demo test kernels fuzz soak check check-flow coverage toolchains supply-chain bench \
+	instructions test-packages man completions licences install uninstall epoch dist deb rpm clean help
 
 all: build man licences ## what install installs
 
@@ -37,6 +37,9 @@ demo: build ## an OK, a WARNING and a CRITICAL on recorded kernel files, anywher
 
 test: build ## every test; as root on Debian and Ubuntu installs the test hosts first (NO_INSTALL=1: does not)
 	@CHECK_CONNTRACK=$(CURDIR)/$(BINARY) CARGO=$(CARGO) tests/run
+
+soak: build ## SOAK_RUNS (10000) runs under churn, and every system call failing with each of its errors; ten minutes
+	@CHECK_CONNTRACK=$(CURDIR)/$(BINARY) CARGO=$(CARGO) tests/soak
 
 kernels: build ## the check on real kernels, 5.10 to the newest, in virtual machines (KERNELS='5.10 newest': these alone)
 	@tests/kernels/run $(BINARY) $(KERNELS)

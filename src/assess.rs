@@ -411,6 +411,20 @@ mod tests {
     }
 
     #[test]
+    fn without_own_addresses_the_largest_endpoint_is_not_measured_and_every_class_is() {
+        let mut r = readings(10, Limit::Entries(1000), 1000);
+        r.table = Ok(crate::table::Counts {
+            largest_endpoint: 7,
+            unreplied: 3,
+            own_unknown: Some(ReadError::NotReached),
+            ..Default::default()
+        });
+        assert_eq!(state(&r, &["endpoint=1000"], &[]), UNKNOWN);
+        assert_eq!(state(&r, &["unreplied=2"], &[]), WARNING);
+        assert!(measure(Metric::Endpoint, &r).is_err());
+    }
+
+    #[test]
     fn what_could_not_be_measured_is_unknown_only_when_somebody_asked() {
         let mut r = readings(10, Limit::Entries(1000), 1);
         r.buckets = Err(ReadError::NotReached);
