@@ -1,4 +1,4 @@
-"""The check in Python, on the library of the same name as the crate in src/report.rs: what startup times beside ours."""
+"""The check in Python, on the library that the crate in src/report.rs is named after: what startup times beside ours."""
 
 import nagiosplugin
 

@@ -2,11 +2,11 @@
  * spawn ROUNDS[,WARM_UP] COMMAND [ARGUMENT...] [-- COMMAND [ARGUMENT...]]...
  *
  * Starts every command ROUNDS times, one after the other, with stdout on /dev/null, after WARM_UP rounds that do not
- * count (20). Prints a line for each command: the median from start to end in microseconds, the median of its ratios to
- * the first command in the same round, the largest peak RSS in KiB, the median of the minor page faults, and the medians
- * of the CPU time in microseconds: all of it, in user mode, in the kernel. The kernel shares the two out by what its
- * ticks met, so of a run that is shorter than a tick only the sum means something. What a shell waited for counts as the
- * shell's.
+ * count (20). Prints a line for each command: the median from start to end in microseconds, the median of its ratios
+ * to the first command in the same round, the largest peak RSS in KiB, the median of the minor page faults, and the
+ * medians of the CPU time in microseconds: all of it, in user mode, in the kernel. The kernel shares the two out by
+ * what its ticks met, so of a run that is shorter than a tick only the sum means something. What a shell waited for
+ * counts as the shell's.
  *
  * No peak can be read below this program's own: at exec the kernel hands the peak of the caller's memory on to the new
  * program (exec_mmap in fs/exec.c). So this one is static, keeps little and prints nothing before the last round.
