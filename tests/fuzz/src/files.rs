@@ -118,7 +118,8 @@ pub fn parts<'a>(archive: &'a [u8], others: &[&'static str]) -> Vec<Part<'a>> {
         let name = line[mark.len()..].trim_ascii_end();
         let mut known = NAMES.iter().chain(others);
         let name = known.find(|known| known.as_bytes() == name)?;
-        Some((kind, *name))
+        // a link is a link, whatever mark it has
+        Some((if is_link(name) { Kind::File } else { kind }, *name))
     };
     let mut parts: Vec<Part> = Vec::new();
     let mut rest = archive;
