@@ -177,8 +177,15 @@ fn is_link(name: &str) -> bool {
     name == "self" || name.ends_with("/ns/net") || name.contains("/fd/")
 }
 
+impl Default for ProcRoot {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl ProcRoot {
-    fn new() -> Self {
+    /// A place of its own, with nothing in it.
+    pub fn new() -> Self {
         // as a check would have it: what may not be read cannot be read, not even by root
         check_conntrack::privilege::give_up_all();
         let directory = tempfile::tempdir().expect("a temporary directory");

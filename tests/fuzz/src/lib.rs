@@ -11,7 +11,7 @@ mod contract;
 
 mod arguments;
 mod datagrams;
-mod files;
+pub mod files;
 mod kernel_files;
 mod pipeline;
 mod proc_files;
