@@ -205,6 +205,15 @@ impl ProcRoot {
         self.directory.path().join(name)
     }
 
+    /// What the file of this name holds, where it is one.
+    pub fn content(&self, name: &str) -> Option<&[u8]> {
+        let place = NAMES.iter().position(|known| *known == name)?;
+        match &self.there[place] {
+            Some((Kind::File, content)) => Some(content),
+            _ => None,
+        }
+    }
+
     /// Whether anything stands there.
     pub fn has(&self, name: &str) -> bool {
         let place = NAMES.iter().position(|known| *known == name);
@@ -214,7 +223,16 @@ impl ProcRoot {
     /// Makes it hold these parts and nothing else, the last one of a name; `keep` leaves what else is there. What comes
     /// of it depends on nothing that was there before.
     pub fn hold(&mut self, parts: &[Part], keep: bool) {
-        let wanted = NAMES.map(|name| parts.iter().rfind(|part| part.name == name));
+        let wanted = NAMES.map(|name| {
+            // what stands below it needs a directory in its place
+            let is_above = |part: &Part| {
+                part.name
+                    .strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with('/'))
+            };
+            let part = parts.iter().rfind(|part| part.name == name);
+            part.filter(|_| !parts.iter().any(is_above))
+        });
         // what goes may stand in the way of what comes
         for (index, name) in NAMES.iter().enumerate() {
             let part = match (wanted[index], keep) {
