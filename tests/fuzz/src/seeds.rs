@@ -391,6 +391,15 @@ fn checks(tests: &Path) -> Vec<Vec<u8>> {
             ("sys/net/netfilter/nf_conntrack_count", b"901\n"),
         ]));
         checks.push(twice);
+        let mut full = parts(&format!("--top=50\n{}", every_threshold()));
+        full.extend(archive([
+            ("uptime", &b"86400.00 1.00\n"[..]),
+            BOOT,
+            ("then", b""),
+            ("uptime", b"86460.00 1.00\n"),
+            ("sys/net/netfilter/nf_conntrack_count", b"4294967295\n"),
+        ]));
+        checks.push(full);
         against.extend(archive([
             ("state", facts(Identity::Unknown).as_slice()),
             ("then", b""),
