@@ -38,8 +38,8 @@ pub struct Report {
 impl Report {
     /// The answer when there is nothing to judge: a usage error, a panic, a signal.
     pub fn unknown(why: &str) -> Self {
-        let room = MAX_BYTES - status_line(ServiceState::Unknown, "", &[]).len() - 1;
-        let text = status_line(ServiceState::Unknown, &one_line(why, room), &[]) + "\n";
+        let why = one_line(why, room(ServiceState::Unknown, &[]));
+        let text = status_line(ServiceState::Unknown, &why, &[]) + "\n";
         Self {
             state: ServiceState::Unknown,
             text,
@@ -211,6 +211,12 @@ fn status_line(state: ServiceState, text: &str, perfdata: &[PerfString]) -> Stri
     }
 }
 
+/// How many bytes the text of a status line may have.
+fn room(state: ServiceState, perfdata: &[PerfString]) -> usize {
+    // a text of one byte, because an empty one has no blank before it; the byte it takes is the line feed's
+    MAX_BYTES.saturating_sub(status_line(state, "-", perfdata).len())
+}
+
 /// The text between the state and the perfdata: most important first, and what does not fit is left out.
 fn status_text(
     readings: &Readings,
@@ -218,7 +224,7 @@ fn status_text(
     circumstances: Circumstances<'_>,
     perfdata: &[PerfString],
 ) -> String {
-    let room = MAX_BYTES.saturating_sub(status_line(assessment.state, "", perfdata).len() + 1);
+    let room = room(assessment.state, perfdata);
     let mut parts = vec![headline(readings, assessment)];
     parts.extend(circumstances.overview.map(whereabouts));
     parts.extend(untracked(readings).map(|untracked| format!(", {untracked}")));

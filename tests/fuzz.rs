@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use fuzz::files::{self, ProcRoot};
 use fuzz::{TARGETS, Target, seeds};
 
 fn tests() -> PathBuf {
@@ -113,6 +114,81 @@ fn every_target_is_tested_and_has_its_program_and_nothing_else_has_regressions()
         .map(str::to_owned)
         .collect();
     assert_eq!(programs, targets);
+}
+
+/// Everything below a folder: where, of which kind, and what it holds or points to.
+fn tree(folder: &Path) -> Vec<String> {
+    let mut tree = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop().filter(|folder| folder.is_dir()) {
+        for path in listed(&folder) {
+            let kind = fs::symlink_metadata(&path).unwrap();
+            let content = match (kind.is_file(), kind.is_symlink()) {
+                (true, _) => format!("{:?}", fs::read(&path).ok()),
+                (_, true) => format!("{:?}", fs::read_link(&path).unwrap()),
+                _ => String::new(),
+            };
+            tree.push(format!(
+                "{} {:?} {content}",
+                path.display(),
+                kind.file_type()
+            ));
+            if kind.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
+    tree.sort();
+    tree
+}
+
+#[test]
+fn what_one_input_unpacks_is_nothing_to_the_next() {
+    let mut inputs = seeds::inputs("proc_files", &tests(), datagrams::messages);
+    // the same with other things in the place of files
+    let marked = |mark: u8| {
+        let with_mark = move |input: &Vec<u8>| -> Vec<u8> {
+            let mut input = input.clone();
+            for place in (0..input.len() - 3).filter(|place| place % 2 == 0) {
+                if input[place..].starts_with(b"== ") {
+                    input[place + 1] = mark;
+                }
+            }
+            input
+        };
+        inputs.iter().map(with_mark).collect::<Vec<_>>()
+    };
+    let others: Vec<Vec<u8>> = b"/|!".iter().flat_map(|mark| marked(*mark)).collect();
+    inputs.extend(others);
+    inputs.extend([
+        b"== sys/net\nno directory\n".to_vec(),
+        b"=/ sys/net\n".to_vec(),
+        Vec::new(),
+    ]);
+
+    let below = |root: &ProcRoot| -> Vec<String> {
+        let path = root.path();
+        let shown = format!("{}/", path.display());
+        tree(&path)
+            .into_iter()
+            .map(|line| line.replace(&shown, ""))
+            .collect()
+    };
+    let mut used = ProcRoot::new();
+    for (index, input) in inputs.iter().enumerate() {
+        // one that differs in all comes before, and the same again
+        for input in [&inputs[(index * 7) % inputs.len()], input, input] {
+            used.hold(&files::parts(input, &[]), false);
+        }
+        let mut fresh = ProcRoot::new();
+        fresh.hold(&files::parts(input, &[]), false);
+        assert_eq!(
+            below(&used),
+            below(&fresh),
+            "{}",
+            String::from_utf8_lossy(input)
+        );
+    }
 }
 
 /// Name and version of every package in a lock file, ours left out.

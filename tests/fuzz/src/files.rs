@@ -118,7 +118,8 @@ pub fn parts<'a>(archive: &'a [u8], others: &[&'static str]) -> Vec<Part<'a>> {
         let name = line[mark.len()..].trim_ascii_end();
         let mut known = NAMES.iter().chain(others);
         let name = known.find(|known| known.as_bytes() == name)?;
-        Some((kind, *name))
+        // a link is a link, whatever mark it has
+        Some((if is_link(name) { Kind::File } else { kind }, *name))
     };
     let mut parts: Vec<Part> = Vec::new();
     let mut rest = archive;
@@ -176,8 +177,15 @@ fn is_link(name: &str) -> bool {
     name == "self" || name.ends_with("/ns/net") || name.contains("/fd/")
 }
 
+impl Default for ProcRoot {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl ProcRoot {
-    fn new() -> Self {
+    /// A place of its own, with nothing in it.
+    pub fn new() -> Self {
         // as a check would have it: what may not be read cannot be read, not even by root
         check_conntrack::privilege::give_up_all();
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -197,6 +205,15 @@ impl ProcRoot {
         self.directory.path().join(name)
     }
 
+    /// What the file of this name holds, where it is one.
+    pub fn content(&self, name: &str) -> Option<&[u8]> {
+        let place = NAMES.iter().position(|known| *known == name)?;
+        match &self.there[place] {
+            Some((Kind::File, content)) => Some(content),
+            _ => None,
+        }
+    }
+
     /// Whether anything stands there.
     pub fn has(&self, name: &str) -> bool {
         let place = NAMES.iter().position(|known| *known == name);
@@ -206,7 +223,16 @@ impl ProcRoot {
     /// Makes it hold these parts and nothing else, the last one of a name; `keep` leaves what else is there. What comes
     /// of it depends on nothing that was there before.
     pub fn hold(&mut self, parts: &[Part], keep: bool) {
-        let wanted = NAMES.map(|name| parts.iter().rfind(|part| part.name == name));
+        let wanted = NAMES.map(|name| {
+            // what stands below it needs a directory in its place
+            let is_above = |part: &Part| {
+                part.name
+                    .strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with('/'))
+            };
+            let part = parts.iter().rfind(|part| part.name == name);
+            part.filter(|_| !parts.iter().any(is_above))
+        });
         // what goes may stand in the way of what comes
         for (index, name) in NAMES.iter().enumerate() {
             let part = match (wanted[index], keep) {

@@ -1,13 +1,12 @@
 //! The sysctls and the counters: an archive of them.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use check_conntrack::error::ReadError;
 use check_conntrack::reading::{self, Asking};
 use check_conntrack::table::{Counter, Limit, Statistics};
 
-use super::files::{Kind, Part, parts, with_root};
+use super::files::{Kind, Part, ProcRoot, parts, with_root};
 
 /// What the last file of this name holds, where it is one.
 pub(crate) fn content<'a>(parts: &[Part<'a>], name: &str) -> Option<&'a [u8]> {
@@ -67,19 +66,20 @@ pub fn kernel_files(data: &[u8]) {
     let parts = parts(data, &[]);
     with_root(|root| {
         root.hold(&parts, false);
-        read(&root.path(), &parts);
+        read(root);
     });
 }
 
-fn read(proc_root: &Path, parts: &[Part]) {
+fn read(root: &ProcRoot) {
+    let proc_root = &root.path();
     let mut readings = reading::usage(proc_root);
     reading::details(proc_root, &mut readings);
-    let count = content(parts, "sys/net/netfilter/nf_conntrack_count");
+    let count = root.content("sys/net/netfilter/nf_conntrack_count");
     if let Some(number) = count.and_then(printed_number) {
         let expected = u32::try_from(number).ok();
         assert_eq!(readings.count.clone().ok(), expected, "{number}");
     }
-    let max = content(parts, "sys/net/netfilter/nf_conntrack_max");
+    let max = root.content("sys/net/netfilter/nf_conntrack_max");
     if let Some(number) = max.and_then(printed_number) {
         let known = (i64::from(i32::MIN)..=i64::from(u32::MAX)).contains(&number);
         match &readings.limit {
@@ -87,12 +87,12 @@ fn read(proc_root: &Path, parts: &[Part]) {
             Err(error) => assert!(!known, "{number} {error}"),
         }
     }
-    let buckets = content(parts, "sys/net/netfilter/nf_conntrack_buckets");
+    let buckets = root.content("sys/net/netfilter/nf_conntrack_buckets");
     if let Some(number) = buckets.and_then(printed_number) {
         let expected = u32::try_from(number).ok().filter(|buckets| *buckets > 0);
         assert_eq!(readings.buckets.clone().ok(), expected, "{number}");
     }
-    let statistics = content(parts, "net/stat/nf_conntrack");
+    let statistics = root.content("net/stat/nf_conntrack");
     if let Some(sums) = statistics.and_then(sums) {
         let read = readings.statistics.as_ref().map(totals);
         assert_eq!(read, Ok(sums));

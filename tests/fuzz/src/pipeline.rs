@@ -1,8 +1,8 @@
 //! A whole check, or two in a row: an archive of the proc root, with parts of its own for the arguments, a capture and
 //! the state.
 //!
-//! What stands behind `== then` is what has changed when the second check runs. Where there is a part `late`, the time is
-//! up before anything has been read. No argument names a place outside the temporary directory, and the proc root is
+//! What stands behind `== then` is what has changed when the second check runs. Where there is a part `late`, the time
+//! is up before anything has been read. No argument names a place outside the temporary directory, and the proc root is
 //! never the live one.
 
 use std::fs;
@@ -16,7 +16,7 @@ use check_conntrack::threshold::Severity;
 
 use super::arguments::parse;
 use super::contract::Answer;
-use super::files::{Part, ProcRoot, parts, with_root};
+use super::files::{ProcRoot, parts, with_root};
 use super::kernel_files::{content, printed_number};
 use super::state::sealed;
 
@@ -45,14 +45,13 @@ pub fn pipeline(data: &[u8]) {
             fs::write(capture, lines).expect("a capture");
         }
         root.hold(first, false);
-        check(&options, first, late);
+        check(&options, root, late);
         if let Some(facts) = content(&parts, "state") {
             replace_state(&options.state_dir, facts);
         }
         if !second.is_empty() {
             root.hold(second, true);
-            let all: Vec<Part> = first.iter().chain(second).copied().collect();
-            check(&options, &all, late);
+            check(&options, root, late);
         }
     });
 }
@@ -91,7 +90,7 @@ fn replace_state(directory: &Path, facts: &[u8]) {
 
 /// Runs a check again and again: every time the answer is the same, but for the details that were asked for. The last
 /// time its state is kept.
-fn check(options: &Options, parts: &[Part], late: bool) {
+fn check(options: &Options, root: &ProcRoot, late: bool) {
     let one = |verbosity: u8| {
         let options = Options {
             verbosity,
@@ -132,7 +131,7 @@ fn check(options: &Options, parts: &[Part], late: bool) {
     if options.table.is_some() {
         adds_up(options, &answer);
     } else if options.netns == Netns::Own {
-        is_right(options, parts, &answer);
+        is_right(options, root, &answer);
     }
     ranking_is_one(options, &answer);
 }
@@ -143,8 +142,8 @@ fn number(answer: &Answer, label: &str) -> Option<u64> {
 }
 
 /// The usage and what follows from it where nobody gave a range, computed by other means than those of the plugin.
-fn is_right(options: &Options, parts: &[Part], answer: &Answer) {
-    let file = |name| printed_number(content(parts, name)?);
+fn is_right(options: &Options, root: &ProcRoot, answer: &Answer) {
+    let file = |name| printed_number(root.content(name)?);
     let (Some(count), Some(max)) = (
         file("sys/net/netfilter/nf_conntrack_count"),
         file("sys/net/netfilter/nf_conntrack_max"),

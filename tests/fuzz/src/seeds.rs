@@ -350,6 +350,14 @@ fn facts(identity: Identity) -> Vec<u8> {
     text.as_bytes()[..end].to_vec()
 }
 
+/// Ranges on every metric, so long that there is no room for them all.
+fn every_threshold() -> String {
+    let ranges = |metric: Metric| {
+        format!("-w{metric}=@0.000000001:17.123456789\n-c{metric}=-12345678901234567:99.9\n")
+    };
+    Metric::all().map(ranges).collect()
+}
+
 /// Golden runs as checks: alone, with a second one after them, with details, against a state.
 fn checks(tests: &Path) -> Vec<Vec<u8>> {
     const BOOT: (&str, &[u8]) = (
@@ -370,6 +378,7 @@ fn checks(tests: &Path) -> Vec<Vec<u8>> {
         };
         checks.push(parts(""));
         checks.push(parts("--top-when=problem\n-v\n"));
+        checks.push(parts(&every_threshold()));
         let mut late = parts("--top\n-vv\n");
         late.extend_from_slice(b"== late\n");
         checks.push(late);
@@ -382,6 +391,15 @@ fn checks(tests: &Path) -> Vec<Vec<u8>> {
             ("sys/net/netfilter/nf_conntrack_count", b"901\n"),
         ]));
         checks.push(twice);
+        let mut full = parts(&format!("--top=50\n{}", every_threshold()));
+        full.extend(archive([
+            ("uptime", &b"86400.00 1.00\n"[..]),
+            BOOT,
+            ("then", b""),
+            ("uptime", b"86460.00 1.00\n"),
+            ("sys/net/netfilter/nf_conntrack_count", b"4294967295\n"),
+        ]));
+        checks.push(full);
         against.extend(archive([
             ("state", facts(Identity::Unknown).as_slice()),
             ("then", b""),
@@ -425,23 +443,29 @@ pub fn words(target: &str) -> Vec<String> {
         "arguments" => {
             let mut words = options();
             words.extend(metrics());
-            words.extend(own("-w -c -v -vvv -t -h -V ok warning critical unknown always problem auto netlink procfs sockets"));
             words.extend(own(
-                "self all 10.0.0.0/8 2001:db8::/32 24,64 @10:20 ~:80 80% 90 30m: -- = /root:80",
+                "-w -c -v -vvv -t -h -V ok warning critical unknown always problem auto",
+            ));
+            words.extend(own(
+                "netlink procfs sockets self all 10.0.0.0/8 2001:db8::/32 24,64 @10:20 ~:80 80% 90 30m: -- = /root:80",
             ));
             words
         }
         "kernel_files" => {
             let mut words = names("==");
             words.extend(names("=!").into_iter().take(17));
-            words.extend(own("4294967295 4294967296 -1 -2147483648 entries drop chainlength early_drop insert_failed ffffffff"));
-            words.extend(own("CurrEstab Tcp:"));
+            words.extend(own("4294967295 4294967296 -1 -2147483648 ffffffff"));
+            words.extend(own(
+                "entries drop chainlength early_drop insert_failed CurrEstab Tcp:",
+            ));
             words
         }
         "proc_files" => {
             let mut words = names("==");
-            words.extend(own("/32 host LOCAL link BROADCAST |-- socket:[4711] net:[4026531840] 0:: name=systemd .service"));
-            words.extend(own(".scope docker- lxc.payload. session- init.scope 0100007F:1F90 00000000:0000 0A 06 01"));
+            words.extend(own(
+                "/32 host LOCAL link BROADCAST |-- socket:[4711] net:[4026531840]",
+            ));
+            words.extend(own("0:: name=systemd .service .scope docker- lxc.payload. session- init.scope 0100007F:1F90 00000000:0000 0A 06 01"));
             words
         }
         "table_text" => entries(),
@@ -457,7 +481,8 @@ pub fn words(target: &str) -> Vec<String> {
             words.extend(options().iter().map(|option| format!("{option}\n")));
             words.extend(metrics().map(|metric| format!("-c{metric}")));
             words.extend(entries());
-            words.extend(own("socket:[4711] 4294967295 entries drop chainlength early_drop insert_failed |-- host LOCAL"));
+            words.extend(own("entries drop chainlength early_drop insert_failed"));
+            words.extend(own("socket:[4711] 4294967295 |-- host LOCAL"));
             words
         }
         _ => Vec::new(),
