@@ -8,22 +8,24 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 # One statically linked file: it runs on any distribution of this architecture, and needs nothing while a host is in trouble.
 export CARGO_TARGET_DIR := $(CURDIR)/target
-# Where it was built does not show in it, so that it has the same bytes wherever that was.
+# Where it was built does not show in it, so that it has the same bytes wherever that was, and with vendored sources.
 CARGO_HOME ?= $(HOME)/.cargo
 STATIC := RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=/check_conntrack \
-	--remap-path-prefix=$(CARGO_HOME)/registry/src=/crates"
+	--remap-path-prefix=$(CURDIR)/vendor=/crates $$(printf -- '--remap-path-prefix=%s=/crates ' "$(CARGO_HOME)"/registry/src/*)"
 
 # For every time stamp in what is packaged. A source tarball has the time of its commit at each file.
 SOURCE_DATE_EPOCH ?= $(shell { [ -e .git ] && git -c safe.directory='*' log -1 --format=%ct 2>/dev/null; } \
 	|| stat -c %Y CHANGELOG.md)
 export SOURCE_DATE_EPOCH
 
-.PHONY: all build run demo test kernels fuzz check check-flow bench test-packages man completions licences install \
-	uninstall epoch dist deb rpm clean help
+.PHONY: all build run demo test kernels fuzz soak check check-flow coverage toolchains supply-chain bench \
+	instructions test-packages man completions licences install uninstall epoch dist deb rpm clean help
 
 all: build man licences ## what install installs
 
 build: ## the static binary
+	@# before their folder is asked for; without a network what is there has to do
+	@$(CARGO) fetch --quiet --locked --target $(TARGET) 2>/dev/null || true
 	@$(STATIC) $(CARGO) build --quiet --locked --release --target $(TARGET)
 	@echo "built $(BINARY), $$(stat -c %s $(BINARY)) bytes"
 
@@ -35,6 +37,9 @@ demo: build ## an OK, a WARNING and a CRITICAL on recorded kernel files, anywher
 
 test: build ## every test; as root on Debian and Ubuntu installs the test hosts first (NO_INSTALL=1: does not)
 	@CHECK_CONNTRACK=$(CURDIR)/$(BINARY) CARGO=$(CARGO) tests/run
+
+soak: build ## SOAK_RUNS (10000) runs under churn, and every system call failing with each of its errors; ten minutes
+	@CHECK_CONNTRACK=$(CURDIR)/$(BINARY) CARGO=$(CARGO) tests/soak
 
 kernels: build ## the check on real kernels, 5.10 to the newest, in virtual machines (KERNELS='5.10 newest': these alone)
 	@tests/kernels/run $(BINARY) $(KERNELS)
@@ -58,10 +63,20 @@ check-flow: ## the one-way dependencies of docs/design.md
 	@! grep -rnlE 'unsafe *\{|unsafe fn|allow\(unsafe_code\)' src | grep -v '^src/process.rs$$'
 	@! grep -rnlE 'nagiosplugin::.*(CheckResult|PerfString|Resource|Unit)' src | grep -v '^src/report.rs$$'
 
-bench: build ## start-up, memory; as root the table, --netns all: beside an empty program, check_load, conntrack (ROUNDS=1: quick)
-	@tests/bench/startup $(BINARY)
-	@tests/bench/top $(BINARY)
-	@tests/bench/netns $(BINARY)
+coverage: ## which lines of src the tests run (MISSING=1: those they do not, too); needs cargo-llvm-cov
+	@CARGO=$(CARGO) tests/coverage
+
+bench: build ## what a run, the table and --netns all cost, beside other programs, in six minutes (ROUNDS=1: quick; UPDATE=1)
+	@tests/bench/run $(BINARY)
+
+instructions: build ## how many instructions a run takes, beside those kept in tests/bench (UPDATE=1: keeps these)
+	@tests/bench/instructions $(BINARY)
+
+toolchains: ## the oldest compiler that is supported, and tests for ARM and for a big-endian processor, emulated; as root
+	@tests/toolchains $(TOOLCHAINS)
+
+supply-chain: ## licences, sources, duplicates and known defects of the dependencies
+	@tests/supply-chain $(CARGO) $(TARGET)
 
 test-packages: ## the packages: built, looked at, and as root installed in a Debian of their own
 	@tests/packages/run
@@ -70,6 +85,7 @@ test-packages: ## the packages: built, looked at, and as root installed in a Deb
 
 MANUAL := target/manual
 LICENCES := target/licences/THIRD-PARTY
+SBOM := target/licences/sbom.cdx.json
 
 man: ## the man page and the completions of bash, zsh and fish, in target/manual
 	@$(CARGO) run --quiet --locked --example manual -- \
@@ -77,10 +93,12 @@ man: ## the man page and the completions of bash, zsh and fish, in target/manual
 
 completions: man ## likewise
 
-licences: ## the licences of what is linked into the binary, in target/licences
+licences: ## the licences and the bill of materials (SBOM) of what is linked into the binary, in target/licences
 	@mkdir -p $(dir $(LICENCES))
 	@packaging/licences "$(CARGO)" $(TARGET) >$(LICENCES).new
 	@mv $(LICENCES).new $(LICENCES)
+	@packaging/sbom "$(CARGO)" $(TARGET) $(VERSION) >$(SBOM).new
+	@mv $(SBOM).new $(SBOM)
 
 PREFIX ?= /usr/local
 PLUGINDIR ?= $(PREFIX)/lib/nagios/plugins
@@ -96,7 +114,7 @@ NAGIOSDIR ?=
 ICINGADIR ?=
 # not exported: deb and rpm call install anew, with folders of their own
 FOLDERS = $(foreach name,DESTDIR PLUGINDIR DOCDIR MANDIR BASHDIR ZSHDIR FISHDIR NRPEDIR NAGIOSDIR ICINGADIR BINARY MANUAL \
-	LICENCES,$(name)='$($(name))')
+	LICENCES SBOM,$(name)='$($(name))')
 
 install: ## what was built, below PREFIX (/usr/local), PLUGINDIR (PREFIX/lib/nagios/plugins) and DESTDIR
 	@$(FOLDERS) packaging/install install
@@ -107,8 +125,8 @@ uninstall: ## takes away what install put there, under the same variables
 epoch: # for tests/packages
 	@echo $(SOURCE_DATE_EPOCH)
 
-dist: ## the source of the commit, or of the tree where there is no git, in target/packages
-	@packaging/dist check_conntrack-$(VERSION)
+dist: ## the source of the commit, or of the tree where there is no git, in target/packages (VENDOR=1: with all it needs)
+	@packaging/dist check_conntrack-$(VERSION) $(if $(filter 1,$(VENDOR)),"$(CARGO)")
 
 deb: build man licences ## the Debian package, in target/packages
 	@VERSION=$(VERSION) TARGET=$(TARGET) MAKE="$(MAKE)" packaging/deb/build

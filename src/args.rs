@@ -183,6 +183,8 @@ pub struct Options {
     pub netns: Netns,
     /// Where the state of the previous run is kept.
     pub state_dir: PathBuf,
+    /// Whether anything may be written there: not as a user that the caller is not.
+    pub writes: bool,
     /// The command line, without what changes neither state nor performance data: what tells one service's state from
     /// another's.
     pub service: String,
@@ -234,6 +236,17 @@ pub enum TopWhen {
     Problem,
 }
 
+/// What this program may do that its caller may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elevation {
+    /// Nothing.
+    None,
+    /// It holds capabilities, or privileges of a security module. Its files are the caller's.
+    Capabilities,
+    /// It runs setuid or setgid: what it writes is written by somebody else than its caller.
+    AnotherUser,
+}
+
 /// What the command line asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
@@ -243,17 +256,17 @@ pub enum Request {
     Print(String),
 }
 
-/// Reads a command line, the program's name first. `elevated` says that the program holds privileges its caller lacks
-/// (AT_SECURE): then nothing may steer what it opens.
+/// Reads a command line, the program's name first. Where the program may do what its caller may not, nothing may steer
+/// what it reads, and where it is another user, nothing what it writes.
 ///
 /// # Errors
 /// The first thing that is refused.
 pub fn parse(
     command_line: impl IntoIterator<Item = std::ffi::OsString>,
-    elevated: bool,
+    elevation: Elevation,
 ) -> Result<Request, UsageError> {
     match Args::try_parse_from(command_line) {
-        Ok(args) => args.validate(elevated).map(Request::Check),
+        Ok(args) => args.validate(elevation).map(Request::Check),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 Ok(Request::Print(error.render().to_string()))
@@ -271,7 +284,9 @@ pub fn command() -> clap::Command {
 }
 
 impl Args {
-    fn validate(self, elevated: bool) -> Result<Options, UsageError> {
+    fn validate(self, elevation: Elevation) -> Result<Options, UsageError> {
+        let elevated = elevation != Elevation::None;
+        let writes = elevation != Elevation::AnotherUser;
         let service = self.service();
         let (mut warning, mut critical) = (self.warning, self.critical);
         match self.positional.as_slice() {
@@ -351,7 +366,9 @@ impl Args {
                 "all" => Netns::All,
                 other => return Err(word("--netns", other, "self and all")),
             },
+            writes,
             state_dir: match self.state_dir {
+                Some(_) if !writes => return Err(UsageError::WritesAsAnother),
                 Some(directory) if directory.as_os_str().is_empty() => {
                     return Err(word("--state-dir", "", "a directory"));
                 }
@@ -554,6 +571,11 @@ pub enum UsageError {
         /// The option.
         option: &'static str,
     },
+    /// --state-dir while the program runs setuid or setgid.
+    #[error(
+        "--state-dir refused: not while this program runs setuid or setgid, it would write as a user its caller is not"
+    )]
+    WritesAsAnother,
 }
 
 #[cfg(test)]
@@ -564,7 +586,7 @@ mod tests {
         let line = std::iter::once("check_conntrack")
             .chain(arguments.iter().copied())
             .map(Into::into);
-        match parse(line, false) {
+        match parse(line, Elevation::None) {
             Ok(Request::Check(options)) => Ok(options),
             Ok(Request::Print(text)) => Err(text),
             Err(error) => Err(error.to_string()),
@@ -696,10 +718,35 @@ mod tests {
 
     #[test]
     fn privileges_of_others_are_not_to_be_steered() {
-        let line = ["check_conntrack", "--proc-root", "/proc"].map(Into::into);
-        assert!(matches!(
-            parse(line, true),
-            Err(UsageError::Elevated { .. })
-        ));
+        for option in ["--proc-root", "--table"] {
+            for elevation in [Elevation::Capabilities, Elevation::AnotherUser] {
+                for value in ["/proc", "-"] {
+                    let line = ["check_conntrack", option, value].map(Into::into);
+                    assert_eq!(parse(line, elevation), Err(UsageError::Elevated { option }));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_says_where_another_user_writes() {
+        let line = ["check_conntrack", "--state-dir", "/tmp"].map(Into::into);
+        let writes = |elevation| match parse(line.clone(), elevation) {
+            Ok(Request::Check(options)) => Ok(options.writes),
+            Err(refusal) => Err(refusal),
+            Ok(Request::Print(text)) => panic!("{text}"),
+        };
+        assert_eq!(writes(Elevation::None), Ok(true));
+        // what the file capabilities permit is not in effect while files are opened
+        assert_eq!(writes(Elevation::Capabilities), Ok(true));
+        assert_eq!(
+            writes(Elevation::AnotherUser),
+            Err(UsageError::WritesAsAnother)
+        );
+        let line = ["check_conntrack"].map(Into::into);
+        let Ok(Request::Check(options)) = parse(line, Elevation::AnotherUser) else {
+            panic!("refused")
+        };
+        assert!(!options.writes);
     }
 }

@@ -120,6 +120,9 @@ pub fn measure(metric: Metric, readings: &Readings) -> Result<Measured, ReadErro
         }
         Metric::Endpoint | Metric::Unreplied | Metric::Evictable | Metric::Class(_) => {
             let counts = readings.table.clone()?;
+            if let (Metric::Endpoint, Some(why)) = (metric, &counts.own_unknown) {
+                return Err(why.clone());
+            }
             let value = match metric {
                 Metric::Endpoint => counts.largest_endpoint,
                 Metric::Unreplied => counts.unreplied,
@@ -405,6 +408,20 @@ mod tests {
             CRITICAL,
             "new kernels are built without the file"
         );
+    }
+
+    #[test]
+    fn without_own_addresses_the_largest_endpoint_is_not_measured_and_every_class_is() {
+        let mut r = readings(10, Limit::Entries(1000), 1000);
+        r.table = Ok(crate::table::Counts {
+            largest_endpoint: 7,
+            unreplied: 3,
+            own_unknown: Some(ReadError::NotReached),
+            ..Default::default()
+        });
+        assert_eq!(state(&r, &["endpoint=1000"], &[]), UNKNOWN);
+        assert_eq!(state(&r, &["unreplied=2"], &[]), WARNING);
+        assert!(measure(Metric::Endpoint, &r).is_err());
     }
 
     #[test]

@@ -134,6 +134,13 @@ impl Baseline {
         })
     }
 
+    /// What the last run kept of a namespace, where a run at this time of this boot may be compared with it.
+    pub fn last_of(&self, boot: &str, at: u64, identity: Identity) -> Option<&Space> {
+        self.age(boot, at).ok()?;
+        let mut spaces = self.last.spaces.iter();
+        spaces.find(|space| space.identity == identity)
+    }
+
     /// What the next run finds: none where this one stays, because now follows it too closely.
     pub fn succeeded_by(previous: Option<&Self>, boot: &str, now: Run) -> Option<Self> {
         let age = previous.map(|previous| previous.age(boot, now.at));

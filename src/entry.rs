@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::error::ReadError;
+use crate::own::to_bits;
 
 /// One direction of an entry, as packets of that direction carry it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -228,20 +229,20 @@ impl Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sides {
     protocol: Protocol,
-    lower: SocketAddr,
-    higher: SocketAddr,
+    lower: Side,
+    higher: Side,
 }
+
+/// An address as [`to_bits`] has it, and a port. Numbers, because every entry of a table has its sides compared.
+type Side = (u128, u16);
 
 impl Hash for Sides {
     /// Three writes instead of a dozen: it is computed for every entry of a table.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for end in [self.lower, self.higher] {
-            state.write_u128(match end.ip() {
-                IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-                IpAddr::V6(address) => address.to_bits(),
-            });
-        }
-        let ports = u64::from(self.lower.port()) << 16 | u64::from(self.higher.port());
+        let (lower, higher) = (self.lower, self.higher);
+        state.write_u128(lower.0);
+        state.write_u128(higher.0);
+        let ports = u64::from(lower.1) << 16 | u64::from(higher.1);
         state.write_u64(ports << 8 | u64::from(self.protocol.0));
     }
 }
@@ -249,17 +250,20 @@ impl Hash for Sides {
 impl Sides {
     /// Of a tuple.
     pub fn new(protocol: Protocol, tuple: Tuple) -> Self {
-        Self::between(
+        Self::of(
             protocol,
-            SocketAddr::new(tuple.source, tuple.source_port),
-            SocketAddr::new(tuple.destination, tuple.destination_port),
+            (to_bits(tuple.source), tuple.source_port),
+            (to_bits(tuple.destination), tuple.destination_port),
         )
     }
 
     /// Between two ends; IPv4 addresses mapped into IPv6 are taken as what they are.
     pub fn between(protocol: Protocol, one: SocketAddr, other: SocketAddr) -> Self {
-        let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
-        let (one, other) = (plain(one), plain(other));
+        let side = |end: SocketAddr| (to_bits(end.ip()), end.port());
+        Self::of(protocol, side(one), side(other))
+    }
+
+    fn of(protocol: Protocol, one: Side, other: Side) -> Self {
         Self {
             protocol,
             lower: one.min(other),

@@ -195,6 +195,9 @@ pub enum ReadError {
     /// The time was up before this was read.
     #[error("the time was up before it was read")]
     NotReached,
+    /// Memory or processor time was up before this was read.
+    #[error("the check ended before it was read")]
+    CutShort,
 }
 
 /// Why a run has no other to compare with.
@@ -253,6 +256,9 @@ pub enum NoState {
         /// The system's words.
         reason: String,
     },
+    /// It would be written to by somebody else than the caller.
+    #[error("is not used while this program runs setuid or setgid")]
+    AnotherUser,
     /// This host's identity could not be read.
     #[error("is of no use without {path}")]
     NoIdentity {
@@ -317,6 +323,7 @@ impl ReadError {
             | Self::ProcessGone { .. }
             | Self::Io { .. }
             | Self::NotReached
+            | Self::CutShort
             | Self::OtherProcRoot
             | Self::Quadratic { .. } => None,
             Self::NotPermitted { .. } => Some(

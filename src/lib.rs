@@ -45,20 +45,20 @@ use nagiosplugin::ServiceState;
 use namespace::{Judged, Namespace, Other, Overview, Resident};
 use reading::namespaces::Place;
 use reading::state::{State, Written};
-use report::{Circumstances, Report};
+use report::{Circumstances, Report, Reserve};
 use survey::Survey;
 use table::Readings;
 
 /// As many lines about namespaces as an answer can have.
 const LISTED: usize = 100;
 
-/// Runs the check. As soon as there is a verdict it is handed to `in_reserve`: the answer to give when the time is up
-/// before everything else was read. `begin` is when the time started to run. What is returned beside the answer is to be
-/// kept for the next run once the answer is out.
+/// Runs the check. As soon as there is a verdict it is handed to `in_reserve`: the answer to give when the check is cut
+/// short before everything else was read. `begin` is when the time started to run. What is returned beside the answer is
+/// to be kept for the next run once the answer is out.
 pub fn run(
     options: &Options,
     begin: Instant,
-    in_reserve: impl Fn(Report),
+    in_reserve: impl Fn(Reserve),
 ) -> (Report, Option<Written>) {
     let all = options.netns == Netns::All;
     let limit = Duration::from_secs(u64::from(options.timeout));
@@ -71,12 +71,7 @@ pub fn run(
         // until they have been
         readings.others = Some(ReadError::NotReached);
     }
-    let reserve = Circumstances {
-        time_up: Some(options.timeout),
-        verbosity: options.verbosity,
-        ..Circumstances::default()
-    };
-    in_reserve(answer(options, &readings, &Survey::default(), reserve));
+    in_reserve(reserve(options, &readings, None));
     if readings.tracks() {
         reading::details(&options.proc_root, &mut readings);
         let asking = reading::Asking {
@@ -108,6 +103,7 @@ pub fn run(
     let state = reading::state::compare(
         reading::state::Wanted {
             directory: &options.state_dir,
+            writes: options.writes,
             proc_root: &options.proc_root,
             service: &options.service,
             all,
@@ -127,10 +123,6 @@ pub fn run(
     };
     let overview =
         cut_short.map(|cut_short| overview(options, &deciding, judged.as_slice(), cut_short));
-    let reserve = Circumstances {
-        overview: overview.as_ref(),
-        ..reserve
-    };
     // before the other namespace is where this process is
     let origin = if options.verbosity > 1 {
         reading::origin(&options.proc_root)
@@ -140,9 +132,13 @@ pub fn run(
     let (own, seen) = (deciding.own, deciding.seen);
     let mut readings = deciding.readings;
     let wanted = entries_wanted(options, &readings);
+    if let (false, Err(why)) = (wanted, &readings.count) {
+        // nobody looks into a table that is not there, or would not know how much of it was read
+        readings.table = Err(why.clone());
+    }
     // a disk may hang as well as the table
     if wanted || all || state.is_some() {
-        in_reserve(answer(options, &readings, &Survey::default(), reserve));
+        in_reserve(reserve(options, &readings, overview.as_ref()));
     }
     let survey = if wanted {
         let place = match seen {
@@ -184,6 +180,20 @@ pub fn run(
         },
     );
     (report, written)
+}
+
+/// The answer without what is still to be read.
+fn reserve(options: &Options, readings: &Readings, overview: Option<&Overview>) -> Reserve {
+    let mut readings = readings.clone();
+    readings.say_the_check_ended();
+    let circumstances = Circumstances {
+        time_up: Some(options.timeout),
+        verbosity: options.verbosity,
+        overview,
+        ..Circumstances::default()
+    };
+    let answer = answer(options, &readings, &Survey::default(), circumstances);
+    Reserve::new(answer, options.timeout)
 }
 
 /// What is told of the namespaces besides the verdict on the deciding one.
@@ -244,6 +254,8 @@ fn answer(
     let assessment = judged(options, readings);
     let hint = match assessment.state {
         ServiceState::Ok => None,
+        // whether the table fills is not known
+        ServiceState::Unknown if readings.limit.is_err() && !readings.capture => None,
         _ if !options.may_read_entries() => None,
         // some advice needs no look into the table
         _ => {

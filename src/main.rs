@@ -7,11 +7,18 @@ use check_conntrack::args::{self, Request};
 use check_conntrack::report::Report;
 use check_conntrack::{privilege, process, run};
 
+/// Answers when there is no memory left.
+#[global_allocator]
+static ALLOCATOR: process::Allocator = process::Allocator;
+
+/// Seconds for an answer that takes no reading: a stdout that nobody reads must not hold it for ever.
+const TO_PRINT: u32 = 8;
+
 fn main() -> ExitCode {
     let begin = Instant::now();
     privilege::put_in_reserve();
     process::catch_panics();
-    let report = match args::parse(std::env::args_os(), process::is_elevated()) {
+    let report = match args::parse(std::env::args_os(), process::elevation()) {
         Ok(Request::Check(options)) => {
             if !options.may_read_entries() {
                 // the counters may take the one for the table
@@ -31,5 +38,6 @@ fn main() -> ExitCode {
         Ok(Request::Print(text)) => Report::information(&text),
         Err(refusal) => Report::unknown(&refusal.to_string()),
     };
+    process::arm(TO_PRINT);
     process::answer(&report, || ())
 }

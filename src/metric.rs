@@ -108,14 +108,6 @@ impl Metric {
         self == Self::FullIn
     }
 
-    /// Whether it compares with the previous run.
-    pub fn needs_state(self) -> bool {
-        matches!(
-            self,
-            Self::Lost | Self::Increase(_) | Self::Growth | Self::FullIn
-        )
-    }
-
     /// Whether the entries themselves must be read for it.
     pub fn needs_table(self) -> bool {
         matches!(

@@ -4,6 +4,7 @@
 //! other users' processes; CAP_SYS_ADMIN enters another network namespace. Everything works without them, only with less
 //! to tell.
 
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs,
 };
@@ -22,11 +23,19 @@ pub const ENTER: CapabilitySet = CapabilitySet::SYS_ADMIN;
 pub const OPEN_NAMESPACE: CapabilitySet = CapabilitySet::SYS_PTRACE;
 
 /// Empties the effective set, keeps in the permitted set only what some part of this check can use, and makes sure that
-/// nothing this process could be made to start has more (PR_SET_NO_NEW_PRIVS in prctl(2)).
+/// nothing this process could be made to start has more (PR_SET_NO_NEW_PRIVS in prctl(2)). What it read with them is
+/// nobody's who has them not: no other process of this user may trace it and no core is written (PR_SET_DUMPABLE), which
+/// capabilities of the file alone do not see to.
 pub fn put_in_reserve() {
     // older than any kernel this check has been tried on; where it fails nothing is started all the same
     let _ = set_no_new_privs(true);
-    shrink(|permitted| permitted.intersection(DUMP.union(PROCESSES).union(ENTER)));
+    shrink(|permitted| {
+        let kept = permitted.intersection(DUMP.union(PROCESSES).union(ENTER));
+        if !kept.is_empty() {
+            let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+        }
+        kept
+    });
 }
 
 /// Gives up every capability.

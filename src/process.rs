@@ -1,10 +1,12 @@
-//! The process edge: signals, the time limit, the one write and the exit code.
+//! The process edge: signals, limits, the one write and the exit code.
 //!
-//! Whatever happens, a plugin host is to find one answer on stdout and an exit code from 0 to 3. So the time limit and
-//! the signals that end a check have a handler that gives the answer held in reserve. It is allowed nothing but what
-//! signal-safety(7) lists, hence the raw calls; this is the one file with unsafe code.
+//! Whatever happens, a plugin host is to find one answer on stdout and an exit code from 0 to 3. So the time limit, the
+//! limit on processor time and the signals that end a check have a handler that gives the answer held in reserve, and
+//! so does the allocator when there is no memory left. A handler is allowed nothing but what signal-safety(7) lists,
+//! hence the raw calls; this is the one file with unsafe code.
 #![allow(unsafe_code)]
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, Ordering};
@@ -13,8 +15,11 @@ use nagiosplugin::ServiceState;
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::alarm;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
-use crate::report::Report;
+use crate::args::Elevation;
+use crate::report::{CutShort, Report, Reserve};
 
 /// Nothing has been written.
 const WORKING: u8 = 0;
@@ -26,16 +31,64 @@ const WRITTEN: u8 = 2;
 static STAGE: AtomicU8 = AtomicU8::new(WORKING);
 /// The exit code of the answer that is out.
 static VERDICT: AtomicI32 = AtomicI32::new(3);
-/// What to answer when the time is up; leaked, because a handler may be reading it at any moment.
-static RESERVE: AtomicPtr<Report> = AtomicPtr::new(std::ptr::null_mut());
+/// What to answer when the check is cut short; leaked, because a handler may be reading it at any moment.
+static RESERVE: AtomicPtr<Reserve> = AtomicPtr::new(std::ptr::null_mut());
 
 /// The answer when somebody ends the check before its verdict.
 const ENDED: &[u8] = b"CONNTRACK is UNKNOWN: the check was ended by a signal before its verdict\n";
+/// The answer when there is no memory, not even for one in reserve.
+const NO_MEMORY: &[u8] = b"CONNTRACK is UNKNOWN: out of memory before anything was read\n";
 
-/// Whether this process holds privileges its caller lacks: file capabilities, setuid or setgid (getauxval(3)).
-pub fn is_elevated() -> bool {
+/// What this process may do that its caller may not (AT_SECURE in getauxval(3)).
+pub fn elevation() -> Elevation {
     // SAFETY: getauxval reads the auxiliary vector, which the kernel set up; any argument is allowed.
-    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+    let auxiliary = |kind| unsafe { libc::getauxval(kind) };
+    if auxiliary(libc::AT_EUID) != auxiliary(libc::AT_UID)
+        || auxiliary(libc::AT_EGID) != auxiliary(libc::AT_GID)
+    {
+        Elevation::AnotherUser
+    } else if auxiliary(libc::AT_SECURE) != 0 {
+        Elevation::Capabilities
+    } else {
+        Elevation::None
+    }
+}
+
+/// The system's allocator. Where that has nothing to give the answer in reserve is given, instead of the runtime's text
+/// on stderr and SIGABRT.
+#[derive(Debug)]
+pub struct Allocator;
+
+impl Allocator {
+    fn given(block: *mut u8) -> *mut u8 {
+        if block.is_null() {
+            cut_short(CutShort::NoMemory);
+        }
+        block
+    }
+}
+
+// SAFETY: every call goes to the system's allocator as it came, and what that returns is returned.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller keeps the promises of this method, which are those of that one.
+        Self::given(unsafe { System.alloc(layout) })
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: likewise.
+        Self::given(unsafe { System.alloc_zeroed(layout) })
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: likewise.
+        Self::given(unsafe { System.realloc(block, layout, size) })
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: likewise.
+        unsafe { System.dealloc(block, layout) }
+    }
 }
 
 /// SO_NETNS_COOKIE: which network namespace a socket is in. None before 5.14 (sock_getsockopt in net/core/sock.c).
@@ -77,11 +130,13 @@ pub fn catch_panics() {
     }));
 }
 
-/// Sets the time limit, in seconds above 0, and makes sure that it and the signals that end a check are heard.
+/// Sets the time limit, in seconds above 0, and makes sure that it, other limits and the signals that end a check are
+/// heard.
 pub fn arm(timeout: u32) {
-    hold_in_reserve(Report::unknown(&format!(
-        "no answer within {timeout} s, reading the kernel files took too long"
-    )));
+    hold_in_reserve(Reserve::of_nothing(timeout));
+    // a file that may not grow is an error of write(2) then (RLIMIT_FSIZE in setrlimit(2))
+    // SAFETY: no handler of ours runs.
+    let _ = unsafe { sigaction(Signal::SIGXFSZ, &ignored()) };
     // NODEFER: a write that blocks in the handler must not outlive the second alarm
     let action = SigAction::new(
         SigHandler::Handler(on_signal),
@@ -90,6 +145,7 @@ pub fn arm(timeout: u32) {
     );
     let signals = [
         Signal::SIGALRM,
+        Signal::SIGXCPU,
         Signal::SIGTERM,
         Signal::SIGINT,
         Signal::SIGHUP,
@@ -104,9 +160,13 @@ pub fn arm(timeout: u32) {
     alarm::set(timeout.max(1));
 }
 
-/// Replaces the answer to give when the time is up.
-pub fn hold_in_reserve(report: Report) {
-    RESERVE.store(Box::into_raw(Box::new(report)), Ordering::SeqCst);
+fn ignored() -> SigAction {
+    SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty())
+}
+
+/// Replaces the answer to give when the check is cut short.
+pub fn hold_in_reserve(reserve: Reserve) {
+    RESERVE.store(Box::into_raw(Box::new(reserve)), Ordering::SeqCst);
 }
 
 /// Gives the answer, in one write, and tells the exit code; does something more when stdout took it.
@@ -137,11 +197,20 @@ fn write_all(mut bytes: &[u8]) -> bool {
         match rustix::io::write(rustix::stdio::stdout(), bytes) {
             Ok(0) => return false,
             Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
+            // whoever has the other end made it so, and reads later; the time limit ends the wait
+            Err(Errno::AGAIN) if has_room() => {}
             Err(_) => return false,
         }
     }
     true
+}
+
+/// Waits until stdout takes more, or nothing any more, which the next write tells.
+fn has_room() -> bool {
+    let stdout = rustix::stdio::stdout();
+    let mut ready = [PollFd::new(&stdout, PollFlags::OUT)];
+    matches!(poll(&mut ready, None), Ok(1..) | Err(Errno::INTR))
 }
 
 fn leave(code: i32) -> ! {
@@ -150,6 +219,30 @@ fn leave(code: i32) -> ! {
 }
 
 extern "C" fn on_signal(signal: libc::c_int) {
+    match signal {
+        libc::SIGALRM => cut_short(CutShort::TimeUp),
+        libc::SIGXCPU => cut_short(CutShort::ProcessorTime),
+        _ => {
+            begin_last_words();
+            give(ENDED, ServiceState::Unknown)
+        }
+    }
+}
+
+/// Gives the answer in reserve and leaves.
+fn cut_short(by: CutShort) -> ! {
+    begin_last_words();
+    let reserve = RESERVE.load(Ordering::SeqCst);
+    let mut room = [0; Reserve::ROOM];
+    // SAFETY: null, or from Box::into_raw and never freed or written to again.
+    match unsafe { reserve.as_ref() } {
+        Some(reserve) => give(reserve.text(by, &mut room), reserve.state()),
+        None => give(NO_MEMORY, ServiceState::Unknown),
+    }
+}
+
+/// Leaves unless there is still an answer to be given.
+fn begin_last_words() {
     match STAGE.swap(WRITING, Ordering::SeqCst) {
         WORKING => {}
         // the answer is out and stands
@@ -157,15 +250,11 @@ extern "C" fn on_signal(signal: libc::c_int) {
         // the write itself blocks: a pipe nobody reads
         _ => leave(3),
     }
-    // should the write below block
+    // should the write block
     alarm::set(1);
-    let reserve = RESERVE.load(Ordering::SeqCst);
-    // SAFETY: null, or from Box::into_raw and never freed or written to again.
-    let reserve = unsafe { reserve.as_ref() }.filter(|_| signal == libc::SIGALRM);
-    let (text, state) = match reserve {
-        Some(report) => (report.text.as_bytes(), report.state),
-        None => (ENDED, ServiceState::Unknown),
-    };
+}
+
+fn give(text: &[u8], state: ServiceState) -> ! {
     leave(if write_all(text) {
         state.exit_code()
     } else {

@@ -88,6 +88,14 @@ pub fn survey(
         Ok(read) => read,
         Err(error) => return unavailable(error, readings),
     };
+    // no entry was seen before it ended: there is nothing to rank, and nobody to say who does not stand out
+    if !readings.capture && tally.read() == 0 {
+        match listing.end {
+            End::TimeUp => return unavailable(ReadError::NotReached, readings),
+            End::Failed(error) => return unavailable(error, readings),
+            End::Whole | End::Sampled => {}
+        }
+    }
     wanted.deadline = owners_deadline;
     let scale = Scale {
         read: tally.read(),
@@ -111,10 +119,11 @@ pub fn survey(
         }),
         (Source::Capture, End::Failed(error)) => Err(error.clone()),
         (Source::Capture, End::TimeUp) => Err(ReadError::CaptureUnfinished),
-        // no entry was seen before it ended, which is not the same as none being there
-        (_, End::TimeUp) if tally.read() == 0 => Err(ReadError::NotReached),
-        (_, End::Failed(error)) if tally.read() == 0 => Err(error.clone()),
-        _ => Ok(counts(&tally, top, scale)),
+        _ => Ok(Counts {
+            // whoever reads a capture from elsewhere says --own, or takes everything for forwarded
+            own_unknown: own_error.clone().filter(|_| !readings.capture),
+            ..counts(&tally, top, scale)
+        }),
     };
     // a capture's sockets are on another host, or gone
     let behind = if options.top.is_some() && !readings.capture {
@@ -125,7 +134,11 @@ pub fn survey(
     privilege::give_up_all();
     let mut facts = facts(&tally, &leading);
     if let Some(behind) = &behind {
-        facts.established_without_socket = without_socket(top, &behind.attributions);
+        facts.established_without_socket = if behind.incomplete {
+            None
+        } else {
+            without_socket(top, &behind.attributions)
+        };
         let dialler = top
             .iter()
             .zip(&behind.owners)
@@ -150,6 +163,25 @@ pub fn survey(
         timeout_established: timeouts.established,
         ..Situation::default()
     };
+    let sample = scale.is_sample().then(|| Sample {
+        read: scale.read,
+        total: scale.total,
+        // sockets come kind by kind, so the first ones are no fair sample
+        half_width: (listing.source != Source::Sockets).then(|| {
+            half_width(
+                top.first().map_or(0.0, |largest| largest.share),
+                scale.read,
+                scale.total,
+            )
+        }),
+    });
+    // who asked for a range only is told what the numbers rest on all the same
+    let basis = || Ranking {
+        sample,
+        notes: notes(&listing),
+        inexact: listing.inexact,
+        ..Ranking::default()
+    };
     let ranking = options.top.is_some().then(|| {
         let mut notes = notes(&listing);
         if let Some(ReadError::NotEntered { needs }) = &wanted.place.not_entered {
@@ -170,18 +202,7 @@ pub fn survey(
                     !not_entered || listing.source == Source::Sockets
                 })
                 .map(|why| reason(&why)),
-            sample: scale.is_sample().then(|| Sample {
-                read: scale.read,
-                total: scale.total,
-                // sockets come kind by kind, so the first ones are no fair sample
-                half_width: (listing.source != Source::Sockets).then(|| {
-                    half_width(
-                        top.first().map_or(0.0, |largest| largest.share),
-                        scale.read,
-                        scale.total,
-                    )
-                }),
-            }),
+            sample,
             directions: directions(&tally),
             services: tally
                 .services(SERVICES)
@@ -193,7 +214,7 @@ pub fn survey(
         }
     });
     Survey {
-        ranking,
+        ranking: ranking.or_else(|| readings.table.is_ok().then(basis)),
         unavailable: None,
         situation: Some(situation),
     }
@@ -322,6 +343,8 @@ struct Behind {
     attributions: Vec<Attribution>,
     /// In the order of the endpoints.
     owners: Vec<Vec<crate::owner::Owner>>,
+    /// Not every socket was seen, so one that was not may be there all the same.
+    incomplete: bool,
     note: Option<String>,
 }
 
@@ -342,7 +365,9 @@ fn behind(tally: &Tally, top: &[Endpoint], scale: Scale, wanted: &Wanted) -> Beh
         }
     }
     let mut complete: Vec<BTreeSet<(u64, u32)>> = vec![BTreeSet::new(); top.len()];
+    let mut seen = false;
     let failed = entries::all_sockets(wanted, |socket| {
+        seen = true;
         matching.add(socket);
         let remote =
             std::net::SocketAddr::new(socket.remote.ip().to_canonical(), socket.remote.port());
@@ -353,7 +378,12 @@ fn behind(tally: &Tally, top: &[Endpoint], scale: Scale, wanted: &Wanted) -> Beh
             sockets.insert((socket.inode, socket.uid));
         }
     });
-    let attributions = matching.finish();
+    let mut attributions = matching.finish();
+    if failed.is_err() {
+        for attribution in &mut attributions {
+            attribution.unattributed.other = 0;
+        }
+    }
     let sockets: Vec<Vec<(u64, u32)>> = attributions
         .iter()
         .zip(top)
@@ -379,7 +409,14 @@ fn behind(tally: &Tally, top: &[Endpoint], scale: Scale, wanted: &Wanted) -> Beh
         owners(&wanted.proc_root, &inodes, wanted.deadline)
     });
     let mut notes = Vec::new();
-    notes.extend(failed.err().map(|error| format!("no owners: {error}")));
+    let incomplete = failed.is_err();
+    notes.extend(failed.err().map(|error| {
+        if seen {
+            format!("not every socket was seen: {error}")
+        } else {
+            format!("no owners: {error}")
+        }
+    }));
     let held: HashSet<u64> = found
         .processes
         .iter()
@@ -414,6 +451,7 @@ fn behind(tally: &Tally, top: &[Endpoint], scale: Scale, wanted: &Wanted) -> Beh
     Behind {
         attributions,
         owners,
+        incomplete,
         note: (!notes.is_empty()).then(|| notes.join(", ")),
     }
 }

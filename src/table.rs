@@ -37,6 +37,8 @@ pub struct Readings {
 pub struct Counts {
     /// Of the remote endpoint that holds most.
     pub largest_endpoint: u32,
+    /// Why this host's own addresses are not known: without them nobody can tell which end of an entry is remote.
+    pub own_unknown: Option<ReadError>,
     /// Without a packet of the reply direction.
     pub unreplied: u32,
     /// That the kernel may evict.
@@ -99,6 +101,20 @@ impl Readings {
             untracked: Err(ReadError::NotReached),
             table: Err(ReadError::NotReached),
             capture: false,
+        }
+    }
+
+    /// What was not reached may not have been for lack of time.
+    pub fn say_the_check_ended(&mut self) {
+        let reasons = [
+            self.count.as_mut().err(),
+            self.change.as_mut().err(),
+            self.table.as_mut().err(),
+        ];
+        for why in reasons.into_iter().flatten().chain(&mut self.others) {
+            if *why == ReadError::NotReached {
+                *why = ReadError::CutShort;
+            }
         }
     }
 

@@ -135,13 +135,6 @@ impl Thresholds {
             .any(|threshold| threshold.metric.needs_table())
     }
 
-    /// Whether any compares with the previous run.
-    pub fn need_state(&self) -> bool {
-        self.0
-            .iter()
-            .any(|threshold| threshold.metric.needs_state())
-    }
-
     /// Takes the defaults of one metric out of force, where this kernel gives them no meaning.
     #[must_use]
     pub fn without_defaults_of(mut self, metric: Metric) -> Self {

@@ -16,9 +16,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use check_conntrack::entry::{Class, End, Entry, Protocol, Source, TcpState, Tuple};
+use check_conntrack::entry::{Choice, Class, End, Entry, Protocol, Source, TcpState, Tuple};
 use check_conntrack::error::ReadError;
 use check_conntrack::reading::capture::{self, LONGEST_LINE, Line, Lines, parse_line};
+use check_conntrack::reading::entries::{self as sources, Wanted};
+use check_conntrack::reading::namespaces::Place;
 use proptest::prelude::*;
 
 const FILES: [&str; 8] = [
@@ -423,6 +425,83 @@ fn a_line_that_was_cut_is_no_entry_however_much_of_it_is_left() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn every_state_of_a_socket_in_a_file_has_a_word_of_the_table() {
+    let words = [
+        "ESTABLISHED",
+        "SYN_SENT",
+        "SYN_RECV",
+        "FIN_WAIT",
+        "FIN_WAIT",
+        "TIME_WAIT",
+        "CLOSE",
+        "CLOSE_WAIT",
+        "LAST_ACK",
+        "", // listening
+        "LAST_ACK",
+        "SYN_RECV",
+    ];
+    let root = common::ProcRoot::tracking("12", "1000");
+    let mut file = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n".to_owned();
+    for (number, word) in (1..).zip(words) {
+        let (address, port) = if word.is_empty() {
+            ("00000000", 0)
+        } else {
+            ("070200C0", 5000 + number)
+        };
+        file += &format!(
+            "{number:4}: 0A0200C0:9C4{number:X} {address}:{port:04X} {number:02X} 00000000:00000000 00:00000000 00000000  1000        0 70{number:02} 1 0000000000000000 20 4 30 10 -1\n"
+        );
+    }
+    root.file("net/tcp", file);
+    let answer = root.answer(&[
+        "--top",
+        "12",
+        "--source",
+        "sockets",
+        "--own",
+        "192.0.2.10",
+        "-v",
+    ]);
+    for (number, word) in (1..).zip(words) {
+        let line = format!(
+            "to 192.0.2.7:{}/tcp, 1 entry 9.1%, {word} 100%",
+            5000 + number
+        );
+        assert_eq!(answer.text.contains(&line), !word.is_empty(), "{answer:#?}");
+    }
+}
+
+#[test]
+fn a_hash_that_was_resized_while_the_file_was_read_makes_it_inexact() {
+    const BUCKETS: &str = "sys/net/netfilter/nf_conntrack_buckets";
+    let root = common::ProcRoot::tracking("24", "1000");
+    root.file(BUCKETS, "1024\n");
+    root.file(
+        "net/nf_conntrack",
+        fs::read(file("6.18-procfs.txt")).unwrap(),
+    );
+    let wanted = Wanted {
+        proc_root: root.path().to_owned(),
+        place: Place::own(root.path(), false),
+        elsewhere: None,
+        choice: Choice::Auto,
+        sample: 0,
+        count: 24,
+        deadline: Instant::now() + Duration::from_secs(60),
+    };
+    for (meanwhile, inexact) in [("1024\n", false), ("2048\n", true)] {
+        let mut read = 0;
+        let entries = sources::entries(&wanted, |_| {
+            read += 1;
+            root.file(BUCKETS, meanwhile);
+        });
+        let listing = entries.unwrap().listing;
+        assert_eq!((listing.end, listing.read), (End::Whole, read));
+        assert_eq!(listing.inexact, inexact, "{meanwhile}");
     }
 }
 

@@ -13,8 +13,10 @@ mod datagrams;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use check_conntrack::entry::{Entry, Protocol, TcpState, Tuple};
+use check_conntrack::error::ReadError;
 use check_conntrack::reading::netlink::{
     BUFFER, Datagram, End, Outcome, SEQUENCE, Silence, listen,
 };
@@ -404,6 +406,42 @@ fn udp_sockets_have_no_state() {
             inodes("sockets-udp6")[0]
         )]
     );
+}
+
+#[test]
+fn every_state_of_a_tcp_socket_has_a_word_of_the_table_but_listening() {
+    let mut payload = messages("sockets-tcp").remove(1).1;
+    // include/net/tcp_states.h, from TCP_ESTABLISHED to TCP_NEW_SYN_RECV; 13 is bound and nothing else
+    let words = [
+        (1, Some(TcpState::Established)),
+        (2, Some(TcpState::SynSent)),
+        (3, Some(TcpState::SynRecv)),
+        (4, Some(TcpState::FinWait)),
+        (5, Some(TcpState::FinWait)),
+        (6, Some(TcpState::TimeWait)),
+        (7, Some(TcpState::Close)),
+        (8, Some(TcpState::CloseWait)),
+        (9, Some(TcpState::LastAck)),
+        (10, None),
+        (11, Some(TcpState::LastAck)),
+        (12, Some(TcpState::SynRecv)),
+        (13, None),
+    ];
+    for (number, word) in words {
+        payload[1] = number;
+        let socket = sockets::decode(Protocol::TCP, &payload).unwrap();
+        assert_eq!(socket.tcp_state, word, "{number}");
+        assert_eq!(socket.listening, number == 10, "{number}");
+        assert_eq!(sockets::STATES >> number & 1 == 1, number <= 12, "{number}");
+    }
+}
+
+#[test]
+fn sockets_that_there_was_no_time_to_read_are_not_reached() {
+    let past = Instant::now() - Duration::from_secs(1);
+    let mut seen = 0;
+    let read = sockets::sockets(past, |_| seen += 1);
+    assert_eq!((read, seen), (Err(ReadError::NotReached), 0));
 }
 
 #[test]

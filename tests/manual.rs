@@ -4,6 +4,7 @@
 
 use std::process::{Command, Stdio};
 
+use check_conntrack::args;
 use check_conntrack::metric::Metric;
 use clap_complete::Shell;
 
@@ -144,7 +145,7 @@ fn what_is_completed_is_what_the_program_accepts() {
                 format!("--{}", arg.get_long().unwrap()),
                 word.get_name().to_owned(),
             ];
-            let parsed = check_conntrack::args::parse(line.map(Into::into), false);
+            let parsed = args::parse(line.map(Into::into), args::Elevation::None);
             assert!(parsed.is_ok(), "{arg}: {parsed:?}");
         }
     }

@@ -1133,7 +1133,10 @@ look
         super::is_first_run(&got[0]);
         super::lost_is(&got[1], 77);
         assert!(
-            got[1].first_line().contains("(0 of 1000 entries, 1000 free), 77 packets lost in the last 5s (the table was full)"),
+            got[1]
+                .first_line()
+                .contains("(0 of 1000 entries, 1000 free), 77 packets lost in the last ")
+                && got[1].first_line().contains("s (the table was full)"),
             "{}",
             got[1].text
         );

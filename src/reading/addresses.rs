@@ -14,6 +14,8 @@ use super::file;
 use crate::error::ReadError;
 use crate::text::clean;
 
+/// Where the running kernel tells of itself.
+const LIVE: &str = "/proc";
 const FIB_TRIE: &str = "net/fib_trie";
 const IF_INET6: &str = "net/if_inet6";
 
@@ -48,11 +50,12 @@ impl Addresses {
 /// Reads the addresses of this network namespace, or those that the files below another procfs tell.
 ///
 /// # Errors
-/// When the kernel refuses rtnetlink (a sandbox without AF_NETLINK); below a procfs when neither file can be read, with
-/// the reason of the IPv4 one. A host without IPv6 has no if_inet6, which is no error.
+/// When neither file can be read: of the running kernel with the reason of rtnetlink, below another procfs with that of
+/// the IPv4 one. A host without IPv6 has no if_inet6, which is no error.
 pub fn addresses(proc_root: Option<&Path>) -> Result<Addresses, ReadError> {
     match proc_root {
-        None => live(),
+        // a sandbox without AF_NETLINK, or no descriptor left for a socket
+        None => live().or_else(|error| below(Path::new(LIVE)).map_err(|_| error)),
         Some(proc_root) => below(proc_root),
     }
 }

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{BufRead, ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::time::Instant;
 
@@ -27,6 +27,9 @@ use crate::text::clean;
 
 /// The longest line that is read; the kernel's are below 500 bytes unless a security module has much to say.
 pub const LONGEST_LINE: usize = 4096;
+
+/// The device number of /dev/null (Documentation/admin-guide/devices.txt).
+const NULL: u64 = 1 << 8 | 3;
 
 /// Read at once. More than a line, so that one that was not finished and what follows it fit.
 const CHUNK: usize = 64 << 10;
@@ -529,9 +532,13 @@ pub fn open_capture(path: &Path, deadline: Instant) -> Result<Capture, ReadError
     } else {
         file::open(path)
     };
-    let kind = opened.and_then(|file| Ok((file.metadata()?.file_type(), file)));
-    let (kind, file) = kind.map_err(|error| not_opened(&shown, path, &error))?;
-    let problem = if kind.is_dir() {
+    let metadata = opened.and_then(|file| Ok((file.metadata()?, file)));
+    let (metadata, file) = metadata.map_err(|error| not_opened(&shown, path, &error))?;
+    let kind = metadata.file_type();
+    let problem = if is_stdin && kind.is_char_device() && metadata.rdev() == NULL {
+        // what a plugin host gives, and the runtime where it is closed: nobody meant an empty table
+        Some("is closed, or /dev/null")
+    } else if kind.is_dir() {
         Some("is a directory")
     } else if kind.is_block_device() {
         Some("is a block device")

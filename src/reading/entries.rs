@@ -123,17 +123,29 @@ fn best(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Entries, ReadE
 /// Raises the privilege for the request only: the kernel asks for it once (netlink_net_capable), and nothing is parsed
 /// while it lasts.
 fn dump(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Listing, ReadError> {
+    noticing_a_resize(wanted, || {
+        privilege::raise(privilege::DUMP);
+        ctnetlink::dump(
+            wanted.sample,
+            wanted.deadline,
+            || privilege::give_up(privilege::DUMP),
+            each,
+        )
+    })
+}
+
+/// A table that was resized meanwhile was read in part twice or not at all, and the kernel does not say so.
+fn noticing_a_resize(
+    wanted: &Wanted,
+    read: impl FnOnce() -> Result<Listing, ReadError>,
+) -> Result<Listing, ReadError> {
     let before = sysctl::buckets(&wanted.proc_root);
-    privilege::raise(privilege::DUMP);
-    let listing = ctnetlink::dump(
-        wanted.sample,
-        wanted.deadline,
-        || privilege::give_up(privilege::DUMP),
-        each,
-    );
-    // a resized table was dumped in part twice or not at all, and the kernel does not say so
-    listing.map(|listing| Listing {
-        inexact: listing.inexact || before != sysctl::buckets(&wanted.proc_root),
+    let listing = read()?;
+    let after = sysctl::buckets(&wanted.proc_root);
+    // what could not be read either time was not resized
+    let resized = matches!((&before, &after), (Ok(before), Ok(after)) if before != after);
+    Ok(Listing {
+        inexact: listing.inexact || resized,
         ..listing
     })
 }
@@ -150,7 +162,9 @@ fn procfs(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Listing, Rea
     privilege::give_up(privilege::DUMP);
     let net_root = &wanted.place.net_root;
     let file = privilege::with(privilege::FILES, || capture::open_procfs(net_root))?;
-    Ok(capture::read(file, Source::Procfs, wanted.sample, wanted.deadline, each).listing)
+    noticing_a_resize(wanted, || {
+        Ok(capture::read(file, Source::Procfs, wanted.sample, wanted.deadline, each).listing)
+    })
 }
 
 /// Sockets as if they were entries: what listens tells who called whom.

@@ -34,26 +34,36 @@ const OWN: &str = "self/net/stat/nf_conntrack";
 
 /// What tells the network namespace of this process from others: its cookie, else its inode. Below another proc root,
 /// where there is no `cookie` of a socket to ask for, what that shows.
-pub(super) fn identity(proc_root: &Path, cookie_of: Option<CookieOf>) -> Identity {
-    let cookie = |of: CookieOf| {
-        let socket = socket_with(
-            AddressFamily::UNIX,
-            SocketType::DGRAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .ok()?;
-        of(socket.as_fd())
+///
+/// # Errors
+/// Those that may be over at the next run, which would find another identity then.
+pub(super) fn identity(proc_root: &Path, cookie_of: Option<CookieOf>) -> Result<Identity, Errno> {
+    if let Some(of) = cookie_of {
+        let (family, flags) = (AddressFamily::UNIX, SocketFlags::CLOEXEC);
+        let cookie = match socket_with(family, SocketType::DGRAM, flags, None) {
+            Ok(socket) => of(socket.as_fd()),
+            Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS)) => {
+                return Err(error);
+            }
+            // a sandbox without such sockets
+            Err(_) => None,
+        };
+        if let Some(cookie) = cookie {
+            return Ok(Identity::Cookie(cookie));
+        }
+    }
+    let link = match std::fs::read_link(proc_root.join("self/ns/net")) {
+        Ok(link) => link,
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(error @ (Errno::NOMEM | Errno::IO)) => return Err(error),
+            _ => return Ok(Identity::Unknown),
+        },
     };
     let inode = || {
-        let link = std::fs::read_link(proc_root.join("self/ns/net")).ok()?;
         let link = link.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?;
         link.parse().ok()
     };
-    if let Some(cookie) = cookie_of.and_then(cookie) {
-        return Identity::Cookie(cookie);
-    }
-    inode().map_or(Identity::Unknown, Identity::Inode)
+    Ok(inode().map_or(Identity::Unknown, Identity::Inode))
 }
 
 /// What a look at every process came to.
@@ -117,7 +127,12 @@ fn walk(proc_root: &Path, live: bool, deadline: Instant) -> Result<Walk, ReadErr
                 refused = true;
                 continue;
             }
-            Err(_) => continue,
+            // ended since it was listed
+            Err(Errno::NOENT | Errno::SRCH | Errno::NOTDIR) => continue,
+            Err(error) => {
+                walk.hidden = Some(unseen(&name)(error));
+                continue;
+            }
         };
         let known = if inode == own_file.st_ino {
             Some(walk.own.get_or_insert(Seen { pid, inode }))
@@ -136,7 +151,7 @@ fn walk(proc_root: &Path, live: bool, deadline: Instant) -> Result<Walk, ReadErr
         }
     }
     if refused || (hidden && !walk.cut_short) {
-        walk.hidden = Some(ReadError::HiddenProcesses {
+        walk.hidden.get_or_insert(ReadError::HiddenProcesses {
             proc_root: file::shown(proc_root),
         });
     }
@@ -152,8 +167,10 @@ fn place(inode: u64, places: &[(u64, usize)]) -> Result<usize, usize> {
 fn read(root: &OwnedFd, proc_root: &Path, name: &str, seen: Seen) -> Option<Found> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let path = proc_root.join(name);
-    let (count, statistics) = match openat(root, name, flags, Mode::empty()) {
-        Ok(file) if fstat(&file).is_ok_and(|stat| stat.st_ino == seen.inode) => {
+    let opened = openat(root, name, flags, Mode::empty());
+    let opened = opened.and_then(|file| fstat(&file).map(|stat| (file, stat)));
+    let (count, statistics) = match opened {
+        Ok((file, stat)) if stat.st_ino == seen.inode => {
             statistics::of_namespace(File::from(file), &path)
         }
         Ok(_) | Err(Errno::NOENT | Errno::SRCH | Errno::NOTDIR) => return None,

@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{
-    Access, AtFlags, Dir, FlockOperation, Mode, OFlags, Stat, accessat, flock, fstat, openat,
+    Access, AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, Stat, accessat, flock, fstat, openat,
     renameat, statat, unlinkat,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::process::geteuid;
 
 use super::file;
@@ -42,6 +42,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 pub struct Wanted<'a> {
     /// Where it is kept.
     pub directory: &'a Path,
+    /// Whether it is used at all: not where a user would write whom the caller is not.
+    pub writes: bool,
     /// Where procfs is.
     pub proc_root: &'a Path,
     /// The command line that it belongs to.
@@ -101,14 +103,19 @@ pub fn compare(wanted: Wanted<'_>, namespaces: &mut [Namespace]) -> Option<State
         fail(namespaces, ReadError::NoPreviousCapture);
         return None;
     }
-    let opened = open_directory(wanted.directory).and_then(|directory| {
-        Ok((
-            directory,
-            boot(wanted.proc_root)?,
-            uptime(wanted.proc_root)?,
-        ))
-    });
-    let (directory, boot, at) = match opened {
+    let opened = if wanted.writes {
+        open(wanted)
+    } else {
+        Err(NoState::AnotherUser)
+    };
+    let Opened {
+        directory,
+        boot,
+        at,
+        identity,
+        name,
+        previous,
+    } = match opened {
         Ok(opened) => opened,
         Err(problem) => {
             let path = file::shown(wanted.directory);
@@ -116,15 +123,21 @@ pub fn compare(wanted: Wanted<'_>, namespaces: &mut [Namespace]) -> Option<State
             return None;
         }
     };
-    let own = namespaces::identity(wanted.proc_root, wanted.cookie_of);
     if let Some(namespace) = namespaces.iter_mut().find(|namespace| namespace.own) {
-        namespace.identity = own;
+        namespace.identity = identity;
     }
-    let name = name(wanted, own);
-    let previous = load(&directory, &name);
+    let known = |identity| {
+        let previous = previous.as_ref().ok()?;
+        previous.last_of(&boot, at, identity)
+    };
     let mut spaces = Vec::new();
+    let mut missing = false;
     for namespace in namespaces {
-        let Some(space) = Space::of(namespace.identity, &namespace.readings) else {
+        let Some(mut space) = Space::of(namespace.identity, &namespace.readings) else {
+            if let Err(why) = &namespace.readings.count {
+                namespace.readings.change = Err(why.clone());
+            }
+            missing |= known(namespace.identity).is_some();
             continue;
         };
         namespace.readings.change = previous
@@ -132,10 +145,14 @@ pub fn compare(wanted: Wanted<'_>, namespaces: &mut [Namespace]) -> Option<State
             .map_err(|why| *why)
             .and_then(|previous| previous.change(&boot, at, &space))
             .map_err(|why| ReadError::FirstRun { why });
+        if space.statistics.is_none() {
+            // what was lost meanwhile is for the next run that can read them
+            space.statistics = known(namespace.identity).and_then(|last| last.statistics.clone());
+        }
         spaces.push(space);
     }
-    // a run that read nothing must not take away the baseline of the next
-    let next = if spaces.is_empty() {
+    // a run that read nothing, or not all, must not take away the baseline of the next
+    let next = if spaces.is_empty() || missing {
         None
     } else {
         Baseline::succeeded_by(previous.as_ref().ok(), &boot, Run { at, spaces })
@@ -148,6 +165,45 @@ pub fn compare(wanted: Wanted<'_>, namespaces: &mut [Namespace]) -> Option<State
         boot,
         at,
         next,
+    })
+}
+
+/// What there is to compare with, and where the next is to be kept.
+struct Opened {
+    directory: OwnedFd,
+    boot: String,
+    at: u64,
+    identity: Identity,
+    name: String,
+    previous: Result<Baseline, FirstRun>,
+}
+
+/// Opens the directory and reads what the previous run left.
+///
+/// # Errors
+/// Also where something could not be read that may be read the next time: as a first run this one would take its
+/// baseline away.
+fn open(wanted: Wanted<'_>) -> Result<Opened, NoState> {
+    let failed = |error: Errno| NoState::Io {
+        reason: clean(&error.to_string()),
+    };
+    let directory = open_directory(wanted.directory)?;
+    let boot = boot(wanted.proc_root)?;
+    let at = uptime(wanted.proc_root)?;
+    let identity = namespaces::identity(wanted.proc_root, wanted.cookie_of).map_err(failed)?;
+    let name = name(wanted, identity);
+    let previous = match load(&directory, &name) {
+        Ok(previous) => Ok(previous),
+        Err(Unread::Known(why)) => Err(why),
+        Err(Unread::Failed(error)) => return Err(failed(error)),
+    };
+    Ok(Opened {
+        directory,
+        boot,
+        at,
+        identity,
+        name,
+        previous,
     })
 }
 
@@ -204,7 +260,8 @@ impl State {
         remove(&self.directory, &unfinished)?;
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(&self.directory, &unfinished, flags, Mode::RUSR | Mode::WUSR)?;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = retry_on_intr(|| openat(&self.directory, &unfinished, flags, mode))?;
         let mut file = std::fs::File::from(file);
         let written = file
             .write_all(text.as_bytes())
@@ -243,7 +300,11 @@ impl State {
 
     /// By the clock it is old. But somebody may have set the clock.
     fn is_in_use(&self, name: &str) -> bool {
-        load(&self.directory, name).is_ok_and(|other| other.is_in_use(&self.boot, self.at))
+        match load(&self.directory, name) {
+            Ok(other) => other.is_in_use(&self.boot, self.at),
+            Err(Unread::Known(_)) => false,
+            Err(Unread::Failed(_)) => true,
+        }
     }
 }
 
@@ -271,7 +332,7 @@ fn is_old(stat: &Stat) -> bool {
 fn open_directory(path: &Path) -> Result<OwnedFd, NoState> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let usable = || {
-        let directory = openat(rustix::fs::CWD, path, flags, Mode::empty())?;
+        let directory = retry_on_intr(|| openat(CWD, path, flags, Mode::empty()))?;
         // by the effective user, as it will be used
         let access = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
         accessat(&directory, ".", access, AtFlags::EACCESS)?;
@@ -300,27 +361,42 @@ fn name(wanted: Wanted<'_>, identity: Identity) -> String {
     format!("{PREFIX}{:016x}", hasher.finish())
 }
 
+/// Why there is nothing of a previous run.
+enum Unread {
+    /// There is none, or none that could ever be read.
+    Known(FirstRun),
+    /// The system could not read it this time.
+    Failed(Errno),
+}
+
+impl From<FirstRun> for Unread {
+    fn from(why: FirstRun) -> Self {
+        Self::Known(why)
+    }
+}
+
 /// What the previous run left.
-fn load(directory: &OwnedFd, name: &str) -> Result<Baseline, FirstRun> {
+fn load(directory: &OwnedFd, name: &str) -> Result<Baseline, Unread> {
     let flags =
         OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = openat(directory, name, flags, Mode::empty()).map_err(|error| match error {
-        Errno::NOENT => FirstRun::NoBaseline,
+    let opened = retry_on_intr(|| openat(directory, name, flags, Mode::empty()));
+    let file = opened.map_err(|error| match error {
+        Errno::NOENT => Unread::Known(FirstRun::NoBaseline),
         // a symbolic link, a socket, somebody else's file
-        Errno::LOOP | Errno::NXIO | Errno::ACCESS | Errno::PERM => FirstRun::Foreign,
-        _ => FirstRun::Unreadable,
+        Errno::LOOP | Errno::NXIO | Errno::ACCESS | Errno::PERM => Unread::Known(FirstRun::Foreign),
+        error => Unread::Failed(error),
     })?;
-    match fstat(&file) {
-        Ok(stat) if is_ours(&stat) => {}
-        Ok(_) => return Err(FirstRun::Foreign),
-        Err(_) => return Err(FirstRun::Unreadable),
+    if !is_ours(&fstat(&file).map_err(Unread::Failed)?) {
+        return Err(FirstRun::Foreign.into());
     }
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     std::fs::File::from(file)
         .take(LONGEST)
-        .read_to_string(&mut text)
-        .map_err(|_| FirstRun::Unreadable)?;
-    Baseline::parse(&text).ok_or(FirstRun::Unreadable)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Unread::Failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+    let text = std::str::from_utf8(&bytes).ok();
+    let baseline = text.and_then(Baseline::parse);
+    baseline.ok_or(Unread::Known(FirstRun::Unreadable))
 }
 
 /// Which start of the host this is.

@@ -83,27 +83,10 @@ fn first(proc_root: &Path, names: &[&str]) -> Reading<(PathBuf, Vec<u8>)> {
 /// Neither count nor max is there: does this kernel not track, or can it not be seen?
 fn why_absent(proc_root: &Path) -> ReadError {
     let directory = proc_root.join("sys/net");
-    let shown = file::shown(&directory);
-    match std::fs::metadata(&directory) {
-        Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => {
-            return ReadError::WrongKind {
-                path: shown,
-                kind: "file in the place of a directory",
-            };
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return ReadError::NoSysNet { directory: shown };
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            return ReadError::Denied { path: shown };
-        }
-        Err(error) => {
-            return ReadError::Io {
-                path: shown,
-                reason: clean(&error.to_string()),
-            };
-        }
+    match std::fs::metadata(&directory).map_err(|error| file::explain(&directory, &error)) {
+        Ok(_) => {}
+        Err(ReadError::Missing { path }) => return ReadError::NoSysNet { directory: path },
+        Err(error) => return error,
     }
     let witness = BUCKETS
         .into_iter()
@@ -115,7 +98,9 @@ fn why_absent(proc_root: &Path) -> ReadError {
             path: file::shown(&proc_root.join(COUNT[0])),
             witness: file::shown(&witness),
         },
-        None => ReadError::NotTracking { directory: shown },
+        None => ReadError::NotTracking {
+            directory: file::shown(&directory),
+        },
     }
 }
 

@@ -2,9 +2,11 @@
  * spawn ROUNDS[,WARM_UP] COMMAND [ARGUMENT...] [-- COMMAND [ARGUMENT...]]...
  *
  * Starts every command ROUNDS times, one after the other, with stdout on /dev/null, after WARM_UP rounds that do not
- * count (20). Prints a line for each command: the median from start to end in microseconds, its ratio to the first
- * command's, the largest peak RSS in KiB, the median of the minor page faults and the median of the CPU time in
- * microseconds. What a shell waited for counts as the shell's.
+ * count (20). Prints a line for each command: the median from start to end in microseconds, the median of its ratios
+ * to the first command in the same round, the largest peak RSS in KiB, the median of the minor page faults, and the
+ * medians of the CPU time in microseconds: all of it, in user mode, in the kernel. The kernel shares the two out by
+ * what its ticks met, so of a run that is shorter than a tick only the sum means something. What a shell waited for
+ * counts as the shell's.
  *
  * No peak can be read below this program's own: at exec the kernel hands the peak of the caller's memory on to the new
  * program (exec_mmap in fs/exec.c). So this one is static, keeps little and prints nothing before the last round.
@@ -26,7 +28,7 @@ struct run {
     double microseconds;
     long peak_kib;
     long faults;
-    double cpu_microseconds;
+    double user, system; /* microseconds */
 };
 
 extern char **environ;
@@ -70,7 +72,8 @@ static struct run start(char **command, const posix_spawn_file_actions_t *action
         .microseconds = (double)(after.tv_sec - before.tv_sec) * 1e6 + (double)(after.tv_nsec - before.tv_nsec) / 1e3,
         .peak_kib = used.ru_maxrss,
         .faults = used.ru_minflt,
-        .cpu_microseconds = microseconds(used.ru_utime) + microseconds(used.ru_stime),
+        .user = microseconds(used.ru_utime),
+        .system = microseconds(used.ru_stime),
     };
 }
 
@@ -96,11 +99,13 @@ int main(int argc, char **argv) {
         }
     }
 
-    double *times = calloc((size_t)(n * rounds), sizeof *times);
-    double *faults = calloc((size_t)(n * rounds), sizeof *faults);
-    double *cpu = calloc((size_t)(n * rounds), sizeof *cpu);
+    enum { TIME, RATIO, FAULTS, CPU, USER, SYSTEM, FIGURES };
+    double *figures[FIGURES];
+    for (int figure = 0; figure < FIGURES; figure++)
+        if ((figures[figure] = calloc((size_t)(n * rounds), sizeof **figures)) == NULL)
+            die("calloc", strerror(errno));
     posix_spawn_file_actions_t actions;
-    if (times == NULL || faults == NULL || cpu == NULL || posix_spawn_file_actions_init(&actions) != 0 ||
+    if (posix_spawn_file_actions_init(&actions) != 0 ||
         posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0) != 0)
         die("start", strerror(errno));
 
@@ -111,21 +116,26 @@ int main(int argc, char **argv) {
             struct run run = start(commands[which], &actions);
             if (round < 0)
                 continue;
-            times[which * rounds + round] = run.microseconds;
-            faults[which * rounds + round] = (double)run.faults;
-            cpu[which * rounds + round] = run.cpu_microseconds;
+            long at = which * rounds + round;
+            figures[TIME][at] = run.microseconds;
+            figures[FAULTS][at] = (double)run.faults;
+            figures[CPU][at] = run.user + run.system;
+            figures[USER][at] = run.user;
+            figures[SYSTEM][at] = run.system;
             if (run.peak_kib > peak[which])
                 peak[which] = run.peak_kib;
         }
+        /* what disturbs the host for longer than a command disturbs the whole round */
+        for (int which = 0; which < n && round >= 0; which++)
+            figures[RATIO][which * rounds + round] = figures[TIME][which * rounds + round] / figures[TIME][round];
     }
 
-    double base = 0;
     for (int which = 0; which < n; which++) {
-        double time = median(times + which * rounds, rounds);
-        if (which == 0)
-            base = time;
-        printf("%.1f %.2f %ld %.0f %.0f\n", time, time / base, peak[which], median(faults + which * rounds, rounds),
-               median(cpu + which * rounds, rounds));
+        double of[FIGURES];
+        for (int figure = 0; figure < FIGURES; figure++)
+            of[figure] = median(figures[figure] + which * rounds, rounds);
+        printf("%.1f %.3f %ld %.0f %.0f %.0f %.0f\n", of[TIME], of[RATIO], peak[which], of[FAULTS], of[CPU], of[USER],
+               of[SYSTEM]);
     }
     return 0;
 }

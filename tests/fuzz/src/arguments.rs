@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use check_conntrack::args::{self, Options, Request, UsageError};
+use check_conntrack::args::{self, Elevation, Options, Request, UsageError};
 use check_conntrack::metric::Metric;
 use check_conntrack::report::Report;
 use check_conntrack::threshold::{Severity, Thresholds};
@@ -12,13 +12,13 @@ use super::contract::Answer;
 use super::judge;
 
 /// A command line of these arguments.
-pub(crate) fn parse(arguments: &[&[u8]], elevated: bool) -> Result<Request, UsageError> {
+pub(crate) fn parse(arguments: &[&[u8]], elevation: Elevation) -> Result<Request, UsageError> {
     let arguments = arguments
         .iter()
         .map(|argument| OsStr::from_bytes(argument).to_owned());
     args::parse(
         std::iter::once(OsString::from("check_conntrack")).chain(arguments),
-        elevated,
+        elevation,
     )
 }
 
@@ -26,14 +26,15 @@ pub(crate) fn parse(arguments: &[&[u8]], elevated: bool) -> Result<Request, Usag
 pub fn arguments(data: &[u8]) {
     let arguments: Vec<&[u8]> = data.split(|byte| *byte == 0).collect();
     // a program that has privileges of its own refuses more, and accepts nothing else
-    let elevated = parse(&arguments, true);
-    match parse(&arguments, false) {
+    let elevated = [Elevation::Capabilities, Elevation::AnotherUser]
+        .map(|elevation| (elevation, parse(&arguments, elevation)));
+    match parse(&arguments, Elevation::None) {
         Err(refusal) => {
             let answer = judge(&Report::unknown(&refusal.to_string()), 0);
             assert_eq!(answer.text.lines().count(), 1, "{}", answer.text);
             assert_eq!(answer.code, 3);
             assert!(answer.perfdata().is_empty(), "{}", answer.text);
-            assert!(elevated.is_err());
+            assert!(elevated.iter().all(|(_, parsed)| parsed.is_err()));
         }
         Ok(Request::Print(text)) => {
             let report = Report::information(&text);
@@ -45,8 +46,14 @@ pub fn arguments(data: &[u8]) {
             assert_eq!(answer.code, 3);
         }
         Ok(Request::Check(options)) => {
-            if let Ok(elevated) = elevated {
-                assert_eq!(elevated, Request::Check(options.clone()));
+            for (elevation, parsed) in elevated {
+                let Ok(parsed) = parsed else { continue };
+                let writes = elevation == Elevation::Capabilities;
+                let expected = Options {
+                    writes,
+                    ..options.clone()
+                };
+                assert_eq!(parsed, Request::Check(expected));
                 assert!(options.is_live() && options.table.is_none());
             }
             means_what_it_says(&options);
@@ -56,7 +63,10 @@ pub fn arguments(data: &[u8]) {
                 verbosity: (options.verbosity + 1).min(3),
                 ..options
             };
-            assert_eq!(parse(&verbose, false), Ok(Request::Check(expected)));
+            assert_eq!(
+                parse(&verbose, Elevation::None),
+                Ok(Request::Check(expected))
+            );
         }
     }
 }

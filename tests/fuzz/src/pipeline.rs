@@ -9,8 +9,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use check_conntrack::args::{Netns, Options, Request};
-use check_conntrack::report::Report;
+use check_conntrack::args::{Elevation, Netns, Options, Request};
+use check_conntrack::report::{CutShort, Report, Reserve};
 use check_conntrack::run;
 use check_conntrack::threshold::Severity;
 
@@ -31,7 +31,7 @@ pub fn pipeline(data: &[u8]) {
         .split(|byte| *byte == b'\n')
         .filter(|argument| !argument.is_empty())
         .collect();
-    let Ok(Request::Check(options)) = parse(&arguments, false) else {
+    let Ok(Request::Check(options)) = parse(&arguments, Elevation::None) else {
         return; // the target named arguments looks at those
     };
     let then = parts.iter().position(|part| part.name == "then");
@@ -101,8 +101,20 @@ fn check(options: &Options, root: &ProcRoot, late: bool) {
         } else {
             Instant::now()
         };
-        let in_reserve = |report: Report| {
-            super::judge(&report, verbosity);
+        let in_reserve = |reserve: Reserve| {
+            for cut in [
+                CutShort::TimeUp,
+                CutShort::NoMemory,
+                CutShort::ProcessorTime,
+            ] {
+                let mut room = [0; Reserve::ROOM];
+                let text = reserve.text(cut, &mut room);
+                let report = Report {
+                    state: reserve.state(),
+                    text: String::from_utf8(text.to_vec()).expect("ASCII"),
+                };
+                super::judge(&report, verbosity);
+            }
         };
         let (report, written) = run(&options, begin, in_reserve);
         (super::judge(&report, verbosity), written)

@@ -33,6 +33,20 @@ value() {
 }
 measures() { same "$1 in performance data" "$(value "$1")" "$2"; }
 measures_no() { same "$1 in performance data" "$(value "$1")" none; }
+# What line 1 says about where the entries are from; ctnetlink is not mentioned there.
+origin() {
+    found=$(printf '%s\n' "$answer" | sed -n '1s/|.*//; 1s/ - .*//; 1s/.*, \(from [^,]*\)$/\1/p')
+    echo "${found:-over ctnetlink}"
+}
+# The list of endpoints; process ids are no part of a comparison.
+list() { printf '%s\n' "$answer" | sed -n 's/^\([0-9]*\. .*\)/\1/p' | sed 's/\[[0-9]*\])/[PID])/g'; }
+# The same without owners, which a capture has none of.
+ranking() { list | sed 's/^\(.*%\),.*/\1/'; }
+# lists WHAT LIST
+lists() {
+    [ "$(list)" = "$2" ] || fail "$1: the list should be
+$2"
+}
 
 # A folder for what runs remember, and time enough for the next run to compare with the last one: runs closer than
 # 5 s are compared with the one before.
@@ -40,24 +54,48 @@ state=/tmp/state
 mkdir -m 700 "$state"
 pause() { sleep 6; }
 
-# Hides the statistics file from what runs through it, as a kernel does that is built without such files. What is mounted
-# in the directory of a process is there for what that process becomes.
-hide_statistics() {
-    cat >/tmp/hide_statistics <<'SCRIPT'
-mount -t tmpfs none "/proc/$$/net" && exec "$@"
+# Hides the files of the table and the counters from what runs through it, as a kernel does that is built without them.
+# What is mounted in the directory of a process is there for what that process becomes.
+hide_files() {
+    cat >/tmp/hide_files <<'SCRIPT'
+mkdir -p /tmp/net
+for file in tcp tcp6 udp udp6 snmp fib_trie if_inet6; do cat "/proc/$$/net/$file" >"/tmp/net/$file"; done
+mount --bind /tmp/net "/proc/$$/net" && exec "$@"
 SCRIPT
-    through="sh /tmp/hide_statistics"
+    through="${through:+$through }sh /tmp/hide_files"
+}
+
+# ---- privileges --------------------------------------------------------------------------------------------------------
+
+# shellcheck disable=SC2034 # for the scenarios
+as_nobody='setpriv --reuid 65534 --regid 65534 --clear-groups'
+# without_capability NAME...: words of a command that runs another without these, whoever runs it
+without_capability() {
+    printf 'setpriv --bounding-set'
+    printf ' -%s' "$1"
+    shift
+    [ $# -eq 0 ] || printf ',-%s' "$@"
 }
 
 # ---- the kernel -----------------------------------------------------------------------------------------------------
 
-# since MAJOR.MINOR: whether this kernel is that or newer
-since() {
-    awk -v this="$(uname -r)" -v first="$1" 'BEGIN {
-        split(this, a, /[.-]/)
-        split(first, b, ".")
-        exit !(a[1] + 0 > b[1] + 0 || a[1] + 0 == b[1] + 0 && a[2] + 0 >= b[2] + 0)
-    }'
+# What is not the same on all kernels, and that the rest is, stands in facts, nowhere else.
+# expected NAME: what this kernel is held to
+expected() {
+    awk -F ' *[|] *' -v this="$(uname -r)" -v name="$1" '
+        function newer(a, b) { # a is b or newer
+            split(a, x, /[.-]/)
+            split(b, y, /[.-]/)
+            return x[1] + 0 > y[1] + 0 || x[1] + 0 == y[1] + 0 && x[2] + 0 >= y[2] + 0
+        }
+        $1 == name && newer(this, $3) { value = $4; found = 1 }
+        END { if (found) print value; exit !found }' /rig/facts
+}
+# fact NAME VALUE: what was seen on this kernel; run collects the names
+fact() {
+    wanted=$(expected "$1") || fail "facts has no $1 for $(uname -r)"
+    same "$1, of facts," "$2" "$wanted"
+    echo "fact: $1"
 }
 
 # Connections are tracked from the moment a rule needs it, in the namespace that has the rule.
@@ -88,4 +126,20 @@ flood() {
     echo "$said"
     refused=$(echo "$said" | sed -n 's/.*Operation not permitted=//p')
     refused=${refused:-0}
+}
+
+# hold NAMESPACE COMMAND ARGUMENTS...: peers, in that namespace and under that name, until the scenario ends; sets $pid
+hold() {
+    where=$1
+    name=$2
+    shift 2
+    ln -sf /files/peers "/tmp/$name"
+    ip netns exec "$where" "/tmp/$name" "$@" >"/tmp/$name.out" 2>&1 </dev/null &
+    # shellcheck disable=SC2034 # for the scenarios
+    pid=$!
+    for _ in $(seq 300); do
+        if grep -q ready "/tmp/$name.out"; then return 0; fi
+        sleep 0.1
+    done
+    fail "$name is not ready: $(cat "/tmp/$name.out")"
 }

@@ -49,6 +49,13 @@ empty
 exits 2
 says 'does any rule use connection tracking'
 measures entries 0
+# from files, where sock_diag would have to be loaded first
+rmmod tcp_diag
+empty
+exits 2
+says 'does any rule use connection tracking'
+load-modules
+fact connections-beside-an-empty-table told
 
 kill "$client" "$server" "$input"
 await 0

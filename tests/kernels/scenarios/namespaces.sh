@@ -32,4 +32,5 @@ says_not "sleep[$quiet]"
 measures namespaces 3
 measures usage 95.0%
 measures entries 950
+fact namespaces-without-privilege found
 kill "$quiet" "$full"

@@ -97,3 +97,4 @@ reachable 'CONNTRACK is CRITICAL'
 # gone as if it had never been there
 nft delete table inet check_conntrack
 unreachable
+fact notrack-rules reachable

@@ -15,6 +15,21 @@ exits 0
 measures_no lost
 pause
 
+# neither the table nor the sockets are asked for by anything that would need an entry
+for source in auto netlink procfs sockets; do
+    check --top --source $source
+    exits 2
+    measures entries 1000
+    case $source in sockets) measures_no established ;; *) measures established 1000 ;; esac
+done
+through=$as_nobody
+check --top --netns all
+exits 2
+measures entries 1000
+says 'from local sockets (the table needs CAP_NET_ADMIN)'
+through=
+fact full-table 'every source'
+
 before=$(counter drop)
 flood 300
 same refused "$refused" 300
@@ -25,6 +40,7 @@ exits 2
 measures lost "$drop"
 says "$drop packets lost in the last"
 says 'the table was full'
+fact lost-packets counted
 pause
 
 lost
@@ -34,7 +50,7 @@ says_not 'packets lost'
 
 # counters that have no file come over ctnetlink, and go on where those of the file were
 dropped=$(counter drop)
-hide_statistics
+hide_files
 pause
 lost
 exits 0
@@ -42,9 +58,10 @@ measures lost 0
 measures drop "${dropped}c"
 through=
 flood 20
-hide_statistics
+hide_files
 pause
 lost
 exits 2
 measures lost 20
 measures drop "$((dropped + 20))c"
+fact lost-packets-over-ctnetlink counted

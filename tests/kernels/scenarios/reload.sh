@@ -47,6 +47,7 @@ lost -v
 exits 0
 measures_no lost
 says 'first run'
+fact counters-after-a-reload 'first run'
 pause
 flood 200
 lost

@@ -38,3 +38,4 @@ for source in netlink procfs; do
     measures unreplied 38
     measures evictable 38
 done
+fact states counted
