@@ -780,3 +780,40 @@ fn the_longest_answer_still_fits() {
     let got = root.answer(&["-vvv"]);
     assert!(got.text.contains("more not shown)"), "{}", got.text);
 }
+
+#[test]
+fn the_longest_first_line_has_1023_bytes_with_its_line_feed() {
+    let root = ProcRoot::empty();
+    let capture = root.join("capture");
+    let line = "tcp 6 299 ESTABLISHED src=10.0.0.4 dst=192.0.2.7 sport=4001 dport=80 src=192.0.2.7 dst=10.0.0.4 sport=80 \
+                dport=4001 [ASSURED] mark=0 use=1\n";
+    root.file("capture", line);
+    let ranges: Vec<String> = check_conntrack::metric::Metric::all()
+        .flat_map(|metric| {
+            [
+                format!("-w{metric}=@0.000000001:17.123456789"),
+                format!("-c{metric}=-12345678901234567:99.9"),
+            ]
+        })
+        .collect();
+    let longest = (1..60).map(|length| {
+        // what is told of this place is a byte longer each time, until it does not fit
+        let place = format!("/{}", "d".repeat(length));
+        let typed = [
+            "--own",
+            "10.0.0.4",
+            "--top",
+            "--proc-root",
+            &place,
+            "--table",
+        ];
+        let words = typed
+            .iter()
+            .map(std::ffi::OsStr::new)
+            .chain([capture.as_os_str()]);
+        let got = answer(words.chain(ranges.iter().map(std::ffi::OsStr::new)));
+        assert!(got.fits_nrpe_2(), "{} bytes: {}", got.text.len(), got.text);
+        got.text.len()
+    });
+    assert_eq!(longest.max(), Some(1023));
+}
