@@ -382,6 +382,13 @@ fn load(directory: &OwnedFd, name: &str) -> Result<Baseline, Unread> {
     let opened = retry_on_intr(|| openat(directory, name, flags, Mode::empty()));
     let file = opened.map_err(|error| match error {
         Errno::NOENT => Unread::Known(FirstRun::NoBaseline),
+        // our own, refused this time
+        Errno::ACCESS | Errno::PERM
+            if statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+                .is_ok_and(|stat| is_ours(&stat)) =>
+        {
+            Unread::Failed(error)
+        }
         // a symbolic link, a socket, somebody else's file
         Errno::LOOP | Errno::NXIO | Errno::ACCESS | Errno::PERM => Unread::Known(FirstRun::Foreign),
         error => Unread::Failed(error),
