@@ -264,15 +264,20 @@ const fn header(length: u16, kind: u16) -> u32 {
     u32::from_ne_bytes([a, b, c, d])
 }
 
+/// Whether these headers stand in these places.
+#[inline(always)] // with both known the comparisons are a few instructions
+fn has_headers<const N: usize>(bytes: &[u8; N], headers: &[(usize, u32)]) -> bool {
+    headers.iter().all(|(at, header)| {
+        let word = bytes.get(*at..).and_then(<[u8]>::first_chunk);
+        word.copied().map(u32::from_ne_bytes) == Some(*header)
+    })
+}
+
 /// The same for the tuples that nearly all entries have, without a walk from attribute to attribute, which is half of
 /// what an entry costs. None for all others.
 fn usual_tuple(bytes: &[u8]) -> Option<(Protocol, Tuple)> {
     let bytes: &[u8; USUAL_LENGTH] = bytes.try_into().ok()?;
-    let is = |(at, header): &(usize, u32)| {
-        let word = bytes.get(*at..).and_then(<[u8]>::first_chunk);
-        word.copied().map(u32::from_ne_bytes) == Some(*header)
-    };
-    if !USUAL.iter().all(is) {
+    if !has_headers(bytes, &USUAL) {
         return None;
     }
     let value = |at| bytes.get(at..).unwrap_or_default();
@@ -283,6 +288,27 @@ fn usual_tuple(bytes: &[u8]) -> Option<(Protocol, Tuple)> {
 
 /// `tcp_to_nlattr`; the protocols besides TCP have an attribute of their own. A state later than those known is none.
 fn tcp_state(bytes: &[u8]) -> Option<Option<TcpState>> {
+    let usual = <&[u8; USUAL_STATE_LENGTH]>::try_from(bytes).ok();
+    let usual = usual.filter(|bytes| has_headers(bytes, &USUAL_STATE));
+    match usual.and_then(|bytes| bytes.get(USUAL_STATE_AT)) {
+        Some(state) => Some(TcpState::from_number(*state)),
+        None => any_tcp_state(bytes),
+    }
+}
+
+/// The headers of what TCP has: its state, both window scales, both pairs of flags.
+const USUAL_STATE: [(usize, u32); 6] = [
+    (0, header(44, NLA_F_NESTED | CTA_PROTOINFO_TCP)),
+    (4, header(5, CTA_PROTOINFO_TCP_STATE)),
+    (12, header(5, CTA_PROTOINFO_TCP_STATE + 1)),
+    (20, header(5, CTA_PROTOINFO_TCP_STATE + 2)),
+    (28, header(6, CTA_PROTOINFO_TCP_STATE + 3)),
+    (36, header(6, CTA_PROTOINFO_TCP_STATE + 4)),
+];
+const USUAL_STATE_AT: usize = 8;
+const USUAL_STATE_LENGTH: usize = 44;
+
+fn any_tcp_state(bytes: &[u8]) -> Option<Option<TcpState>> {
     let mut state = None;
     for attribute in Attributes::of(bytes) {
         if let (CTA_PROTOINFO_TCP, value) = attribute? {
@@ -381,6 +407,19 @@ mod tests {
             let bytes = laid_out(protocol, values);
             prop_assert!(usual_tuple(&bytes).is_some());
             prop_assert_eq!(usual_tuple(&bytes), any_tuple(&bytes));
+        }
+
+        #[test]
+        fn a_state_is_read_at_once_as_a_walk_finds_it(state in any::<u8>(), at in 0..USUAL_STATE_LENGTH, byte in prop::option::of(any::<u8>())) {
+            let mut bytes = vec![0; USUAL_STATE_LENGTH];
+            for (at, header) in USUAL_STATE {
+                bytes[at..at + 4].copy_from_slice(&header.to_ne_bytes());
+            }
+            bytes[USUAL_STATE_AT] = state;
+            if let Some(byte) = byte {
+                bytes[at] = byte;
+            }
+            prop_assert_eq!(tcp_state(&bytes), any_tcp_state(&bytes));
         }
 
         #[test]
