@@ -195,7 +195,7 @@ pub enum ReadError {
     /// The time was up before this was read.
     #[error("the time was up before it was read")]
     NotReached,
-    /// Memory or processor time was up before this was read.
+    /// Time, memory or processor time was up before this was read: of an answer in reserve, made before one knows which.
     #[error("the check ended before it was read")]
     CutShort,
 }
