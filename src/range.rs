@@ -104,7 +104,7 @@ impl fmt::Display for Decimal {
 /// An exact value: what is measured is a quotient of kernel numbers, and is compared as one.
 ///
 /// Numerators and denominators stay below 2^60 for everything the kernel counts, also when it is divided by the time
-/// between two runs, so that the cross products with a bound of 18 digits fit into 128 bits.
+/// between two runs, and below 2^127 in a bound of 18 digits, whatever its unit.
 #[derive(Debug, Clone, Copy)]
 pub struct Ratio {
     numerator: i128,
@@ -147,6 +147,22 @@ impl Ratio {
         -(-self.numerator).div_euclid(self.denominator)
     }
 
+    /// What is above [`Ratio::floor`].
+    fn fraction(self) -> Self {
+        Self {
+            numerator: self.numerator.rem_euclid(self.denominator),
+            ..self
+        }
+    }
+
+    /// One through this, for what is above 0.
+    fn inverse(self) -> Self {
+        Self {
+            numerator: self.denominator,
+            denominator: self.numerator,
+        }
+    }
+
     /// `percent` percent of `whole`, exactly.
     fn percent_of(percent: Decimal, whole: i64) -> Self {
         let ratio = percent.ratio();
@@ -170,8 +186,22 @@ impl PartialOrd for Ratio {
 }
 impl Ord for Ratio {
     fn cmp(&self, other: &Self) -> Ordering {
-        // denominators are positive by construction
-        (self.numerator * other.denominator).cmp(&(other.numerator * self.denominator))
+        let (mut a, mut b) = (*self, *other);
+        loop {
+            // denominators are positive by construction
+            let left = a.numerator.checked_mul(b.denominator);
+            let right = b.numerator.checked_mul(a.denominator);
+            if let (Some(left), Some(right)) = (left, right) {
+                return left.cmp(&right);
+            }
+            // whole parts first, then what is left of both: the smaller one is the one with the greater inverse
+            let order = a.floor().cmp(&b.floor());
+            let (a_rest, b_rest) = (a.fraction(), b.fraction());
+            if order != Ordering::Equal || a_rest.numerator == 0 || b_rest.numerator == 0 {
+                return order.then(a_rest.numerator.signum().cmp(&b_rest.numerator.signum()));
+            }
+            (a, b) = (b_rest.inverse(), a_rest.inverse());
+        }
     }
 }
 
@@ -601,5 +631,33 @@ fn shown(found: &str) -> String {
         "an empty bound".to_owned()
     } else {
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The same quotient in terms whose products do not fit into 128 bits.
+    fn long(numerator: i64, denominator: i64) -> Ratio {
+        let terms = |n: i64| i128::from(n) << 80;
+        Ratio {
+            numerator: terms(numerator),
+            denominator: terms(denominator),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn ratios_of_any_length_compare(
+            (a, b) in (-1000..1000_i64, 1..1000_i64),
+            (c, d) in (-1_000_000_000_000..1_000_000_000_000_i64, 1..1_000_000_000_000_i64),
+        ) {
+            for (one, other) in [((a, b), (c, d)), ((c, d), (a, b)), ((a, b), (a * 7, b * 7)), ((a, b), (a * 7 + 1, b * 7))] {
+                let expected = (i128::from(one.0) * i128::from(other.1)).cmp(&(i128::from(other.0) * i128::from(one.1)));
+                prop_assert_eq!(long(one.0, one.1).cmp(&long(other.0, other.1)), expected);
+            }
+        }
     }
 }
