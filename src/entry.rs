@@ -178,12 +178,9 @@ impl Class {
         (Self::Other, "other"),
     ];
 
-    /// Its place in [`Class::ALL`].
+    /// Its place in [`Class::ALL`], which is in the order of the variants.
     pub fn index(self) -> usize {
-        Self::ALL
-            .iter()
-            .position(|(class, _)| *class == self)
-            .unwrap_or_default()
+        self as usize
     }
 }
 
@@ -214,14 +211,48 @@ impl Entry {
         !self.assured && !self.offloaded
     }
 
-    /// Both sides of the original direction, as a socket of either end would have them.
-    pub fn original_sides(&self) -> Sides {
-        Sides::new(self.protocol, self.original)
+    /// Its ends as numbers.
+    pub fn ends(&self) -> Ends {
+        let end = |address, port| (to_bits(address), port);
+        Ends {
+            source: end(self.original.source, self.original.source_port),
+            destination: end(self.original.destination, self.original.destination_port),
+            reply_source: end(self.reply.source, self.reply.source_port),
+            reply_destination: end(self.reply.destination, self.reply.destination_port),
+        }
+    }
+}
+
+/// An address as `own::to_bits` has it, and a port. Numbers, because those of every entry of a table are compared.
+pub(crate) type Side = (u128, u16);
+
+/// The ends of both tuples of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// Who dialled.
+    pub(crate) source: Side,
+    /// What was dialled.
+    pub(crate) destination: Side,
+    /// Who answers.
+    pub(crate) reply_source: Side,
+    /// Whom the answer is for.
+    pub(crate) reply_destination: Side,
+}
+
+impl Ends {
+    /// Whether addresses are translated, so that the reply is not the reverse of the original.
+    pub(crate) fn is_translated(&self) -> bool {
+        self.source != self.reply_destination || self.destination != self.reply_source
     }
 
-    /// Both sides of the reply direction: different from the original where addresses are translated.
-    pub fn reply_sides(&self) -> Sides {
-        Sides::new(self.protocol, self.reply)
+    /// Both sides of the original direction, as a socket of either end would have them.
+    pub(crate) fn original(&self, protocol: Protocol) -> Sides {
+        Sides::of(protocol, self.source, self.destination)
+    }
+
+    /// Both sides of the reply direction.
+    pub(crate) fn reply(&self, protocol: Protocol) -> Sides {
+        Sides::of(protocol, self.reply_source, self.reply_destination)
     }
 }
 
@@ -232,9 +263,6 @@ pub struct Sides {
     lower: Side,
     higher: Side,
 }
-
-/// An address as [`to_bits`] has it, and a port. Numbers, because every entry of a table has its sides compared.
-type Side = (u128, u16);
 
 impl Hash for Sides {
     /// Three writes instead of a dozen: it is computed for every entry of a table.
@@ -248,15 +276,6 @@ impl Hash for Sides {
 }
 
 impl Sides {
-    /// Of a tuple.
-    pub fn new(protocol: Protocol, tuple: Tuple) -> Self {
-        Self::of(
-            protocol,
-            (to_bits(tuple.source), tuple.source_port),
-            (to_bits(tuple.destination), tuple.destination_port),
-        )
-    }
-
     /// Between two ends; IPv4 addresses mapped into IPv6 are taken as what they are.
     pub fn between(protocol: Protocol, one: SocketAddr, other: SocketAddr) -> Self {
         let side = |end: SocketAddr| (to_bits(end.ip()), end.port());

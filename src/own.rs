@@ -1,11 +1,11 @@
 //! Whose an address is, this host's or another's, and so which way an entry goes.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use thiserror::Error;
 
-use crate::entry::{Entry, Tuple};
+use crate::entry::{Ends, Side};
 use crate::text::clean;
 
 /// An address as one number. IPv4 takes its place in IPv6, `::ffff:0:0/96`, so that a mapped address, which is what a
@@ -20,6 +20,11 @@ pub(crate) fn to_bits(address: IpAddr) -> u128 {
 /// The address of a number; mapped ones come back as IPv4.
 pub(crate) fn from_bits(bits: u128) -> IpAddr {
     IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical()
+}
+
+/// Whether it is the number of an IPv4 address.
+pub(crate) fn is_ipv4(bits: u128) -> bool {
+    bits >> 32 == 0xffff
 }
 
 /// Bits of an address, and bits before them in [`to_bits`].
@@ -160,14 +165,18 @@ impl Aggregate {
         })
     }
 
-    /// The prefix length for addresses like this one, and the network it is in as a number.
-    pub(crate) fn network(self, address: IpAddr) -> (u8, u128) {
-        let address = address.to_canonical();
-        let length = match address {
-            IpAddr::V4(_) => self.v4,
-            IpAddr::V6(_) => self.v6,
+    /// The network of an address, both [`to_bits`] numbers; with the prefix length where that is not a single address.
+    pub(crate) fn network(self, address: u128) -> (u128, Option<u8>) {
+        let (length, bits) = if is_ipv4(address) {
+            (self.v4, 32)
+        } else {
+            (self.v6, 128)
         };
-        (length, to_bits(address) & mask(address, length))
+        if length == bits {
+            return (address, None);
+        }
+        let mask = u128::MAX.checked_shl(u32::from(bits - length));
+        (address & mask.unwrap_or_default(), Some(length))
     }
 }
 
@@ -261,36 +270,45 @@ impl Own {
     }
 
     /// Whether this host has the address.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let bits = to_bits(address);
-        self.addresses.binary_search(&bits).is_ok()
-            || self.networks.iter().any(|network| network.contains(bits))
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.contains(to_bits(address))
+    }
+
+    /// The same of a [`to_bits`] number.
+    fn contains(&self, address: u128) -> bool {
+        self.addresses.binary_search(&address).is_ok()
+            || self
+                .networks
+                .iter()
+                .any(|network| network.contains(address))
     }
 
     /// Whether this host takes in what others send to the address: its own ones, broadcast, multicast.
-    pub fn receives(&self, address: IpAddr) -> bool {
-        let bits = to_bits(address);
+    fn receives(&self, address: u128) -> bool {
         self.contains(address)
-            || self.broadcasts.binary_search(&bits).is_ok()
-            || self.multicast.iter().any(|network| network.contains(bits))
+            || self.broadcasts.binary_search(&address).is_ok()
+            || self
+                .multicast
+                .iter()
+                .any(|network| network.contains(address))
     }
 
     /// Which way an entry goes. The original direction tells who dialled what, the source of the reply who answers.
-    pub fn way(&self, entry: &Entry) -> Way {
-        let dialled = destination(&entry.original);
-        let answering = source(&entry.reply);
-        let from = entry.original.source;
+    pub fn way(&self, ends: &Ends) -> Way {
+        let (from, dialled, answering) = (ends.source.0, ends.destination, ends.reply_source);
         if self.contains(from) {
-            match (self.contains(dialled.ip()), self.contains(answering.ip())) {
-                (false, _) => Way::Out { to: dialled },
+            if !self.contains(dialled.0) {
+                Way::Out { to: dialled }
+            } else if !self.contains(answering.0) {
                 // a service address held here, whose backend is elsewhere
-                (true, false) => Way::Out { to: answering },
-                (true, true) => Way::Local { to: dialled },
+                Way::Out { to: answering }
+            } else {
+                Way::Local { to: dialled }
             }
-        } else if self.receives(answering.ip()) {
+        } else if self.receives(answering.0) {
             // dialled directly, or translated to here (DNAT, REDIRECT)
             Way::In { from }
-        } else if self.contains(dialled.ip()) {
+        } else if dialled.0 != answering.0 && self.contains(dialled.0) {
             // a port of this router, forwarded to a host behind it
             Way::Forwarded {
                 from,
@@ -307,16 +325,6 @@ fn sorted(addresses: impl IntoIterator<Item = IpAddr>) -> Vec<u128> {
     sorted.sort_unstable();
     sorted.dedup();
     sorted
-}
-
-/// The source of a tuple.
-pub(crate) fn source(tuple: &Tuple) -> SocketAddr {
-    SocketAddr::new(tuple.source, tuple.source_port)
-}
-
-/// The destination of a tuple.
-pub(crate) fn destination(tuple: &Tuple) -> SocketAddr {
-    SocketAddr::new(tuple.destination, tuple.destination_port)
 }
 
 /// Which way an entry goes, as this host sees it.
@@ -355,24 +363,24 @@ pub enum Way {
     /// From here to elsewhere.
     Out {
         /// What was dialled; where that is an address of this host, who answers.
-        to: SocketAddr,
+        to: Side,
     },
     /// From elsewhere to here, also after DNAT or REDIRECT, and to all (broadcast, multicast).
     In {
         /// The client.
-        from: IpAddr,
+        from: u128,
     },
     /// Through this host.
     Forwarded {
         /// The client, before masquerading.
-        from: IpAddr,
+        from: u128,
         /// What was dialled; where that is an address of this host, who answers.
-        to: SocketAddr,
+        to: Side,
     },
     /// From here to here.
     Local {
         /// What was dialled.
-        to: SocketAddr,
+        to: Side,
     },
 }
 
@@ -388,7 +396,7 @@ impl Way {
     }
 
     /// The client, where it is elsewhere.
-    pub fn from(self) -> Option<IpAddr> {
+    pub(crate) fn from(self) -> Option<u128> {
         match self {
             Self::In { from } | Self::Forwarded { from, .. } => Some(from),
             Self::Out { .. } | Self::Local { .. } => None,
@@ -396,7 +404,7 @@ impl Way {
     }
 
     /// The destination, where it is more than one of this host's services.
-    pub fn to(self) -> Option<SocketAddr> {
+    pub(crate) fn to(self) -> Option<Side> {
         match self {
             Self::Out { to } | Self::Forwarded { to, .. } | Self::Local { to } => Some(to),
             Self::In { .. } => None,
@@ -405,10 +413,10 @@ impl Way {
 
     /// The end of the entry that a socket of this host would be bound to. Of two, the one that was dialled: the other
     /// is mostly connected, and then found by its full tuple.
-    pub(crate) fn here(self, entry: &Entry) -> Option<SocketAddr> {
+    pub(crate) fn here(self, ends: &Ends) -> Option<Side> {
         match self {
-            Self::Out { .. } => Some(source(&entry.original)),
-            Self::In { .. } | Self::Local { .. } => Some(source(&entry.reply)),
+            Self::Out { .. } => Some(ends.source),
+            Self::In { .. } | Self::Local { .. } => Some(ends.reply_source),
             Self::Forwarded { .. } => None,
         }
     }

@@ -1,6 +1,6 @@
 //! Entries to endpoints: who holds how many, in which states, by which local socket.
 //!
-//! Two passes. [`Tally::add`] counts every entry for its endpoints and keeps 32 bytes of it. What only the endpoints
+//! Two passes. [`Tally::add`] counts every entry for its endpoints and keeps 17 to 33 bytes of it. What only the endpoints
 //! that are shown need, their states ([`Tally::top`]) and their sockets ([`Tally::match_sockets`]), is then looked up
 //! in these remains, so that a table of nothing but different endpoints costs little more than any other.
 //!
@@ -11,19 +11,20 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::hash_map::{Entry as Slot, HashMap};
 use std::hash::BuildHasher;
-use std::net::IpAddr;
 
 use crate::entry::{Class, Entry, Protocol};
-use crate::own::{Aggregate, Direction, Own, Way, from_bits, to_bits};
+use crate::own::{Aggregate, Direction, Own, is_ipv4, to_bits};
 use crate::socket::LocalSocket;
 
 mod endpoint;
 mod matching;
+mod remains;
 mod scale;
 
 use endpoint::Key;
 pub use endpoint::{Endpoint, Peer, Service};
 pub use matching::{Attribution, Holder, Matching, Unattributed};
+use remains::{Place, Remains, Seen};
 pub use scale::{Scale, half_width};
 
 /// All entries of one endpoint.
@@ -31,40 +32,17 @@ pub use scale::{Scale, half_width};
 struct Group {
     count: u32,
     forwarded: u32,
-    /// One of its addresses; of a `to`, the only one.
+}
+
+/// The addresses in a group. Apart from its count, which every entry changes: few groups can have several.
+#[derive(Debug, Clone, Copy)]
+struct Members {
     first: [u8; 16],
     several: bool,
 }
 
 /// In place of the number of a group.
 const NONE: u32 = u32::MAX;
-
-/// What is kept of an entry: 32 bytes.
-#[derive(Debug, Clone, Copy)]
-struct Seen {
-    /// Of [`crate::entry::Sides`], so that a socket finds it.
-    original: u64,
-    reply: u64,
-    /// The numbers of its groups or [`NONE`]: `from`, `to`.
-    groups: [u32; 2],
-    /// For UDP, a hash of the address at this end.
-    here: u32,
-    /// For UDP, the port at this end.
-    port: u16,
-    class: u8,
-    place: Place,
-}
-
-/// Where a socket of an entry would be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// On this host, bound to an IPv4 address.
-    HereV4,
-    /// On this host, bound to an IPv6 address.
-    HereV6,
-    /// On neither end that this host has.
-    Elsewhere,
-}
 
 /// Counts entries by endpoint, class and direction.
 #[derive(Debug)]
@@ -74,7 +52,9 @@ pub struct Tally {
     /// From key to place in `groups`.
     numbers: HashMap<Key, u32, foldhash::fast::RandomState>,
     groups: Vec<Group>,
-    seen: Vec<Seen>,
+    /// Of the same groups.
+    members: Vec<Members>,
+    remains: Remains,
     /// Inbound entries by port and protocol dialled; there are only so many ports.
     services: HashMap<(u16, u8), u32, foldhash::fast::RandomState>,
     classes: [u64; Class::ALL.len()],
@@ -93,7 +73,8 @@ impl Tally {
             aggregate,
             numbers: HashMap::default(),
             groups: Vec::new(),
-            seen: Vec::new(),
+            members: Vec::new(),
+            remains: Remains::default(),
             services: HashMap::default(),
             classes: [0; Class::ALL.len()],
             directions: [0; Direction::ALL.len()],
@@ -105,7 +86,8 @@ impl Tally {
 
     /// Counts an entry.
     pub fn add(&mut self, entry: &Entry) {
-        let way = self.own.way(entry);
+        let ends = entry.ends();
+        let way = self.own.way(&ends);
         let direction = way.direction();
         let class = entry.class().index();
         if let Some(count) = self.classes.get_mut(class) {
@@ -128,29 +110,47 @@ impl Tally {
 
         let forwarded = direction == Direction::Forwarded;
         let from = way.from().map_or(NONE, |from| {
-            self.count(Key::from(from, self.aggregate), from, forwarded)
+            let (key, may_be_several) = Key::from(from, self.aggregate);
+            self.count(key, from, may_be_several, forwarded)
         });
         let to = way.to().map_or(NONE, |to| {
             let local = direction == Direction::Local;
-            self.count(Key::to(to, entry.protocol, local), to.ip(), forwarded)
+            self.count(Key::to(to, entry.protocol, local), to.0, false, forwarded)
         });
-        let seen = self.remains(entry, way, class, [from, to]);
-        if self.seen.len() == self.seen.capacity() {
-            self.seen.reserve_exact(step(self.seen.len()));
-        }
-        self.seen.push(seen);
+        let original = self.hashes.hash_one(ends.original(entry.protocol));
+        let here = way.here(&ends);
+        self.remains.push(&Seen {
+            original,
+            reply: if ends.is_translated() {
+                self.hashes.hash_one(ends.reply(entry.protocol))
+            } else {
+                original
+            },
+            groups: [from, to],
+            class: class as u8, // a place in Class::ALL
+            place: match here {
+                Some((address, _)) if is_ipv4(address) => Place::HereV4,
+                Some(_) => Place::HereV6,
+                None => Place::Elsewhere,
+            },
+            udp: here
+                .filter(|_| entry.protocol == Protocol::UDP)
+                .map(|(address, port)| (self.address_hash(address), port)),
+        });
     }
 
     /// Counts an entry for one endpoint; the number of its group.
-    fn count(&mut self, key: Key, address: IpAddr, forwarded: bool) -> u32 {
-        let address = to_bits(address).to_be_bytes();
+    fn count(&mut self, key: Key, address: u128, may_be_several: bool, forwarded: bool) -> u32 {
         match self.numbers.entry(key) {
             Slot::Occupied(slot) => {
                 let number = *slot.get();
                 if let Some(group) = self.groups.get_mut(number as usize) {
                     group.count = group.count.saturating_add(1);
                     group.forwarded = group.forwarded.saturating_add(u32::from(forwarded));
-                    group.several |= group.first != address;
+                }
+                let members = may_be_several.then(|| self.members.get_mut(number as usize));
+                if let Some(members) = members.flatten() {
+                    members.several |= members.first != address.to_be_bytes();
                 }
                 number
             }
@@ -158,56 +158,33 @@ impl Tally {
                 // no memory holds that many groups
                 let number = u32::try_from(self.groups.len()).unwrap_or(NONE);
                 slot.insert(number);
-                if self.groups.len() == self.groups.capacity() {
-                    self.groups.reserve_exact(step(self.groups.len()));
-                }
-                self.groups.push(Group {
-                    count: 1,
-                    forwarded: u32::from(forwarded),
-                    first: address,
-                    several: false,
-                });
+                remains::push(
+                    &mut self.groups,
+                    Group {
+                        count: 1,
+                        forwarded: u32::from(forwarded),
+                    },
+                );
+                remains::push(
+                    &mut self.members,
+                    Members {
+                        first: address.to_be_bytes(),
+                        several: false,
+                    },
+                );
                 number
             }
         }
     }
 
-    fn remains(&self, entry: &Entry, way: Way, class: usize, groups: [u32; 2]) -> Seen {
-        let original = self.hashes.hash_one(entry.original_sides());
-        let translated = entry.original.source != entry.reply.destination
-            || entry.original.destination != entry.reply.source
-            || entry.original.source_port != entry.reply.destination_port
-            || entry.original.destination_port != entry.reply.source_port;
-        let reply = if translated {
-            self.hashes.hash_one(entry.reply_sides())
-        } else {
-            original
-        };
-        let here = way.here(entry);
-        let udp = here.filter(|_| entry.protocol == Protocol::UDP);
-        Seen {
-            original,
-            reply,
-            groups,
-            here: udp.map_or(0, |here| self.address_hash(here.ip())),
-            port: udp.map_or(0, |here| here.port()),
-            class: class as u8, // a place in Class::ALL
-            place: match here.map(|here| here.ip().to_canonical()) {
-                Some(IpAddr::V4(_)) => Place::HereV4,
-                Some(IpAddr::V6(_)) => Place::HereV6,
-                None => Place::Elsewhere,
-            },
-        }
-    }
-
     /// Half a hash: enough to tell the few addresses of a host apart.
-    fn address_hash(&self, address: IpAddr) -> u32 {
-        self.hashes.hash_one(to_bits(address)) as u32
+    fn address_hash(&self, address: u128) -> u32 {
+        self.hashes.hash_one(address) as u32
     }
 
     /// Entries counted.
     pub fn read(&self) -> u64 {
-        self.seen.len() as u64
+        self.remains.len() as u64
     }
 
     /// Entries in each class, in the order of [`Class::ALL`].
@@ -281,8 +258,8 @@ impl Tally {
             self.groups.len(),
         );
         let mut splits = vec![[0_u64; Class::ALL.len()]; best.len()];
-        for seen in &self.seen {
-            for slot in seen.groups.iter().filter_map(|group| shown.slot(*group)) {
+        for seen in self.remains.iter() {
+            for slot in shown.slots(seen.groups) {
                 let split = splits.get_mut(slot as usize);
                 if let Some(count) = split.and_then(|split| split.get_mut(usize::from(seen.class)))
                 {
@@ -298,7 +275,7 @@ impl Tally {
 
     fn endpoint(&self, key: &Key, number: u32, split: &[u64]) -> Option<Endpoint> {
         let group = self.groups.get(number as usize)?;
-        let first = from_bits(u128::from_be_bytes(group.first));
+        let members = self.members.get(number as usize)?;
         let mut classes: Vec<(Class, u64)> = Class::ALL
             .into_iter()
             .zip(split)
@@ -308,9 +285,13 @@ impl Tally {
         // stable: what is equal stays in the order of the contract
         classes.sort_by_key(|(_, count)| Reverse(*count));
         Some(Endpoint {
-            peer: key.peer(first, group.several, self.aggregate),
+            peer: key.peer(
+                u128::from_be_bytes(members.first),
+                members.several,
+                self.aggregate,
+            ),
             entries: u64::from(group.count),
-            share: f64::from(group.count) / self.seen.len() as f64,
+            share: f64::from(group.count) / self.remains.len() as f64,
             classes,
             forwarded: u64::from(group.forwarded) * 2 > u64::from(group.count),
         })
@@ -323,8 +304,8 @@ impl Tally {
                 address,
                 protocol,
                 local,
-            } => Key::to(address, protocol, local),
-            Peer::From { address, .. } => Key::from(address, self.aggregate),
+            } => Key::to((to_bits(address.ip()), address.port()), protocol, local),
+            Peer::From { address, .. } => Key::from(to_bits(address), self.aggregate).0,
         };
         self.numbers.get(&key).copied()
     }
@@ -351,11 +332,6 @@ impl Tally {
     }
 }
 
-/// How many places a vector grows by: a quarter, because doubling would waste as much as the entries need.
-fn step(len: usize) -> usize {
-    len / 4 + 1024
-}
-
 /// In place of a group's slot; more than any list is long.
 const NOT_SHOWN: u8 = u8::MAX;
 
@@ -374,8 +350,16 @@ impl Shown {
         Self(slots)
     }
 
-    fn slot(&self, group: u32) -> Option<u32> {
-        let slot = *self.0.get(group as usize)?;
-        (slot != NOT_SHOWN).then_some(u32::from(slot))
+    /// Where the groups of an entry are shown.
+    fn slots(&self, groups: [u32; 2]) -> impl Iterator<Item = u32> {
+        groups.into_iter().filter_map(|group| {
+            let slot = *self.0.get(group as usize)?;
+            (slot != NOT_SHOWN).then_some(u32::from(slot))
+        })
+    }
+
+    /// Whether one of them is.
+    fn shows(&self, groups: [u32; 2]) -> bool {
+        self.slots(groups).next().is_some()
     }
 }

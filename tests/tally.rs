@@ -109,7 +109,7 @@ fn labels(endpoints: &[Endpoint]) -> Vec<String> {
 
 /// The direction of one entry and the endpoints it counts for.
 fn judged(own: Own, entry: &Entry) -> (Direction, Vec<String>) {
-    let direction = own.way(entry).direction();
+    let direction = own.way(&entry.ends()).direction();
     let mut tally = Tally::new(own, Aggregate::default());
     tally.add(entry);
     let counted: Vec<Direction> = tally
@@ -400,15 +400,24 @@ fn prefixes_given_by_hand_are_own() {
     let entry = tcp("172.16.5.9:50000", "203.0.113.80:80");
     let with = |prefix| Own::new([], vec![Prefix::parse(prefix).unwrap()]);
     assert_eq!(
-        with("10.0.0.0/8").way(&entry).direction().to_string(),
+        with("10.0.0.0/8")
+            .way(&entry.ends())
+            .direction()
+            .to_string(),
         "forwarded"
     );
     assert_eq!(
-        with("172.16.0.0/12").way(&entry).direction().to_string(),
+        with("172.16.0.0/12")
+            .way(&entry.ends())
+            .direction()
+            .to_string(),
         "out"
     );
     assert_eq!(
-        with("203.0.113.80").way(&entry).direction().to_string(),
+        with("203.0.113.80")
+            .way(&entry.ends())
+            .direction()
+            .to_string(),
         "in"
     );
     let everything = Own::new(

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use rustix::net::netlink::NETFILTER;
 
-use super::ctnetlink::{Attributes, CTNETLINK, EVERY_FAMILY, NFGENMSG};
+use super::attributes::Attributes;
+use super::ctnetlink::{CTNETLINK, EVERY_FAMILY, NFGENMSG};
 use super::netlink::{Conversation, End, Outcome, dump_request};
 use crate::table::{Counter, Statistics};
 

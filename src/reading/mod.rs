@@ -1,6 +1,7 @@
 //! The only folder that opens anything. Each file reads one kind of source; reading and parsing are two functions.
 
 pub mod addresses;
+mod attributes;
 pub mod capture;
 mod connections;
 pub mod counters;

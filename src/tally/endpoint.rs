@@ -4,8 +4,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
-use crate::entry::{Class, Protocol};
-use crate::own::{Aggregate, from_bits, to_bits};
+use crate::entry::{Class, Protocol, Side};
+use crate::own::{Aggregate, from_bits};
 
 /// What a group is found by. Ordered as endpoints with equally many entries are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,41 +39,40 @@ impl Hash for Key {
 }
 
 impl Key {
-    pub(super) fn to(address: SocketAddr, protocol: Protocol, local: bool) -> Self {
+    pub(super) fn to((address, port): Side, protocol: Protocol, local: bool) -> Self {
         Self {
-            address: to_bits(address.ip()).to_be_bytes(),
-            port: if protocol.has_ports() {
-                address.port()
-            } else {
-                0
-            },
+            address: address.to_be_bytes(),
+            port: if protocol.has_ports() { port } else { 0 },
             protocol: protocol.0,
             kind: if local { Kind::Local } else { Kind::To },
         }
     }
 
-    pub(super) fn from(address: IpAddr, aggregate: Aggregate) -> Self {
-        Self {
-            address: aggregate.network(address).1.to_be_bytes(),
+    /// The network of a client, and whether others may be in it.
+    pub(super) fn from(address: u128, aggregate: Aggregate) -> (Self, bool) {
+        let (network, length) = aggregate.network(address);
+        let key = Self {
+            address: network.to_be_bytes(),
             port: 0,
             protocol: 0,
             kind: Kind::From,
-        }
+        };
+        (key, length.is_some())
     }
 
     /// The endpoint, given the first address of its group and whether there are more.
-    pub(super) fn peer(&self, first: IpAddr, several: bool, aggregate: Aggregate) -> Peer {
+    pub(super) fn peer(&self, first: u128, several: bool, aggregate: Aggregate) -> Peer {
         match self.kind {
+            Kind::From if several => Peer::From {
+                address: from_bits(u128::from_be_bytes(self.address)),
+                length: aggregate.network(first).1,
+            },
             Kind::From => Peer::From {
-                address: if several {
-                    from_bits(u128::from_be_bytes(self.address))
-                } else {
-                    first
-                },
-                length: several.then_some(aggregate.network(first).0),
+                address: from_bits(first),
+                length: None,
             },
             Kind::To | Kind::Local => Peer::To {
-                address: SocketAddr::new(first, self.port),
+                address: SocketAddr::new(from_bits(first), self.port),
                 protocol: Protocol(self.protocol),
                 local: self.kind == Kind::Local,
             },

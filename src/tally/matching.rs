@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Endpoint, Peer, Place, Seen, Shown, Tally};
+use super::remains::Place;
+use super::{Endpoint, Peer, Shown, Tally};
 use crate::entry::{Class, Protocol, TcpState};
 use crate::own::to_bits;
 use crate::socket::LocalSocket;
@@ -61,12 +62,6 @@ enum Found {
     Held,
 }
 
-/// An entry of a shown endpoint.
-struct Wanted<'t> {
-    seen: &'t Seen,
-    found: Found,
-}
-
 /// Where an unconnected socket is bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Bound {
@@ -83,10 +78,11 @@ pub struct Matching<'t> {
     tally: &'t Tally,
     shown: Shown,
     peers: Vec<Peer>,
-    wanted: Vec<Wanted<'t>>,
-    /// Hashes of both directions and the place in `wanted`, sorted.
+    /// What was found for each entry.
+    found: Vec<Found>,
+    /// The entries of shown endpoints: hashes of both directions, and the place in the remains, sorted.
     by_sides: Vec<(u64, u32)>,
-    /// Local ports of the wanted UDP entries, sorted.
+    /// Local ports of those of UDP, sorted.
     ports: Vec<u16>,
     /// Unconnected sockets at these ports: inode and owner.
     by_port: HashMap<(u16, Bound), (u64, u32)>,
@@ -100,30 +96,21 @@ impl<'t> Matching<'t> {
             top.iter().map(|endpoint| tally.number(&endpoint.peer)),
             tally.groups.len(),
         );
-        let wanted: Vec<Wanted<'t>> = tally
-            .seen
-            .iter()
-            .filter(|seen| seen.groups.iter().any(|group| shown.slot(*group).is_some()))
-            .map(|seen| Wanted {
-                seen,
-                found: Found::Nothing,
-            })
-            .collect();
-        let mut by_sides: Vec<(u64, u32)> = Vec::with_capacity(wanted.len());
+        let shown_entries: u64 = top.iter().map(|endpoint| endpoint.entries).sum();
+        let mut by_sides: Vec<(u64, u32)> =
+            Vec::with_capacity(usize::try_from(shown_entries).unwrap_or_default());
         let mut ports = Vec::new();
         let time_wait = Class::TimeWait.index();
-        for (Wanted { seen, .. }, place) in wanted.iter().zip(0..) {
-            // its connection is over, so no process holds a socket of it
-            if usize::from(seen.class) == time_wait {
+        for (seen, place) in tally.remains.iter().zip(0..) {
+            // without the entries whose connection is over: no process holds a socket of one
+            if usize::from(seen.class) == time_wait || !shown.shows(seen.groups) {
                 continue;
             }
             by_sides.push((seen.original, place));
             if seen.reply != seen.original {
                 by_sides.push((seen.reply, place));
             }
-            if seen.port != 0 {
-                ports.push(seen.port);
-            }
+            ports.extend(seen.udp.map(|(_, port)| port));
         }
         by_sides.sort_unstable();
         ports.sort_unstable();
@@ -132,7 +119,7 @@ impl<'t> Matching<'t> {
             tally,
             shown,
             peers: top.iter().map(|endpoint| endpoint.peer).collect(),
-            wanted,
+            found: vec![Found::Nothing; tally.remains.len()],
             by_sides,
             ports,
             by_port: HashMap::new(),
@@ -167,25 +154,31 @@ impl<'t> Matching<'t> {
             .skip(start)
             .take_while(|(known, _)| *known == hash)
         {
-            let Some(wanted) = self.wanted.get_mut(*place as usize) else {
-                continue;
-            };
-            wanted.found = wanted.found.max(found);
+            let place = *place as usize;
+            if let Some(before) = self.found.get_mut(place) {
+                *before = found.max(*before);
+            }
             if found == Found::Held {
-                let seen = wanted.seen;
-                hold(&mut self.holders, &self.shown, &self.peers, seen, |peer| {
-                    let dialled = match peer {
-                        Peer::From { .. } => true,
-                        Peer::To { local: false, .. } => false,
-                        Peer::To { address, .. } => !same(socket.remote, *address),
-                    };
-                    Holder {
-                        inode: socket.inode,
-                        uid: socket.uid,
-                        dialled,
-                        entries: 1,
-                    }
-                });
+                let groups = self.tally.remains.groups(place);
+                hold(
+                    &mut self.holders,
+                    &self.shown,
+                    &self.peers,
+                    groups,
+                    |peer| {
+                        let dialled = match peer {
+                            Peer::From { .. } => true,
+                            Peer::To { local: false, .. } => false,
+                            Peer::To { address, .. } => !same(socket.remote, *address),
+                        };
+                        Holder {
+                            inode: socket.inode,
+                            uid: socket.uid,
+                            dialled,
+                            entries: 1,
+                        }
+                    },
+                );
             }
         }
     }
@@ -199,7 +192,7 @@ impl<'t> Matching<'t> {
         let bound = match socket.local.ip() {
             IpAddr::V4(address) if address.is_unspecified() => Bound::AnyV4,
             IpAddr::V6(address) if address.is_unspecified() => Bound::Any,
-            address => Bound::To(self.tally.address_hash(address)),
+            address => Bound::To(self.tally.address_hash(to_bits(address))),
         };
         let socket = (socket.inode, socket.uid);
         let lowest = self.by_port.entry((port, bound)).or_insert(socket);
@@ -208,32 +201,39 @@ impl<'t> Matching<'t> {
 
     /// Gives the UDP entries that are left to the unconnected sockets.
     fn unconnected(&mut self) {
-        for wanted in &mut self.wanted {
-            let seen = wanted.seen;
-            if wanted.found != Found::Nothing || seen.port == 0 {
+        for (seen, found) in self.tally.remains.iter().zip(&mut self.found) {
+            let Some((here, port)) = seen.udp.filter(|_| *found == Found::Nothing) else {
+                continue;
+            };
+            if !self.shown.shows(seen.groups) {
                 continue;
             }
             let any_v4 = (seen.place == Place::HereV4).then_some(Bound::AnyV4);
-            let mut bounds = [Some(Bound::To(seen.here)), any_v4, Some(Bound::Any)]
+            let mut bounds = [Some(Bound::To(here)), any_v4, Some(Bound::Any)]
                 .into_iter()
                 .flatten();
-            let socket = bounds.find_map(|bound| self.by_port.get(&(seen.port, bound)));
+            let socket = bounds.find_map(|bound| self.by_port.get(&(port, bound)));
             let Some((inode, uid)) = socket.copied() else {
                 continue;
             };
             if inode == 0 {
-                wanted.found = Found::Unheld;
+                *found = Found::Unheld;
                 continue;
             }
-            wanted.found = Found::Held;
-            hold(&mut self.holders, &self.shown, &self.peers, seen, |peer| {
-                Holder {
+            *found = Found::Held;
+            let groups = seen.groups;
+            hold(
+                &mut self.holders,
+                &self.shown,
+                &self.peers,
+                groups,
+                |peer| Holder {
                     inode,
                     uid,
                     dialled: !matches!(peer, Peer::To { local: false, .. }),
                     entries: 1,
-                }
-            });
+                },
+            );
         }
     }
 
@@ -241,12 +241,8 @@ impl<'t> Matching<'t> {
     pub fn finish(mut self) -> Vec<Attribution> {
         self.unconnected();
         let mut attributions = vec![Attribution::default(); self.peers.len()];
-        for Wanted { seen, found } in &self.wanted {
-            for slot in seen
-                .groups
-                .iter()
-                .filter_map(|group| self.shown.slot(*group))
-            {
+        for (seen, found) in self.tally.remains.iter().zip(&self.found) {
+            for slot in self.shown.slots(seen.groups) {
                 let Some(attribution) = attributions.get_mut(slot as usize) else {
                     continue;
                 };
@@ -294,10 +290,10 @@ fn hold(
     holders: &mut Vec<(u32, Holder)>,
     shown: &Shown,
     peers: &[Peer],
-    seen: &Seen,
+    groups: [u32; 2],
     holder: impl Fn(&Peer) -> Holder,
 ) {
-    for slot in seen.groups.iter().filter_map(|group| shown.slot(*group)) {
+    for slot in shown.slots(groups) {
         if let Some(peer) = peers.get(slot as usize) {
             holders.push((slot, holder(peer)));
         }
