@@ -2,22 +2,34 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
+use crate::address::Address;
 use crate::error::ReadError;
-use crate::own::to_bits;
 
 /// One direction of an entry, as packets of that direction carry it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tuple {
     /// Source address.
-    pub source: IpAddr,
+    pub source: Address,
     /// Destination address.
-    pub destination: IpAddr,
+    pub destination: Address,
     /// Source port; 0 where the protocol has none (ICMP, GRE, unknown ones).
     pub source_port: u16,
     /// Destination port; 0 where the protocol has none.
     pub destination_port: u16,
+}
+
+impl Tuple {
+    /// The end that sends.
+    pub fn from(&self) -> Side {
+        (self.source, self.source_port)
+    }
+
+    /// The end that receives.
+    pub fn to(&self) -> Side {
+        (self.destination, self.destination_port)
+    }
 }
 
 /// A layer 4 protocol by its number (IANA, /etc/protocols).
@@ -211,50 +223,24 @@ impl Entry {
         !self.assured && !self.offloaded
     }
 
-    /// Its ends as numbers.
-    pub fn ends(&self) -> Ends {
-        let end = |address, port| (to_bits(address), port);
-        Ends {
-            source: end(self.original.source, self.original.source_port),
-            destination: end(self.original.destination, self.original.destination_port),
-            reply_source: end(self.reply.source, self.reply.source_port),
-            reply_destination: end(self.reply.destination, self.reply.destination_port),
-        }
-    }
-}
-
-/// An address as `own::to_bits` has it, and a port. Numbers, because those of every entry of a table are compared.
-pub(crate) type Side = (u128, u16);
-
-/// The ends of both tuples of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ends {
-    /// Who dialled.
-    pub(crate) source: Side,
-    /// What was dialled.
-    pub(crate) destination: Side,
-    /// Who answers.
-    pub(crate) reply_source: Side,
-    /// Whom the answer is for.
-    pub(crate) reply_destination: Side,
-}
-
-impl Ends {
     /// Whether addresses are translated, so that the reply is not the reverse of the original.
-    pub(crate) fn is_translated(&self) -> bool {
-        self.source != self.reply_destination || self.destination != self.reply_source
+    pub fn is_translated(&self) -> bool {
+        self.original.from() != self.reply.to() || self.original.to() != self.reply.from()
     }
 
     /// Both sides of the original direction, as a socket of either end would have them.
-    pub(crate) fn original(&self, protocol: Protocol) -> Sides {
-        Sides::of(protocol, self.source, self.destination)
+    pub fn original_sides(&self) -> Sides {
+        Sides::of(self.protocol, self.original.from(), self.original.to())
     }
 
-    /// Both sides of the reply direction.
-    pub(crate) fn reply(&self, protocol: Protocol) -> Sides {
-        Sides::of(protocol, self.reply_source, self.reply_destination)
+    /// Both sides of the reply direction: different from the original where addresses are translated.
+    pub fn reply_sides(&self) -> Sides {
+        Sides::of(self.protocol, self.reply.from(), self.reply.to())
     }
 }
+
+/// An address and a port, which means nothing where the protocol has none.
+pub type Side = (Address, u16);
 
 /// A protocol and two address-port pairs in no order: what an entry and the socket behind it have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -268,8 +254,8 @@ impl Hash for Sides {
     /// Three writes instead of a dozen: it is computed for every entry of a table.
     fn hash<H: Hasher>(&self, state: &mut H) {
         let (lower, higher) = (self.lower, self.higher);
-        state.write_u128(lower.0);
-        state.write_u128(higher.0);
+        state.write_u128(lower.0.bits());
+        state.write_u128(higher.0.bits());
         let ports = u64::from(lower.1) << 16 | u64::from(higher.1);
         state.write_u64(ports << 8 | u64::from(self.protocol.0));
     }
@@ -278,7 +264,7 @@ impl Hash for Sides {
 impl Sides {
     /// Between two ends; IPv4 addresses mapped into IPv6 are taken as what they are.
     pub fn between(protocol: Protocol, one: SocketAddr, other: SocketAddr) -> Self {
-        let side = |end: SocketAddr| (to_bits(end.ip()), end.port());
+        let side = |end: SocketAddr| (end.ip().into(), end.port());
         Self::of(protocol, side(one), side(other))
     }
 

@@ -12,6 +12,7 @@
     allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+pub mod address;
 pub mod args;
 pub mod assess;
 pub mod baseline;

@@ -1,33 +1,15 @@
 //! Whose an address is, this host's or another's, and so which way an entry goes.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use thiserror::Error;
 
-use crate::entry::{Ends, Side};
+use crate::address::Address;
+use crate::entry::{Entry, Side};
 use crate::text::clean;
 
-/// An address as one number. IPv4 takes its place in IPv6, `::ffff:0:0/96`, so that a mapped address, which is what a
-/// dual-stack socket has, equals the plain one.
-pub(crate) fn to_bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(address) => address.to_bits(),
-    }
-}
-
-/// The address of a number; mapped ones come back as IPv4.
-pub(crate) fn from_bits(bits: u128) -> IpAddr {
-    IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical()
-}
-
-/// Whether it is the number of an IPv4 address.
-pub(crate) fn is_ipv4(bits: u128) -> bool {
-    bits >> 32 == 0xffff
-}
-
-/// Bits of an address, and bits before them in [`to_bits`].
+/// Bits of an address, and bits before them in [`Address`].
 fn width(address: IpAddr) -> (u8, u8) {
     match address {
         IpAddr::V4(_) => (32, 96),
@@ -35,7 +17,7 @@ fn width(address: IpAddr) -> (u8, u8) {
     }
 }
 
-/// The network part of a [`to_bits`] number, for a prefix length of the address's own family.
+/// The network part of an [`Address`], for a prefix length of the address's own family.
 fn mask(address: IpAddr, length: u8) -> u128 {
     let (bits, before) = width(address);
     let host = 128 - u32::from(before + length.min(bits));
@@ -71,7 +53,7 @@ impl Prefix {
         let plain = parsed.to_canonical();
         match longest - width(plain).0 {
             mapped if length >= mapped => Ok(Self {
-                address: from_bits(to_bits(plain) & mask(plain, length - mapped)),
+                address: Network::new(plain, length - mapped).address().ip(),
                 length: length - mapped,
             }),
             _ => Err(PrefixError::NotAnAddress {
@@ -82,15 +64,11 @@ impl Prefix {
 
     /// Whether the address lies in it.
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.network().contains(to_bits(address))
+        self.network().contains(address.into())
     }
 
     fn network(&self) -> Network {
-        let mask = mask(self.address, self.length);
-        Network {
-            bits: to_bits(self.address) & mask,
-            mask,
-        }
+        Network::new(self.address, self.length)
     }
 }
 
@@ -112,8 +90,20 @@ struct Network {
 }
 
 impl Network {
-    fn contains(self, bits: u128) -> bool {
-        bits & self.mask == self.bits
+    fn new(address: IpAddr, length: u8) -> Self {
+        let mask = mask(address, length);
+        Self {
+            bits: Address::from(address).bits() & mask,
+            mask,
+        }
+    }
+
+    fn address(self) -> Address {
+        Address::from_bits(self.bits)
+    }
+
+    fn contains(self, address: Address) -> bool {
+        address.bits() & self.mask == self.bits
     }
 }
 
@@ -165,9 +155,9 @@ impl Aggregate {
         })
     }
 
-    /// The network of an address, both [`to_bits`] numbers; with the prefix length where that is not a single address.
-    pub(crate) fn network(self, address: u128) -> (u128, Option<u8>) {
-        let (length, bits) = if is_ipv4(address) {
+    /// The network of an address; with the prefix length where that is not a single address.
+    pub(crate) fn network(self, address: Address) -> (Address, Option<u8>) {
+        let (length, bits) = if address.is_ipv4() {
             (self.v4, 32)
         } else {
             (self.v6, 128)
@@ -176,7 +166,8 @@ impl Aggregate {
             return (address, None);
         }
         let mask = u128::MAX.checked_shl(u32::from(bits - length));
-        (address & mask.unwrap_or_default(), Some(length))
+        let network = address.bits() & mask.unwrap_or_default();
+        (Address::from_bits(network), Some(length))
     }
 }
 
@@ -225,10 +216,10 @@ fn shown(found: &str) -> String {
 #[derive(Debug, Clone)]
 pub struct Own {
     /// Sorted, because a host in front of a cluster may hold thousands (kube-ipvs0 holds every service's).
-    addresses: Vec<u128>,
+    addresses: Vec<Address>,
     networks: Vec<Network>,
     /// What is received here besides, sorted.
-    broadcasts: Vec<u128>,
+    broadcasts: Vec<Address>,
     /// Multicast of both families.
     multicast: [Network; 2],
 }
@@ -264,18 +255,13 @@ impl Own {
     /// Adds the broadcast addresses of the interfaces; 255.255.255.255 is there already.
     #[must_use]
     pub fn with_broadcasts(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
-        let before = self.broadcasts.into_iter().map(from_bits);
+        let before = self.broadcasts.into_iter().map(Address::ip);
         self.broadcasts = sorted(before.chain(addresses));
         self
     }
 
     /// Whether this host has the address.
-    pub fn has(&self, address: IpAddr) -> bool {
-        self.contains(to_bits(address))
-    }
-
-    /// The same of a [`to_bits`] number.
-    fn contains(&self, address: u128) -> bool {
+    pub fn contains(&self, address: Address) -> bool {
         self.addresses.binary_search(&address).is_ok()
             || self
                 .networks
@@ -284,7 +270,7 @@ impl Own {
     }
 
     /// Whether this host takes in what others send to the address: its own ones, broadcast, multicast.
-    fn receives(&self, address: u128) -> bool {
+    fn receives(&self, address: Address) -> bool {
         self.contains(address)
             || self.broadcasts.binary_search(&address).is_ok()
             || self
@@ -294,8 +280,9 @@ impl Own {
     }
 
     /// Which way an entry goes. The original direction tells who dialled what, the source of the reply who answers.
-    pub fn way(&self, ends: &Ends) -> Way {
-        let (from, dialled, answering) = (ends.source.0, ends.destination, ends.reply_source);
+    pub fn way(&self, entry: &Entry) -> Way {
+        let (from, dialled) = (entry.original.source, entry.original.to());
+        let answering = entry.reply.from();
         if self.contains(from) {
             if !self.contains(dialled.0) {
                 Way::Out { to: dialled }
@@ -320,8 +307,8 @@ impl Own {
     }
 }
 
-fn sorted(addresses: impl IntoIterator<Item = IpAddr>) -> Vec<u128> {
-    let mut sorted: Vec<u128> = addresses.into_iter().map(to_bits).collect();
+fn sorted(addresses: impl IntoIterator<Item = IpAddr>) -> Vec<Address> {
+    let mut sorted: Vec<Address> = addresses.into_iter().map(Address::from).collect();
     sorted.sort_unstable();
     sorted.dedup();
     sorted
@@ -368,12 +355,12 @@ pub enum Way {
     /// From elsewhere to here, also after DNAT or REDIRECT, and to all (broadcast, multicast).
     In {
         /// The client.
-        from: u128,
+        from: Address,
     },
     /// Through this host.
     Forwarded {
         /// The client, before masquerading.
-        from: u128,
+        from: Address,
         /// What was dialled; where that is an address of this host, who answers.
         to: Side,
     },
@@ -396,7 +383,7 @@ impl Way {
     }
 
     /// The client, where it is elsewhere.
-    pub(crate) fn from(self) -> Option<u128> {
+    pub fn from(self) -> Option<Address> {
         match self {
             Self::In { from } | Self::Forwarded { from, .. } => Some(from),
             Self::Out { .. } | Self::Local { .. } => None,
@@ -404,7 +391,7 @@ impl Way {
     }
 
     /// The destination, where it is more than one of this host's services.
-    pub(crate) fn to(self) -> Option<Side> {
+    pub fn to(self) -> Option<Side> {
         match self {
             Self::Out { to } | Self::Forwarded { to, .. } | Self::Local { to } => Some(to),
             Self::In { .. } => None,
@@ -413,10 +400,10 @@ impl Way {
 
     /// The end of the entry that a socket of this host would be bound to. Of two, the one that was dialled: the other
     /// is mostly connected, and then found by its full tuple.
-    pub(crate) fn here(self, ends: &Ends) -> Option<Side> {
+    pub(crate) fn here(self, entry: &Entry) -> Option<Side> {
         match self {
-            Self::Out { .. } => Some(ends.source),
-            Self::In { .. } | Self::Local { .. } => Some(ends.reply_source),
+            Self::Out { .. } => Some(entry.original.from()),
+            Self::In { .. } | Self::Local { .. } => Some(entry.reply.from()),
             Self::Forwarded { .. } => None,
         }
     }

@@ -12,8 +12,9 @@ use std::collections::BinaryHeap;
 use std::collections::hash_map::{Entry as Slot, HashMap};
 use std::hash::BuildHasher;
 
+use crate::address::Address;
 use crate::entry::{Class, Entry, Protocol};
-use crate::own::{Aggregate, Direction, Own, is_ipv4, to_bits};
+use crate::own::{Aggregate, Direction, Own};
 use crate::socket::LocalSocket;
 
 mod endpoint;
@@ -86,8 +87,7 @@ impl Tally {
 
     /// Counts an entry.
     pub fn add(&mut self, entry: &Entry) {
-        let ends = entry.ends();
-        let way = self.own.way(&ends);
+        let way = self.own.way(entry);
         let direction = way.direction();
         let class = entry.class().index();
         if let Some(count) = self.classes.get_mut(class) {
@@ -117,19 +117,19 @@ impl Tally {
             let local = direction == Direction::Local;
             self.count(Key::to(to, entry.protocol, local), to.0, false, forwarded)
         });
-        let original = self.hashes.hash_one(ends.original(entry.protocol));
-        let here = way.here(&ends);
+        let original = self.hashes.hash_one(entry.original_sides());
+        let here = way.here(entry);
         self.remains.push(&Seen {
             original,
-            reply: if ends.is_translated() {
-                self.hashes.hash_one(ends.reply(entry.protocol))
+            reply: if entry.is_translated() {
+                self.hashes.hash_one(entry.reply_sides())
             } else {
                 original
             },
             groups: [from, to],
             class: class as u8, // a place in Class::ALL
             place: match here {
-                Some((address, _)) if is_ipv4(address) => Place::HereV4,
+                Some((address, _)) if address.is_ipv4() => Place::HereV4,
                 Some(_) => Place::HereV6,
                 None => Place::Elsewhere,
             },
@@ -140,7 +140,7 @@ impl Tally {
     }
 
     /// Counts an entry for one endpoint; the number of its group.
-    fn count(&mut self, key: Key, address: u128, may_be_several: bool, forwarded: bool) -> u32 {
+    fn count(&mut self, key: Key, address: Address, may_be_several: bool, forwarded: bool) -> u32 {
         match self.numbers.entry(key) {
             Slot::Occupied(slot) => {
                 let number = *slot.get();
@@ -150,7 +150,7 @@ impl Tally {
                 }
                 let members = may_be_several.then(|| self.members.get_mut(number as usize));
                 if let Some(members) = members.flatten() {
-                    members.several |= members.first != address.to_be_bytes();
+                    members.several |= members.first != address.bits().to_be_bytes();
                 }
                 number
             }
@@ -168,7 +168,7 @@ impl Tally {
                 remains::push(
                     &mut self.members,
                     Members {
-                        first: address.to_be_bytes(),
+                        first: address.bits().to_be_bytes(),
                         several: false,
                     },
                 );
@@ -178,7 +178,7 @@ impl Tally {
     }
 
     /// Half a hash: enough to tell the few addresses of a host apart.
-    fn address_hash(&self, address: u128) -> u32 {
+    fn address_hash(&self, address: Address) -> u32 {
         self.hashes.hash_one(address) as u32
     }
 
@@ -285,11 +285,7 @@ impl Tally {
         // stable: what is equal stays in the order of the contract
         classes.sort_by_key(|(_, count)| Reverse(*count));
         Some(Endpoint {
-            peer: key.peer(
-                u128::from_be_bytes(members.first),
-                members.several,
-                self.aggregate,
-            ),
+            peer: key.peer(members.first.into(), members.several, self.aggregate),
             entries: u64::from(group.count),
             share: f64::from(group.count) / self.remains.len() as f64,
             classes,
@@ -304,8 +300,8 @@ impl Tally {
                 address,
                 protocol,
                 local,
-            } => Key::to((to_bits(address.ip()), address.port()), protocol, local),
-            Peer::From { address, .. } => Key::from(to_bits(address), self.aggregate).0,
+            } => Key::to((address.ip().into(), address.port()), protocol, local),
+            Peer::From { address, .. } => Key::from(address.into(), self.aggregate).0,
         };
         self.numbers.get(&key).copied()
     }

@@ -168,8 +168,8 @@ fn entries_are_the_same_on_machines_of_either_order() {
         .collect();
     let expected = |near: &str, port, far: &str, dialled, state| {
         let tuple = |from: &str, source_port, to: &str, destination_port| Tuple {
-            source: from.parse().unwrap(),
-            destination: to.parse().unwrap(),
+            source: from.parse::<IpAddr>().unwrap().into(),
+            destination: to.parse::<IpAddr>().unwrap().into(),
             source_port,
             destination_port,
         };

@@ -12,6 +12,7 @@ mod common;
 
 use std::fs;
 use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -70,8 +71,8 @@ fn read_all(source: impl Read, which: Source, sample: u64) -> (Vec<Entry>, Lines
 
 fn tuple(source: &str, destination: &str, source_port: u16, destination_port: u16) -> Tuple {
     Tuple {
-        source: source.parse().unwrap(),
-        destination: destination.parse().unwrap(),
+        source: source.parse::<IpAddr>().unwrap().into(),
+        destination: destination.parse::<IpAddr>().unwrap().into(),
         source_port,
         destination_port,
     }

@@ -26,7 +26,7 @@ use datagrams::{ENTRIES, messages, recorded};
 use proptest::prelude::*;
 
 fn tuple(source: &str, source_port: u16, destination: &str, destination_port: u16) -> Tuple {
-    let address = |text: &str| text.parse::<IpAddr>().unwrap();
+    let address = |text: &str| text.parse::<IpAddr>().unwrap().into();
     Tuple {
         source: address(source),
         destination: address(destination),

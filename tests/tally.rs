@@ -44,8 +44,8 @@ fn end(text: &str) -> SocketAddr {
 fn tuple(source: &str, destination: &str) -> Tuple {
     let (source, destination) = (end(source), end(destination));
     Tuple {
-        source: source.ip(),
-        destination: destination.ip(),
+        source: source.ip().into(),
+        destination: destination.ip().into(),
         source_port: source.port(),
         destination_port: destination.port(),
     }
@@ -109,7 +109,7 @@ fn labels(endpoints: &[Endpoint]) -> Vec<String> {
 
 /// The direction of one entry and the endpoints it counts for.
 fn judged(own: Own, entry: &Entry) -> (Direction, Vec<String>) {
-    let direction = own.way(&entry.ends()).direction();
+    let direction = own.way(entry).direction();
     let mut tally = Tally::new(own, Aggregate::default());
     tally.add(entry);
     let counted: Vec<Direction> = tally
@@ -400,24 +400,15 @@ fn prefixes_given_by_hand_are_own() {
     let entry = tcp("172.16.5.9:50000", "203.0.113.80:80");
     let with = |prefix| Own::new([], vec![Prefix::parse(prefix).unwrap()]);
     assert_eq!(
-        with("10.0.0.0/8")
-            .way(&entry.ends())
-            .direction()
-            .to_string(),
+        with("10.0.0.0/8").way(&entry).direction().to_string(),
         "forwarded"
     );
     assert_eq!(
-        with("172.16.0.0/12")
-            .way(&entry.ends())
-            .direction()
-            .to_string(),
+        with("172.16.0.0/12").way(&entry).direction().to_string(),
         "out"
     );
     assert_eq!(
-        with("203.0.113.80")
-            .way(&entry.ends())
-            .direction()
-            .to_string(),
+        with("203.0.113.80").way(&entry).direction().to_string(),
         "in"
     );
     let everything = Own::new(
@@ -979,7 +970,7 @@ fn any_address() -> impl Strategy<Value = IpAddr> {
 
 prop_compose! {
     fn any_tuple()(source in any_address(), destination in any_address(), source_port in 0_u16..4, destination_port in 0_u16..4) -> Tuple {
-        Tuple { source, destination, source_port, destination_port }
+        Tuple { source: source.into(), destination: destination.into(), source_port, destination_port }
     }
 }
 
@@ -1017,8 +1008,8 @@ fn sockets_of(entries: &[Entry]) -> Vec<LocalSocket> {
         } else {
             entry.reply
         };
-        let source = SocketAddr::new(tuple.source, tuple.source_port);
-        let destination = SocketAddr::new(tuple.destination, tuple.destination_port);
+        let source = SocketAddr::new(tuple.source.ip(), tuple.source_port);
+        let destination = SocketAddr::new(tuple.destination.ip(), tuple.destination_port);
         match at % 5 {
             0 => (source, SocketAddr::new(IpAddr::from([0; 4]), 0)),
             1 | 2 => (source, destination),
@@ -1254,8 +1245,8 @@ fn worst(n: u32) -> impl Iterator<Item = Entry> {
             1,
         );
         let tuple = |from: SocketAddr, to: SocketAddr| Tuple {
-            source: from.ip(),
-            destination: to.ip(),
+            source: from.ip().into(),
+            destination: to.ip().into(),
             source_port: from.port(),
             destination_port: to.port(),
         };

@@ -11,7 +11,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, ErrorKind, Read};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -21,6 +21,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::file;
+use crate::address::Address;
 use crate::entry::{End, Entry, Listing, Protocol, Source, TcpState, Tuple};
 use crate::error::ReadError;
 use crate::text::clean;
@@ -168,9 +169,9 @@ fn parse_entry(mut words: Words) -> Option<Entry> {
             _ => return None,
         }
     };
-    let (reply, _) = parse_tuple(protocol, answer, &mut words, Some((original, texts)))?;
-    let is_ipv4 = original.source.is_ipv4();
-    if reply.source.is_ipv4() != is_ipv4 || family.is_some_and(|(_, ipv4)| ipv4 != is_ipv4) {
+    let (reply, answered) = parse_tuple(protocol, answer, &mut words, Some((original, texts)))?;
+    let is_ipv4 = texts.is_ipv4()?;
+    if answered.is_ipv4() != Some(is_ipv4) || family.is_some_and(|(_, ipv4)| ipv4 != is_ipv4) {
         return None;
     }
 
@@ -193,6 +194,15 @@ struct Texts<'a> {
     destination: &'a [u8],
 }
 
+impl Texts<'_> {
+    /// The family of both, as it is written: a mapped address is one of IPv6. None where they differ.
+    fn is_ipv4(&self) -> Option<bool> {
+        let [source, destination] =
+            [self.source, self.destination].map(|text| !text.contains(&b':'));
+        (source == destination).then_some(source)
+    }
+}
+
 /// A tuple from its `src=` word on, without what the protocols without ports have there. The reply tuple comes after
 /// the original, whose addresses it mostly has the other way around: reading them twice would take a fifth of the time.
 fn parse_tuple<'a>(
@@ -213,9 +223,6 @@ fn parse_tuple<'a>(
         Some((original, known)) if known.source == texts.destination => original.source,
         _ => parse_address(texts.destination)?,
     };
-    if source.is_ipv4() != destination.is_ipv4() {
-        return None;
-    }
     let mut tuple = Tuple {
         source,
         destination,
@@ -237,12 +244,12 @@ fn parse_tuple<'a>(
     Some((tuple, texts))
 }
 
-fn parse_address(word: &[u8]) -> Option<IpAddr> {
+fn parse_address(word: &[u8]) -> Option<Address> {
     if let Some(address) = parse_ipv4(word) {
-        return Some(IpAddr::V4(address));
+        return Some(address.into());
     }
-    let address = std::str::from_utf8(word).ok()?.parse().ok()?;
-    Some(IpAddr::V6(address))
+    let address: Ipv6Addr = std::str::from_utf8(word).ok()?.parse().ok()?;
+    Some(address.into())
 }
 
 /// As std does, which takes twice as long.

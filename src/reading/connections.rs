@@ -46,7 +46,7 @@ pub(super) fn to_other_hosts(
         // a connection from an address to itself stays here, whatever the interfaces have
         if !far.is_loopback() && far != near {
             match own.get_or_insert_with(own_addresses) {
-                Ok(own) => open += u64::from(!own.has(far)),
+                Ok(own) => open += u64::from(!own.contains(far.into())),
                 Err(_) => return ControlFlow::Break(()),
             }
         }

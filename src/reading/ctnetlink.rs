@@ -7,7 +7,6 @@
 //! The values of attributes are big endian (include/uapi/linux/netfilter/nfnetlink_conntrack.h,
 //! net/netfilter/nf_conntrack_netlink.c).
 
-use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -17,6 +16,7 @@ use rustix::net::netlink::NETFILTER;
 use super::attributes::Part::{Field, Nest};
 use super::attributes::{Layout, Layouts, Parts};
 use super::netlink::{self, Conversation, Outcome, dump_request};
+use crate::address::Address;
 use crate::entry::{End, Entry, Listing, Protocol, Source, TcpState, Tuple};
 use crate::error::ReadError;
 use crate::text::clean;
@@ -244,8 +244,8 @@ impl Decoder {
 #[inline(always)] // a tuple that is handed on is written and read again in other pieces, a tenth of what an entry costs
 fn tuple(layout: &Layout<FIELDS>, payload: &[u8], base: usize) -> Option<(Protocol, Tuple)> {
     let address = |v4, v6| match layout.field::<4>(payload, base + v4) {
-        Some(octets) => Some(IpAddr::from(octets)),
-        None => layout.field::<16>(payload, base + v6).map(IpAddr::from),
+        Some(octets) => Some(Address::from(octets)),
+        None => layout.field::<16>(payload, base + v6).map(Address::from),
     };
     let [protocol] = layout.field(payload, base + PROTOCOL)?;
     let protocol = Protocol(protocol);

@@ -241,8 +241,8 @@ pub(super) fn sock_diag_is_there(proc_root: &Path, names: &[&str]) -> bool {
 
 fn as_entry(socket: &LocalSocket, dialled_here: bool) -> Entry {
     let out = Tuple {
-        source: socket.local.ip().to_canonical(),
-        destination: socket.remote.ip().to_canonical(),
+        source: socket.local.ip().into(),
+        destination: socket.remote.ip().into(),
         source_port: socket.local.port(),
         destination_port: socket.remote.port(),
     };

@@ -4,8 +4,9 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
+use crate::address::Address;
 use crate::entry::{Class, Protocol, Side};
-use crate::own::{Aggregate, from_bits};
+use crate::own::Aggregate;
 
 /// What a group is found by. Ordered as endpoints with equally many entries are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +42,7 @@ impl Hash for Key {
 impl Key {
     pub(super) fn to((address, port): Side, protocol: Protocol, local: bool) -> Self {
         Self {
-            address: address.to_be_bytes(),
+            address: address.bits().to_be_bytes(),
             port: if protocol.has_ports() { port } else { 0 },
             protocol: protocol.0,
             kind: if local { Kind::Local } else { Kind::To },
@@ -49,10 +50,10 @@ impl Key {
     }
 
     /// The network of a client, and whether others may be in it.
-    pub(super) fn from(address: u128, aggregate: Aggregate) -> (Self, bool) {
+    pub(super) fn from(address: Address, aggregate: Aggregate) -> (Self, bool) {
         let (network, length) = aggregate.network(address);
         let key = Self {
-            address: network.to_be_bytes(),
+            address: network.bits().to_be_bytes(),
             port: 0,
             protocol: 0,
             kind: Kind::From,
@@ -61,18 +62,18 @@ impl Key {
     }
 
     /// The endpoint, given the first address of its group and whether there are more.
-    pub(super) fn peer(&self, first: u128, several: bool, aggregate: Aggregate) -> Peer {
+    pub(super) fn peer(&self, first: Address, several: bool, aggregate: Aggregate) -> Peer {
         match self.kind {
             Kind::From if several => Peer::From {
-                address: from_bits(u128::from_be_bytes(self.address)),
+                address: Address::from(self.address).ip(),
                 length: aggregate.network(first).1,
             },
             Kind::From => Peer::From {
-                address: from_bits(first),
+                address: first.ip(),
                 length: None,
             },
             Kind::To | Kind::Local => Peer::To {
-                address: SocketAddr::new(from_bits(first), self.port),
+                address: SocketAddr::new(first.ip(), self.port),
                 protocol: Protocol(self.protocol),
                 local: self.kind == Kind::Local,
             },

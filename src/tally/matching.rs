@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::remains::Place;
 use super::{Endpoint, Peer, Shown, Tally};
+use crate::address::Address;
 use crate::entry::{Class, Protocol, TcpState};
-use crate::own::to_bits;
 use crate::socket::LocalSocket;
 
 /// The sockets behind an endpoint.
@@ -192,7 +192,7 @@ impl<'t> Matching<'t> {
         let bound = match socket.local.ip() {
             IpAddr::V4(address) if address.is_unspecified() => Bound::AnyV4,
             IpAddr::V6(address) if address.is_unspecified() => Bound::Any,
-            address => Bound::To(self.tally.address_hash(to_bits(address))),
+            address => Bound::To(self.tally.address_hash(address.into())),
         };
         let socket = (socket.inode, socket.uid);
         let lowest = self.by_port.entry((port, bound)).or_insert(socket);
@@ -302,5 +302,5 @@ fn hold(
 
 /// Whether two ends are the same, mapped or not.
 fn same(one: SocketAddr, other: SocketAddr) -> bool {
-    one.port() == other.port() && to_bits(one.ip()) == to_bits(other.ip())
+    one.port() == other.port() && Address::from(one.ip()) == Address::from(other.ip())
 }
