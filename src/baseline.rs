@@ -167,7 +167,7 @@ impl Baseline {
         if check != check_line(facts) {
             return None;
         }
-        let mut lines = facts.lines().peekable();
+        let mut lines = facts.split_terminator('\n').peekable();
         if lines.next() != Some(HEADER) {
             return None;
         }
@@ -189,7 +189,7 @@ impl Baseline {
 /// The first line, with the version of what follows.
 const HEADER: &str = "check_conntrack state 1";
 
-type Lines<'a> = std::iter::Peekable<std::str::Lines<'a>>;
+type Lines<'a> = std::iter::Peekable<std::str::SplitTerminator<'a, char>>;
 
 /// The rest of the next line, if it is about this fact.
 fn fact<'a>(lines: &mut Lines<'a>, name: &str) -> Option<&'a str> {
