@@ -248,6 +248,18 @@ fn later_kernels_may_add_attributes_and_states() {
 }
 
 #[test]
+fn a_value_that_is_too_short_is_no_value() {
+    let payload = messages("tcp-established").remove(0).1;
+    // a source address, the protocol, a source port, the status
+    for header in [[8, 0, 1, 0], [5, 0, 1, 0], [6, 0, 2, 0], [8, 0, 3, 0]] {
+        let mut other = payload.clone();
+        // its padding takes the byte that is missing
+        other[place(&payload, &header)] -= 1;
+        assert_eq!(ctnetlink::decode(&other), None, "{header:?}");
+    }
+}
+
+#[test]
 fn an_entry_without_one_of_its_tuples_is_none() {
     let payload = messages("tcp-established").remove(0).1;
     for tuple in [[0x34, 0, 1, 0x80], [0x34, 0, 2, 0x80]] {

@@ -6,9 +6,9 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+use netlink_packet_core::NlasIterator;
 use rustix::net::netlink::NETFILTER;
 
-use super::attributes::Attributes;
 use super::ctnetlink::{CTNETLINK, EVERY_FAMILY, NFGENMSG};
 use super::netlink::{Conversation, End, Outcome, dump_request};
 use crate::table::{Counter, Statistics};
@@ -65,16 +65,16 @@ pub fn gather(
 pub fn decode(payload: &[u8]) -> Option<(u16, [Option<u32>; 4])> {
     let [_, _, high, low] = *payload.first_chunk()?;
     let mut row = [None; 4];
-    for attribute in Attributes::of(payload.get(NFGENMSG..)?) {
-        let (kind, value) = attribute?;
-        let counter = match kind {
+    for attribute in NlasIterator::new(payload.get(NFGENMSG..)?) {
+        let attribute = attribute.ok()?;
+        let counter = match attribute.kind() {
             CTA_STATS_DROP => Counter::Drop,
             CTA_STATS_CHAIN_TOOLONG => Counter::ChainTooLong,
             CTA_STATS_EARLY_DROP => Counter::EarlyDrop,
             CTA_STATS_INSERT_FAILED => Counter::InsertFailed,
             _ => continue,
         };
-        let value = u32::from_be_bytes(*value.first_chunk()?);
+        let value = u32::from_be_bytes(*attribute.value().first_chunk()?);
         if let Some(cell) = row.get_mut(counter.index()) {
             *cell = Some(value);
         }

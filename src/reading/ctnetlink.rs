@@ -315,17 +315,17 @@ mod tests {
         })
     }
 
-    /// Some of them with bytes changed, or cut.
+    /// Some of them with bits changed, or cut.
     fn message() -> impl Strategy<Value = Vec<u8>> {
         let changes = prop_oneof![
             2 => Just(Vec::new()),
-            1 => prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..3)
+            1 => prop::collection::vec((any::<prop::sample::Index>(), 0..8_u8), 1..3)
         ];
         let cut = prop::option::weighted(0.1, any::<prop::sample::Index>());
         (entry(), changes, cut).prop_map(|(mut message, changes, cut)| {
-            for (at, byte) in changes {
+            for (at, bit) in changes {
                 let at = at.index(message.len());
-                message[at] = byte;
+                message[at] ^= 1_u8 << bit;
             }
             if let Some(cut) = cut {
                 message.truncate(cut.index(message.len()));
