@@ -217,6 +217,8 @@ fn shown(found: &str) -> String {
 pub struct Own {
     /// Sorted, because a host in front of a cluster may hold thousands (kube-ipvs0 holds every service's).
     addresses: Vec<Address>,
+    /// Which last six bits occur among them: few others have to be searched for.
+    endings: u64,
     networks: Vec<Network>,
     /// What is received here besides, sorted.
     broadcasts: Vec<Address>,
@@ -238,8 +240,10 @@ impl Own {
             known([0, 0, 0, 0, 0, 0xffff, 0x7f00, 0], 8),
             known([0, 0, 0, 0, 0, 0, 0, 1], 128),
         ];
+        let addresses = sorted(addresses);
         Self {
-            addresses: sorted(addresses),
+            endings: addresses.iter().fold(0, |all, one| all | ending(*one)),
+            addresses,
             networks: loopback
                 .into_iter()
                 .chain(prefixes.iter().map(Prefix::network))
@@ -262,7 +266,7 @@ impl Own {
 
     /// Whether this host has the address.
     pub fn contains(&self, address: Address) -> bool {
-        self.addresses.binary_search(&address).is_ok()
+        (self.endings & ending(address) != 0 && self.addresses.binary_search(&address).is_ok())
             || self
                 .networks
                 .iter()
@@ -305,6 +309,11 @@ impl Own {
             Way::Forwarded { from, to: dialled }
         }
     }
+}
+
+/// One bit of 64, by the last six of an address.
+fn ending(address: Address) -> u64 {
+    1 << (address.bits() & 63)
 }
 
 fn sorted(addresses: impl IntoIterator<Item = IpAddr>) -> Vec<Address> {

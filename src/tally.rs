@@ -1,6 +1,6 @@
 //! Entries to endpoints: who holds how many, in which states, by which local socket.
 //!
-//! Two passes. [`Tally::add`] counts every entry for its endpoints and keeps 17 to 33 bytes of it. What only the endpoints
+//! Two passes. [`Tally::add`] counts every entry for its endpoints and keeps 9 to 33 bytes of it. What only the endpoints
 //! that are shown need, their states ([`Tally::top`]) and their sockets ([`Tally::match_sockets`]), is then looked up
 //! in these remains, so that a table of nothing but different endpoints costs little more than any other.
 //!
@@ -89,8 +89,8 @@ impl Tally {
     pub fn add(&mut self, entry: &Entry) {
         let way = self.own.way(entry);
         let direction = way.direction();
-        let class = entry.class().index();
-        if let Some(count) = self.classes.get_mut(class) {
+        let class = entry.class();
+        if let Some(count) = self.classes.get_mut(class.index()) {
             *count += 1;
         }
         if let Some(count) = self.directions.get_mut(direction as usize) {
@@ -117,17 +117,19 @@ impl Tally {
             let local = direction == Direction::Local;
             self.count(Key::to(to, entry.protocol, local), to.0, false, forwarded)
         });
-        let original = self.hashes.hash_one(entry.original_sides());
+        let sides = (class != Class::TimeWait).then(|| {
+            let original = self.hashes.hash_one(entry.original_sides());
+            if entry.is_translated() {
+                [original, self.hashes.hash_one(entry.reply_sides())]
+            } else {
+                [original; 2]
+            }
+        });
         let here = way.here(entry);
         self.remains.push(&Seen {
-            original,
-            reply: if entry.is_translated() {
-                self.hashes.hash_one(entry.reply_sides())
-            } else {
-                original
-            },
+            sides,
             groups: [from, to],
-            class: class as u8, // a place in Class::ALL
+            class: class as u8,
             place: match here {
                 Some((address, _)) if address.is_ipv4() => Place::HereV4,
                 Some(_) => Place::HereV6,

@@ -100,15 +100,13 @@ impl<'t> Matching<'t> {
         let mut by_sides: Vec<(u64, u32)> =
             Vec::with_capacity(usize::try_from(shown_entries).unwrap_or_default());
         let mut ports = Vec::new();
-        let time_wait = Class::TimeWait.index();
         for (seen, place) in tally.remains.iter().zip(0..) {
-            // without the entries whose connection is over: no process holds a socket of one
-            if usize::from(seen.class) == time_wait || !shown.shows(seen.groups) {
+            let Some([original, reply]) = seen.sides.filter(|_| shown.shows(seen.groups)) else {
                 continue;
-            }
-            by_sides.push((seen.original, place));
-            if seen.reply != seen.original {
-                by_sides.push((seen.reply, place));
+            };
+            by_sides.push((original, place));
+            if reply != original {
+                by_sides.push((reply, place));
             }
             ports.extend(seen.udp.map(|(_, port)| port));
         }
@@ -201,6 +199,9 @@ impl<'t> Matching<'t> {
 
     /// Gives the UDP entries that are left to the unconnected sockets.
     fn unconnected(&mut self) {
+        if self.by_port.is_empty() {
+            return;
+        }
         for (seen, found) in self.tally.remains.iter().zip(&mut self.found) {
             let Some((here, port)) = seen.udp.filter(|_| *found == Found::Nothing) else {
                 continue;

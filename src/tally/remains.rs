@@ -1,14 +1,14 @@
-//! What is kept of each entry, packed: 17 bytes of most.
+//! What is kept of each entry, packed: 9 bytes in TIME_WAIT, 17 of most others.
 
 use super::NONE;
+use crate::entry::Class;
 
 /// What is kept of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// A hash of [`crate::entry::Sides`], so that a socket finds it.
-    pub(super) original: u64,
-    /// The same of the reply: another number where addresses are translated.
-    pub(super) reply: u64,
+    /// Hashes of [`crate::entry::Sides`], so that a socket finds it: of the original, and of the reply, which is another
+    /// where addresses are translated. None in TIME_WAIT: its connection is over, and no process holds a socket of it.
+    pub(super) sides: Option<[u64; 2]>,
     /// The numbers of its groups or [`NONE`]: `from`, `to`.
     pub(super) groups: [u32; 2],
     /// Its place in [`crate::entry::Class::ALL`].
@@ -32,6 +32,7 @@ pub(super) enum Place {
 
 // A mark: the class in four bits, the place in two, and what else is kept of the entry.
 const CLASS: u8 = 0b1111;
+const TIME_WAIT: u8 = Class::TimeWait as u8;
 const HERE_V4: u8 = 1 << 4;
 const HERE_V6: u8 = 2 << 4;
 const PLACE: u8 = HERE_V4 | HERE_V6;
@@ -43,6 +44,7 @@ const UDP: u8 = 1 << 7;
 pub(super) struct Remains {
     marks: Vec<u8>,
     groups: Vec<[u32; 2]>,
+    /// Of those that are not in TIME_WAIT.
     originals: Vec<u64>,
     /// Of those that are marked as translated.
     replies: Vec<u64>,
@@ -58,9 +60,12 @@ impl Remains {
             Place::HereV6 => HERE_V6,
             Place::Elsewhere => 0,
         };
-        if seen.reply != seen.original {
-            mark |= TRANSLATED;
-            push(&mut self.replies, seen.reply);
+        if let Some([original, reply]) = seen.sides {
+            push(&mut self.originals, original);
+            if reply != original {
+                mark |= TRANSLATED;
+                push(&mut self.replies, reply);
+            }
         }
         if let Some(udp) = seen.udp {
             mark |= UDP;
@@ -68,7 +73,6 @@ impl Remains {
         }
         push(&mut self.marks, mark);
         push(&mut self.groups, seen.groups);
-        push(&mut self.originals, seen.original);
     }
 
     /// How many there are.
@@ -83,14 +87,17 @@ impl Remains {
 
     /// All of them.
     pub(super) fn iter(&self) -> impl Iterator<Item = Seen> + '_ {
-        let (mut replies, mut udp) = (self.replies.iter(), self.udp.iter());
-        let every = self.marks.iter().zip(&self.groups).zip(&self.originals);
-        every.map(move |((mark, groups), original)| Seen {
-            original: *original,
-            reply: (mark & TRANSLATED != 0)
-                .then(|| replies.next().copied())
-                .flatten()
-                .unwrap_or(*original),
+        let (mut originals, mut replies) = (self.originals.iter(), self.replies.iter());
+        let mut udp = self.udp.iter();
+        let every = self.marks.iter().zip(&self.groups);
+        every.map(move |(mark, groups)| Seen {
+            sides: (mark & CLASS != TIME_WAIT)
+                .then(|| {
+                    let original = *originals.next()?;
+                    let reply = (mark & TRANSLATED != 0).then(|| replies.next()).flatten();
+                    Some([original, reply.copied().unwrap_or(original)])
+                })
+                .flatten(),
             groups: *groups,
             class: mark & CLASS,
             place: match mark & PLACE {
@@ -126,8 +133,7 @@ mod tests {
         let udp = prop::option::of(any::<(u32, u16)>());
         (any::<u64>(), reply, any::<[u32; 2]>(), 0..11_u8, place, udp).prop_map(
             |(original, reply, groups, class, place, udp)| Seen {
-                original,
-                reply: reply.unwrap_or(original),
+                sides: (class != TIME_WAIT).then(|| [original, reply.unwrap_or(original)]),
                 groups,
                 class,
                 place,
