@@ -23,8 +23,8 @@ const NOWHERE: usize = usize::MAX;
 /// How a message is laid out: which bytes are the headers of its attributes, and where the fields stand.
 ///
 /// The way from attribute to attribute depends on their headers alone. So in another message of the same length that
-/// has the same headers in the same places the fields stand where they stood, and comparing all headers at once costs a
-/// fifth of going that way.
+/// has the same headers in the same places the fields stand where they stood, and to compare all headers at once is a
+/// fraction of going that way.
 #[derive(Debug)]
 pub(super) struct Layout<const FIELDS: usize> {
     /// The headers, and zeros between them.
