@@ -425,6 +425,7 @@ mod netns {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
+    use check_conntrack::entry::Class;
 
     /// Runs one of the tests below again in such a namespace.
     fn again(test: &str) {
@@ -876,19 +877,7 @@ mod netns {
                 "{}",
                 got.text
             );
-            let classes = [
-                "established",
-                "time_wait",
-                "syn_sent",
-                "syn_recv",
-                "fin_wait",
-                "close_wait",
-                "last_ack",
-                "close",
-                "udp",
-                "icmp",
-                "other",
-            ];
+            let classes = Class::ALL.map(|(_, name)| name.to_ascii_lowercase());
             let sum: u64 = classes.iter().map(|class| numbers(class)).sum();
             // what came and went between the count and the end of the dump: no more than was made in that time
             assert!(sum <= count + 100_000, "{sum} of {count}: {}", got.text);

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use check_conntrack::args::{Elevation, Netns, Options, Request};
+use check_conntrack::entry::Class;
 use check_conntrack::report::{CutShort, Report, Reserve};
 use check_conntrack::run;
 use check_conntrack::threshold::Severity;
@@ -194,19 +195,7 @@ fn adds_up(options: &Options, answer: &Answer) {
         let part = number(answer, part).unwrap_or_default();
         assert!(part <= entries, "{answer:?}");
     }
-    let classes = [
-        "established",
-        "time_wait",
-        "syn_sent",
-        "syn_recv",
-        "fin_wait",
-        "close_wait",
-        "last_ack",
-        "close",
-        "udp",
-        "icmp",
-        "other",
-    ];
+    let classes = Class::ALL.map(|(_, name)| name.to_ascii_lowercase());
     let classes: Vec<u64> = classes
         .iter()
         .filter_map(|class| number(answer, class))
