@@ -170,8 +170,8 @@ fn parse_entry(mut words: Words) -> Option<Entry> {
         }
     };
     let (reply, answered) = parse_tuple(protocol, answer, &mut words, Some((original, texts)))?;
-    let is_ipv4 = texts.is_ipv4()?;
-    if answered.is_ipv4() != Some(is_ipv4) || family.is_some_and(|(_, ipv4)| ipv4 != is_ipv4) {
+    let is_ipv4 = texts.is_ipv4;
+    if answered.is_ipv4 != is_ipv4 || family.is_some_and(|(_, ipv4)| ipv4 != is_ipv4) {
         return None;
     }
 
@@ -192,15 +192,8 @@ fn parse_entry(mut words: Words) -> Option<Entry> {
 struct Texts<'a> {
     source: &'a [u8],
     destination: &'a [u8],
-}
-
-impl Texts<'_> {
-    /// The family of both, as it is written: a mapped address is one of IPv6. None where they differ.
-    fn is_ipv4(&self) -> Option<bool> {
-        let [source, destination] =
-            [self.source, self.destination].map(|text| !text.contains(&b':'));
-        (source == destination).then_some(source)
-    }
+    /// Their family: a mapped address is one of IPv6.
+    is_ipv4: bool,
 }
 
 /// A tuple from its `src=` word on, without what the protocols without ports have there. The reply tuple comes after
@@ -211,17 +204,25 @@ fn parse_tuple<'a>(
     words: &mut Words<'a>,
     original: Option<(Tuple, Texts)>,
 ) -> Option<(Tuple, Texts<'a>)> {
+    let from = source.strip_prefix(b"src=")?;
+    let to = words.next()?.strip_prefix(b"dst=")?;
+    let (source, is_ipv4) = match original {
+        Some((original, known)) if known.destination == from => {
+            (original.destination, known.is_ipv4)
+        }
+        _ => parse_address(from)?,
+    };
+    let (destination, is_too) = match original {
+        Some((original, known)) if known.source == to => (original.source, known.is_ipv4),
+        _ => parse_address(to)?,
+    };
+    if is_ipv4 != is_too {
+        return None;
+    }
     let texts = Texts {
-        source: source.strip_prefix(b"src=")?,
-        destination: words.next()?.strip_prefix(b"dst=")?,
-    };
-    let source = match original {
-        Some((original, known)) if known.destination == texts.source => original.destination,
-        _ => parse_address(texts.source)?,
-    };
-    let destination = match original {
-        Some((original, known)) if known.source == texts.destination => original.source,
-        _ => parse_address(texts.destination)?,
+        source: from,
+        destination: to,
+        is_ipv4,
     };
     let mut tuple = Tuple {
         source,
@@ -244,12 +245,13 @@ fn parse_tuple<'a>(
     Some((tuple, texts))
 }
 
-fn parse_address(word: &[u8]) -> Option<Address> {
+/// An address, and whether it is written as one of IPv4.
+fn parse_address(word: &[u8]) -> Option<(Address, bool)> {
     if let Some(address) = parse_ipv4(word) {
-        return Some(address.into());
+        return Some((address.into(), true));
     }
     let address: Ipv6Addr = std::str::from_utf8(word).ok()?.parse().ok()?;
-    Some(address.into())
+    Some((address.into(), false))
 }
 
 /// As std does, which takes twice as long.
