@@ -707,6 +707,13 @@ fn states_shares_and_totals() {
     assert_eq!(tally_of([]).top(5), []);
 }
 
+#[test]
+fn every_class_stands_at_its_index() {
+    for (place, (class, _)) in Class::ALL.into_iter().enumerate() {
+        assert_eq!(class.index(), place, "{class:?}");
+    }
+}
+
 fn socket(protocol: Protocol, local: &str, remote: &str, inode: u64, uid: u32) -> LocalSocket {
     LocalSocket {
         protocol,

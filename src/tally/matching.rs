@@ -97,6 +97,8 @@ impl<'t> Matching<'t> {
             tally.groups.len(),
         );
         let shown_entries: u64 = top.iter().map(|endpoint| endpoint.entries).sum();
+        // a forwarded entry counts for two endpoints
+        let shown_entries = shown_entries.min(tally.read());
         let mut by_sides: Vec<(u64, u32)> =
             Vec::with_capacity(usize::try_from(shown_entries).unwrap_or_default());
         let mut ports = Vec::new();
