@@ -19,7 +19,7 @@ use crate::reading::namespaces::Place;
 use crate::reading::owners::owners;
 use crate::reading::{Timeouts, addresses, timeouts};
 use crate::table::{Counts, Readings};
-use crate::tally::{Attribution, Endpoint, Peer, Scale, Tally, half_width};
+use crate::tally::{Attribution, Counting, Endpoint, Peer, Scale, Tally, half_width};
 use crate::text::clean_path;
 
 /// The local services that are named.
@@ -64,15 +64,15 @@ pub fn survey(
         deadline,
     };
     let (own, own_error) = own_addresses(options, &wanted.place);
-    let mut tally = Tally::new(own, options.aggregate);
+    let mut counting = Counting::new(own, options.aggregate);
     let read = match &options.table {
         Some(capture) => {
             entries::from_capture(capture, options.sample, deadline, |entry: &Entry| {
-                tally.add(entry)
+                counting.add(entry)
             })
             .map(|(listing, total)| (listing, None, total))
         }
-        None => entries::entries(&wanted, |entry: &Entry| tally.add(entry)).map(|entries| {
+        None => entries::entries(&wanted, |entry: &Entry| counting.add(entry)).map(|entries| {
             let total = match entries.listing.end {
                 End::Whole => entries.listing.read,
                 // what is there is at least what was read, whatever the count says by now
@@ -88,6 +88,7 @@ pub fn survey(
         Ok(read) => read,
         Err(error) => return unavailable(error, readings),
     };
+    let tally = counting.finish();
     // no entry was seen before it ended: there is nothing to rank, and nobody to say who does not stand out
     if !readings.capture && tally.read() == 0 {
         match listing.end {

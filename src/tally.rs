@@ -1,6 +1,6 @@
 //! Entries to endpoints: who holds how many, in which states, by which local socket.
 //!
-//! Two passes. [`Tally::add`] counts every entry for its endpoints and keeps 9 to 33 bytes of it. What only the endpoints
+//! Two passes. [`Counting::add`] counts every entry for its endpoints and keeps 9 to 33 bytes of it. What only the endpoints
 //! that are shown need, their states ([`Tally::top`]) and their sockets ([`Tally::match_sockets`]), is then looked up
 //! in these remains, so that a table of nothing but different endpoints costs little more than any other.
 //!
@@ -8,34 +8,32 @@
 //! depends on that key or on the order of the entries.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::collections::hash_map::{Entry as Slot, HashMap};
+use std::collections::{BinaryHeap, HashMap};
 use std::hash::BuildHasher;
 
 use crate::address::Address;
-use crate::entry::{Class, Entry, Protocol};
-use crate::own::{Aggregate, Direction, Own};
+use crate::entry::Class;
+use crate::own::{Aggregate, Direction};
 use crate::socket::LocalSocket;
 
+mod counting;
 mod endpoint;
 mod matching;
+mod profiles;
 mod remains;
 mod scale;
+mod services;
 
+pub use counting::Counting;
 use endpoint::Key;
 pub use endpoint::{Endpoint, Peer, Service};
 pub use matching::{Attribution, Holder, Matching, Unattributed};
-use remains::{Place, Remains, Seen};
+use profiles::Profiles;
+use remains::Remains;
 pub use scale::{Scale, half_width};
+use services::Services;
 
-/// All entries of one endpoint.
-#[derive(Debug, Clone, Copy)]
-struct Group {
-    count: u32,
-    forwarded: u32,
-}
-
-/// The addresses in a group. Apart from its count, which every entry changes: few groups can have several.
+/// The addresses in a group.
 #[derive(Debug, Clone, Copy)]
 struct Members {
     first: [u8; 16],
@@ -45,140 +43,21 @@ struct Members {
 /// In place of the number of a group.
 const NONE: u32 = u32::MAX;
 
-/// Counts entries by endpoint, class and direction.
+/// Entries by endpoint, class and direction.
 #[derive(Debug)]
 pub struct Tally {
-    own: Own,
     aggregate: Aggregate,
-    /// From key to place in `groups`.
+    /// From key to place in `members`, the number of the group.
     numbers: HashMap<Key, u32, foldhash::fast::RandomState>,
-    groups: Vec<Group>,
-    /// Of the same groups.
     members: Vec<Members>,
     remains: Remains,
-    /// Inbound entries by port and protocol dialled; there are only so many ports.
-    services: HashMap<(u16, u8), u32, foldhash::fast::RandomState>,
-    classes: [u64; Class::ALL.len()],
-    directions: [u64; Direction::ALL.len()],
-    unreplied: u64,
-    evictable: u64,
+    services: Services,
+    profiles: Profiles,
     /// Takes the place of the tuples themselves, so it must not collide.
     hashes: foldhash::quality::RandomState,
 }
 
 impl Tally {
-    /// An empty one.
-    pub fn new(own: Own, aggregate: Aggregate) -> Self {
-        Self {
-            own,
-            aggregate,
-            numbers: HashMap::default(),
-            groups: Vec::new(),
-            members: Vec::new(),
-            remains: Remains::default(),
-            services: HashMap::default(),
-            classes: [0; Class::ALL.len()],
-            directions: [0; Direction::ALL.len()],
-            unreplied: 0,
-            evictable: 0,
-            hashes: foldhash::quality::RandomState::default(),
-        }
-    }
-
-    /// Counts an entry.
-    pub fn add(&mut self, entry: &Entry) {
-        let way = self.own.way(entry);
-        let direction = way.direction();
-        let class = entry.class();
-        if let Some(count) = self.classes.get_mut(class.index()) {
-            *count += 1;
-        }
-        if let Some(count) = self.directions.get_mut(direction as usize) {
-            *count += 1;
-        }
-        self.unreplied += u64::from(!entry.replied);
-        self.evictable += u64::from(entry.is_evictable());
-        if direction == Direction::In {
-            let port = if entry.protocol.has_ports() {
-                entry.original.destination_port
-            } else {
-                0
-            };
-            let count = self.services.entry((port, entry.protocol.0)).or_default();
-            *count = count.saturating_add(1);
-        }
-
-        let forwarded = direction == Direction::Forwarded;
-        let from = way.from().map_or(NONE, |from| {
-            let (key, may_be_several) = Key::from(from, self.aggregate);
-            self.count(key, from, may_be_several, forwarded)
-        });
-        let to = way.to().map_or(NONE, |to| {
-            let local = direction == Direction::Local;
-            self.count(Key::to(to, entry.protocol, local), to.0, false, forwarded)
-        });
-        let sides = (class != Class::TimeWait).then(|| {
-            let original = self.hashes.hash_one(entry.original_sides());
-            if entry.is_translated() {
-                [original, self.hashes.hash_one(entry.reply_sides())]
-            } else {
-                [original; 2]
-            }
-        });
-        let here = way.here(entry);
-        self.remains.push(&Seen {
-            sides,
-            groups: [from, to],
-            class: class as u8,
-            place: match here {
-                Some((address, _)) if address.is_ipv4() => Place::HereV4,
-                Some(_) => Place::HereV6,
-                None => Place::Elsewhere,
-            },
-            udp: here
-                .filter(|_| entry.protocol == Protocol::UDP)
-                .map(|(address, port)| (self.address_hash(address), port)),
-        });
-    }
-
-    /// Counts an entry for one endpoint; the number of its group.
-    fn count(&mut self, key: Key, address: Address, may_be_several: bool, forwarded: bool) -> u32 {
-        match self.numbers.entry(key) {
-            Slot::Occupied(slot) => {
-                let number = *slot.get();
-                if let Some(group) = self.groups.get_mut(number as usize) {
-                    group.count = group.count.saturating_add(1);
-                    group.forwarded = group.forwarded.saturating_add(u32::from(forwarded));
-                }
-                let members = may_be_several.then(|| self.members.get_mut(number as usize));
-                if let Some(members) = members.flatten() {
-                    members.several |= members.first != address.bits().to_be_bytes();
-                }
-                number
-            }
-            Slot::Vacant(slot) => {
-                // no memory holds that many groups
-                let number = u32::try_from(self.groups.len()).unwrap_or(NONE);
-                slot.insert(number);
-                remains::push(
-                    &mut self.groups,
-                    Group {
-                        count: 1,
-                        forwarded: u32::from(forwarded),
-                    },
-                );
-                remains::push(
-                    &mut self.members,
-                    Members {
-                        first: address.bits().to_be_bytes(),
-                        several: false,
-                    },
-                );
-                number
-            }
-        }
-    }
-
     /// Half a hash: enough to tell the few addresses of a host apart.
     fn address_hash(&self, address: Address) -> u32 {
         self.hashes.hash_one(address) as u32
@@ -191,24 +70,24 @@ impl Tally {
 
     /// Entries in each class, in the order of [`Class::ALL`].
     pub fn classes(&self) -> impl Iterator<Item = (Class, u64)> + '_ {
-        let classes = Class::ALL.into_iter().map(|(class, _)| class);
-        classes.zip(self.classes.iter().copied())
+        let classes = Class::ALL.into_iter();
+        classes.map(|(class, _)| (class, self.profiles.of_class(class)))
     }
 
     /// Entries in each direction, in the order of [`Direction::ALL`].
     pub fn directions(&self) -> impl Iterator<Item = (Direction, u64)> + '_ {
-        let directions = Direction::ALL.into_iter().map(|(direction, _)| direction);
-        directions.zip(self.directions.iter().copied())
+        let directions = Direction::ALL.into_iter();
+        directions.map(|(direction, _)| (direction, self.profiles.of_direction(direction)))
     }
 
     /// Entries to which no packet came back yet.
     pub fn unreplied(&self) -> u64 {
-        self.unreplied
+        self.profiles.unreplied()
     }
 
     /// Entries the kernel may evict.
     pub fn evictable(&self) -> u64 {
-        self.evictable
+        self.profiles.evictable()
     }
 
     /// The `n` services of this host that far clients hold most entries with, most first, then by port and protocol.
@@ -216,10 +95,10 @@ impl Tally {
         let mut services: Vec<Service> = self
             .services
             .iter()
-            .map(|((port, protocol), count)| Service {
-                port: *port,
-                protocol: Protocol(*protocol),
-                entries: u64::from(*count),
+            .map(|(protocol, port, count)| Service {
+                port,
+                protocol,
+                entries: u64::from(count),
             })
             .collect();
         services.sort_unstable_by_key(|service| {
@@ -232,13 +111,11 @@ impl Tally {
     /// The `n` endpoints with most entries, most first, then by address, port, protocol and kind; a network of clients
     /// stands at its network address.
     pub fn top(&self, n: usize) -> Vec<Endpoint> {
+        let counts = self.counts();
         // the last of the best is on top, to be thrown out
         let mut best = BinaryHeap::new();
         for (key, number) in &self.numbers {
-            let count = self
-                .groups
-                .get(*number as usize)
-                .map_or(0, |group| group.count);
+            let count = counts.get(*number as usize).copied().unwrap_or_default();
             let candidate = Reverse((count, Reverse(*key), *number));
             if best.len() < n {
                 best.push(candidate);
@@ -254,18 +131,25 @@ impl Tally {
             .into_iter()
             .map(|Reverse((_, Reverse(key), number))| (key, number))
             .collect();
+        drop(counts);
 
         let shown = Shown::new(
             best.iter().map(|(_, number)| Some(*number)),
-            self.groups.len(),
+            self.members.len(),
         );
-        let mut splits = vec![[0_u64; Class::ALL.len()]; best.len()];
+        let mut splits = vec![Split::default(); best.len()];
         for seen in self.remains.iter() {
-            for slot in shown.slots(seen.groups) {
-                let split = splits.get_mut(slot as usize);
-                if let Some(count) = split.and_then(|split| split.get_mut(usize::from(seen.class)))
-                {
-                    *count += 1;
+            let slots = shown.slots(seen.groups);
+            if slots == [NOT_SHOWN; 2] {
+                continue;
+            }
+            let forwarded = seen.groups.iter().all(|group| *group != NONE);
+            for slot in &slots {
+                if let Some(split) = splits.get_mut(usize::from(*slot)) {
+                    split.forwarded += u64::from(forwarded);
+                    if let Some(count) = split.classes.get_mut(usize::from(seen.class)) {
+                        *count += 1;
+                    }
                 }
             }
         }
@@ -275,23 +159,36 @@ impl Tally {
             .collect()
     }
 
-    fn endpoint(&self, key: &Key, number: u32, split: &[u64]) -> Option<Endpoint> {
-        let group = self.groups.get(number as usize)?;
+    /// Entries of each group.
+    fn counts(&self) -> Vec<u32> {
+        let mut counts = vec![0_u32; self.members.len()];
+        for groups in self.remains.all_groups() {
+            for group in groups {
+                if let Some(count) = counts.get_mut(*group as usize) {
+                    *count = count.saturating_add(1);
+                }
+            }
+        }
+        counts
+    }
+
+    fn endpoint(&self, key: &Key, number: u32, split: &Split) -> Option<Endpoint> {
         let members = self.members.get(number as usize)?;
         let mut classes: Vec<(Class, u64)> = Class::ALL
             .into_iter()
-            .zip(split)
-            .filter(|(_, count)| **count > 0)
-            .map(|((class, _), count)| (class, *count))
+            .zip(split.classes)
+            .filter(|(_, count)| *count > 0)
+            .map(|((class, _), count)| (class, count))
             .collect();
+        let entries = split.classes.iter().sum();
         // stable: what is equal stays in the order of the contract
         classes.sort_by_key(|(_, count)| Reverse(*count));
         Some(Endpoint {
             peer: key.peer(members.first.into(), members.several, self.aggregate),
-            entries: u64::from(group.count),
-            share: f64::from(group.count) / self.remains.len() as f64,
+            entries,
+            share: entries as f64 / self.remains.len() as f64,
             classes,
-            forwarded: u64::from(group.forwarded) * 2 > u64::from(group.count),
+            forwarded: split.forwarded * 2 > entries,
         })
     }
 
@@ -330,6 +227,15 @@ impl Tally {
     }
 }
 
+/// What the entries of an endpoint are.
+#[derive(Debug, Clone, Default)]
+struct Split {
+    /// In the order of [`Class::ALL`].
+    classes: [u64; Class::ALL.len()],
+    /// A client and a destination at once: neither is here.
+    forwarded: u64,
+}
+
 /// In place of a group's slot; more than any list is long.
 const NOT_SHOWN: u8 = u8::MAX;
 
@@ -348,16 +254,8 @@ impl Shown {
         Self(slots)
     }
 
-    /// Where the groups of an entry are shown.
-    fn slots(&self, groups: [u32; 2]) -> impl Iterator<Item = u32> {
-        groups.into_iter().filter_map(|group| {
-            let slot = *self.0.get(group as usize)?;
-            (slot != NOT_SHOWN).then_some(u32::from(slot))
-        })
-    }
-
-    /// Whether one of them is.
-    fn shows(&self, groups: [u32; 2]) -> bool {
-        self.slots(groups).next().is_some()
+    /// Where the groups of an entry are shown; [`NOT_SHOWN`] for one that is not.
+    fn slots(&self, groups: [u32; 2]) -> [u8; 2] {
+        groups.map(|group| self.0.get(group as usize).copied().unwrap_or(NOT_SHOWN))
     }
 }

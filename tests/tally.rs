@@ -14,7 +14,7 @@ use check_conntrack::entry::{Class, Entry, Protocol, TcpState, Tuple};
 use check_conntrack::own::{Aggregate, Direction, Own, Prefix, PrefixError};
 use check_conntrack::socket::LocalSocket;
 use check_conntrack::tally::{
-    Attribution, Endpoint, Holder, Scale, Tally, Unattributed, half_width,
+    Attribution, Counting, Endpoint, Holder, Scale, Tally, Unattributed, half_width,
 };
 use proptest::prelude::*;
 
@@ -83,19 +83,24 @@ fn in_state(state: TcpState, entry: Entry) -> Entry {
     }
 }
 
-fn tally_of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Tally {
-    let mut tally = Tally::new(own(), Aggregate::default());
+fn counted<'a>(
+    own: Own,
+    aggregate: Aggregate,
+    entries: impl IntoIterator<Item = &'a Entry>,
+) -> Tally {
+    let mut counting = Counting::new(own, aggregate);
     for entry in entries {
-        tally.add(entry);
+        counting.add(entry);
     }
-    tally
+    counting.finish()
+}
+
+fn tally_of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Tally {
+    counted(own(), Aggregate::default(), entries)
 }
 
 fn grouped(aggregate: &str, entries: &[Entry]) -> Vec<String> {
-    let mut tally = Tally::new(own(), Aggregate::parse(aggregate).unwrap());
-    for entry in entries {
-        tally.add(entry);
-    }
+    let tally = counted(own(), Aggregate::parse(aggregate).unwrap(), entries);
     labels(&tally.top(50))
 }
 
@@ -110,8 +115,7 @@ fn labels(endpoints: &[Endpoint]) -> Vec<String> {
 /// The direction of one entry and the endpoints it counts for.
 fn judged(own: Own, entry: &Entry) -> (Direction, Vec<String>) {
     let direction = own.way(entry).direction();
-    let mut tally = Tally::new(own, Aggregate::default());
-    tally.add(entry);
+    let tally = counted(own, Aggregate::default(), [entry]);
     let counted: Vec<Direction> = tally
         .directions()
         .filter(|(_, count)| *count == 1)
@@ -1330,9 +1334,9 @@ mod heap {
 #[test]
 fn a_default_sample_of_the_worst_kind_takes_less_than_its_share_of_memory() {
     let (tally, counting) = heap::peak_of(|| {
-        let mut tally = Tally::new(own(), Aggregate::default());
-        worst(20_000).for_each(|entry| tally.add(&entry));
-        tally
+        let mut counting = Counting::new(own(), Aggregate::default());
+        worst(20_000).for_each(|entry| counting.add(&entry));
+        counting.finish()
     });
     assert_eq!(tally.top(50)[0].entries, 1);
     let (_, ranking) = heap::peak_of(|| tally.match_sockets(&tally.top(50), [].iter()));

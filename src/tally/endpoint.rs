@@ -28,7 +28,7 @@ enum Kind {
 impl Hash for Key {
     /// Two writes instead of one for each field: half the time of counting is hashing.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(&self.address);
+        state.write_u128(u128::from_ne_bytes(self.address));
         let [high, low] = self.port.to_be_bytes();
         state.write_u32(u32::from_be_bytes([
             high,

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
 
-use super::remains::Place;
-use super::{Endpoint, Peer, Shown, Tally};
+use super::remains::{self, Place, Seen};
+use super::{Endpoint, NOT_SHOWN, Peer, Shown, Tally};
 use crate::address::Address;
 use crate::entry::{Class, Protocol, TcpState};
 use crate::socket::LocalSocket;
@@ -78,52 +78,23 @@ pub struct Matching<'t> {
     tally: &'t Tally,
     shown: Shown,
     peers: Vec<Peer>,
-    /// What was found for each entry.
-    found: Vec<Found>,
-    /// The entries of shown endpoints: hashes of both directions, and the place in the remains, sorted.
-    by_sides: Vec<(u64, u32)>,
-    /// Local ports of those of UDP, sorted.
-    ports: Vec<u16>,
-    /// Unconnected sockets at these ports: inode and owner.
+    /// Sockets whose two ends are known.
+    connected: Vec<Connected>,
+    /// Unconnected ones of UDP: inode and owner.
     by_port: HashMap<(u16, Bound), (u64, u32)>,
-    /// Slot of the endpoint, and a socket of one of its entries.
-    holders: Vec<(u32, Holder)>,
 }
 
 impl<'t> Matching<'t> {
     pub(super) fn new(tally: &'t Tally, top: &[Endpoint]) -> Self {
-        let shown = Shown::new(
-            top.iter().map(|endpoint| tally.number(&endpoint.peer)),
-            tally.groups.len(),
-        );
-        let shown_entries: u64 = top.iter().map(|endpoint| endpoint.entries).sum();
-        // a forwarded entry counts for two endpoints
-        let shown_entries = shown_entries.min(tally.read());
-        let mut by_sides: Vec<(u64, u32)> =
-            Vec::with_capacity(usize::try_from(shown_entries).unwrap_or_default());
-        let mut ports = Vec::new();
-        for (seen, place) in tally.remains.iter().zip(0..) {
-            let Some([original, reply]) = seen.sides.filter(|_| shown.shows(seen.groups)) else {
-                continue;
-            };
-            by_sides.push((original, place));
-            if reply != original {
-                by_sides.push((reply, place));
-            }
-            ports.extend(seen.udp.map(|(_, port)| port));
-        }
-        by_sides.sort_unstable();
-        ports.sort_unstable();
-        ports.dedup();
         Self {
             tally,
-            shown,
+            shown: Shown::new(
+                top.iter().map(|endpoint| tally.number(&endpoint.peer)),
+                tally.members.len(),
+            ),
             peers: top.iter().map(|endpoint| endpoint.peer).collect(),
-            found: vec![Found::Nothing; tally.remains.len()],
-            by_sides,
-            ports,
+            connected: Vec::new(),
             by_port: HashMap::new(),
-            holders: Vec::new(),
         }
     }
 
@@ -135,122 +106,97 @@ impl<'t> Matching<'t> {
         if socket.protocol == Protocol::UDP && socket.remote.port() == 0 {
             self.keep_unconnected(socket);
         } else {
-            self.connected(socket);
+            self.keep_connected(socket);
         }
     }
 
-    /// A socket whose two ends are known.
-    fn connected(&mut self, socket: &LocalSocket) {
-        let hash = self.tally.hashes.hash_one(socket.sides());
-        let start = self.by_sides.partition_point(|(known, _)| *known < hash);
-        let found = match (socket.inode, socket.tcp_state) {
-            (0, Some(TcpState::TimeWait)) => Found::TimeWait,
-            (0, _) => Found::Unheld,
-            _ => Found::Held,
+    fn keep_connected(&mut self, socket: &LocalSocket) {
+        let dialled = self.peers.iter().zip(0..NOT_SHOWN).find(|(peer, _)| {
+            matches!(peer, Peer::To { address, protocol, local: true }
+                if *protocol == socket.protocol && same(socket.remote, *address))
+        });
+        let socket = Connected {
+            sides: self.tally.hashes.hash_one(socket.sides()),
+            found: match (socket.inode, socket.tcp_state) {
+                (0, Some(TcpState::TimeWait)) => Found::TimeWait,
+                (0, _) => Found::Unheld,
+                _ => Found::Held,
+            },
+            inode: socket.inode,
+            uid: socket.uid,
+            dials: dialled.map_or(NOT_SHOWN, |(_, slot)| slot),
         };
-        for (_, place) in self
-            .by_sides
-            .iter()
-            .skip(start)
-            .take_while(|(known, _)| *known == hash)
-        {
-            let place = *place as usize;
-            if let Some(before) = self.found.get_mut(place) {
-                *before = found.max(*before);
-            }
-            if found == Found::Held {
-                let groups = self.tally.remains.groups(place);
-                hold(
-                    &mut self.holders,
-                    &self.shown,
-                    &self.peers,
-                    groups,
-                    |peer| {
-                        let dialled = match peer {
-                            Peer::From { .. } => true,
-                            Peer::To { local: false, .. } => false,
-                            Peer::To { address, .. } => !same(socket.remote, *address),
-                        };
-                        Holder {
-                            inode: socket.inode,
-                            uid: socket.uid,
-                            dialled,
-                            entries: 1,
-                        }
-                    },
-                );
-            }
-        }
+        remains::push(&mut self.connected, socket);
     }
 
-    /// Keeps an unconnected UDP socket until all connected ones have been seen.
     fn keep_unconnected(&mut self, socket: &LocalSocket) {
-        let port = socket.local.port();
-        if self.ports.binary_search(&port).is_err() {
-            return;
-        }
         let bound = match socket.local.ip() {
             IpAddr::V4(address) if address.is_unspecified() => Bound::AnyV4,
             IpAddr::V6(address) if address.is_unspecified() => Bound::Any,
             address => Bound::To(self.tally.address_hash(address.into())),
         };
+        let key = (socket.local.port(), bound);
         let socket = (socket.inode, socket.uid);
-        let lowest = self.by_port.entry((port, bound)).or_insert(socket);
+        let lowest = self.by_port.entry(key).or_insert(socket);
         *lowest = socket.min(*lowest);
-    }
-
-    /// Gives the UDP entries that are left to the unconnected sockets.
-    fn unconnected(&mut self) {
-        if self.by_port.is_empty() {
-            return;
-        }
-        for (seen, found) in self.tally.remains.iter().zip(&mut self.found) {
-            let Some((here, port)) = seen.udp.filter(|_| *found == Found::Nothing) else {
-                continue;
-            };
-            if !self.shown.shows(seen.groups) {
-                continue;
-            }
-            let any_v4 = (seen.place == Place::HereV4).then_some(Bound::AnyV4);
-            let mut bounds = [Some(Bound::To(here)), any_v4, Some(Bound::Any)]
-                .into_iter()
-                .flatten();
-            let socket = bounds.find_map(|bound| self.by_port.get(&(port, bound)));
-            let Some((inode, uid)) = socket.copied() else {
-                continue;
-            };
-            if inode == 0 {
-                *found = Found::Unheld;
-                continue;
-            }
-            *found = Found::Held;
-            let groups = seen.groups;
-            hold(
-                &mut self.holders,
-                &self.shown,
-                &self.peers,
-                groups,
-                |peer| Holder {
-                    inode,
-                    uid,
-                    dialled: !matches!(peer, Peer::To { local: false, .. }),
-                    entries: 1,
-                },
-            );
-        }
     }
 
     /// What was found, in the order of the endpoints.
     pub fn finish(mut self) -> Vec<Attribution> {
-        self.unconnected();
+        let connected = BySides::new(std::mem::take(&mut self.connected));
         let mut attributions = vec![Attribution::default(); self.peers.len()];
-        for (seen, found) in self.tally.remains.iter().zip(&self.found) {
-            for slot in self.shown.slots(seen.groups) {
-                let Some(attribution) = attributions.get_mut(slot as usize) else {
+        let mut holders = Vec::new();
+        for seen in self.tally.remains.iter() {
+            let slots = self.shown.slots(seen.groups);
+            if slots == [NOT_SHOWN; 2] {
+                continue;
+            }
+            let mut found = Found::Nothing;
+            let [original, reply] = seen.sides.unwrap_or_default();
+            let mut by_sides = |sides| {
+                for socket in connected.of(sides) {
+                    found = found.max(socket.found);
+                    if socket.found == Found::Held {
+                        self.hold(&mut holders, slots, |slot, peer| Holder {
+                            inode: socket.inode,
+                            uid: socket.uid,
+                            dialled: match peer {
+                                Peer::From { .. } => true,
+                                Peer::To { local, .. } => *local && slot != socket.dials,
+                            },
+                            entries: 1,
+                        });
+                    }
+                }
+            };
+            if seen.sides.is_some() {
+                by_sides(original);
+                if reply != original {
+                    by_sides(reply);
+                }
+            }
+            let unconnected = (found == Found::Nothing).then(|| self.unconnected(&seen));
+            if let Some((inode, uid)) = unconnected.flatten() {
+                found = if inode == 0 {
+                    Found::Unheld
+                } else {
+                    Found::Held
+                };
+                if inode != 0 {
+                    self.hold(&mut holders, slots, |_, peer| Holder {
+                        inode,
+                        uid,
+                        dialled: !matches!(peer, Peer::To { local: false, .. }),
+                        entries: 1,
+                    });
+                }
+            }
+            let time_wait = usize::from(seen.class) == Class::TimeWait.index();
+            for slot in &slots {
+                let Some(attribution) = attributions.get_mut(usize::from(*slot)) else {
                     continue;
                 };
                 let reasons = &mut attribution.unattributed;
-                let time_wait = usize::from(seen.class) == Class::TimeWait.index();
                 let reason = match found {
                     Found::Held => continue,
                     Found::TimeWait => &mut reasons.time_wait,
@@ -262,9 +208,9 @@ impl<'t> Matching<'t> {
                 *reason += 1;
             }
         }
-        self.holders.sort_unstable();
-        for (slot, holder) in self.holders {
-            let Some(attribution) = attributions.get_mut(slot as usize) else {
+        holders.sort_unstable();
+        for (slot, holder) in holders {
+            let Some(attribution) = attributions.get_mut(usize::from(slot)) else {
                 continue;
             };
             match attribution.holders.last_mut() {
@@ -286,20 +232,80 @@ impl<'t> Matching<'t> {
         }
         attributions
     }
+
+    /// Inode and owner of the unconnected socket that an entry of UDP belongs to.
+    fn unconnected(&self, seen: &Seen) -> Option<(u64, u32)> {
+        let (here, port) = seen.udp?;
+        let any_v4 = (seen.place == Place::HereV4).then_some(Bound::AnyV4);
+        let mut bounds = [Some(Bound::To(here)), any_v4, Some(Bound::Any)]
+            .into_iter()
+            .flatten();
+        bounds.find_map(|bound| self.by_port.get(&(port, bound)).copied())
+    }
+
+    /// Notes a socket for every shown endpoint of its entry.
+    fn hold(
+        &self,
+        holders: &mut Vec<(u8, Holder)>,
+        slots: [u8; 2],
+        holder: impl Fn(u8, &Peer) -> Holder,
+    ) {
+        for slot in slots {
+            if let Some(peer) = self.peers.get(usize::from(slot)) {
+                holders.push((slot, holder(slot, peer)));
+            }
+        }
+    }
 }
 
-/// Notes a socket for every shown endpoint of its entry.
-fn hold(
-    holders: &mut Vec<(u32, Holder)>,
-    shown: &Shown,
-    peers: &[Peer],
-    groups: [u32; 2],
-    holder: impl Fn(&Peer) -> Holder,
-) {
-    for slot in shown.slots(groups) {
-        if let Some(peer) = peers.get(slot as usize) {
-            holders.push((slot, holder(peer)));
+/// What is kept of a socket whose two ends are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Connected {
+    /// A hash of [`crate::entry::Sides`].
+    sides: u64,
+    inode: u64,
+    uid: u32,
+    found: Found,
+    /// The slot of the endpoint within this host that is its far end, or [`NOT_SHOWN`].
+    dials: u8,
+}
+
+/// Sockets by the hash of their sides. Hashes are spread evenly, so their first bits lead to where each would stand.
+struct BySides {
+    sorted: Vec<Connected>,
+    /// Where the sockets of each beginning start, and where the last end.
+    starts: Vec<u32>,
+    /// How many of the last bits a beginning has not.
+    shift: u32,
+}
+
+impl BySides {
+    /// No more than 2^32 sockets.
+    fn new(mut sockets: Vec<Connected>) -> Self {
+        sockets.sort_unstable();
+        let beginnings = sockets.len().next_power_of_two().max(2);
+        let shift = u64::BITS - beginnings.ilog2();
+        let mut starts = Vec::with_capacity(beginnings + 1);
+        for (socket, place) in sockets.iter().zip(0..) {
+            let beginning = (socket.sides >> shift) as usize;
+            starts.resize(starts.len().max(beginning + 1), place);
         }
+        starts.resize(beginnings + 1, sockets.len() as u32);
+        Self {
+            sorted: sockets,
+            starts,
+            shift,
+        }
+    }
+
+    fn of(&self, sides: u64) -> impl Iterator<Item = &Connected> {
+        let beginning = (sides >> self.shift) as usize;
+        let alike = match self.starts.get(beginning..) {
+            Some([start, end, ..]) => self.sorted.get(*start as usize..*end as usize),
+            _ => None,
+        };
+        let alike = alike.unwrap_or_default().iter();
+        alike.filter(move |socket| socket.sides == sides)
     }
 }
 

@@ -1,6 +1,5 @@
 //! What is kept of each entry, packed: 9 bytes in TIME_WAIT, 17 of most others.
 
-use super::NONE;
 use crate::entry::Class;
 
 /// What is kept of an entry.
@@ -9,7 +8,7 @@ pub(super) struct Seen {
     /// Hashes of [`crate::entry::Sides`], so that a socket finds it: of the original, and of the reply, which is another
     /// where addresses are translated. None in TIME_WAIT: its connection is over, and no process holds a socket of it.
     pub(super) sides: Option<[u64; 2]>,
-    /// The numbers of its groups or [`NONE`]: `from`, `to`.
+    /// The numbers of its groups or [`super::NONE`]: `from`, `to`.
     pub(super) groups: [u32; 2],
     /// Its place in [`crate::entry::Class::ALL`].
     pub(super) class: u8,
@@ -80,9 +79,14 @@ impl Remains {
         self.marks.len()
     }
 
-    /// The groups of one.
-    pub(super) fn groups(&self, index: usize) -> [u32; 2] {
-        self.groups.get(index).copied().unwrap_or([NONE; 2])
+    /// One of the groups of an entry.
+    pub(super) fn group(&mut self, entry: usize, side: usize) -> Option<&mut u32> {
+        self.groups.get_mut(entry)?.get_mut(side)
+    }
+
+    /// The groups of all of them, or [`super::NONE`].
+    pub(super) fn all_groups(&self) -> &[[u32; 2]] {
+        &self.groups
     }
 
     /// All of them.
@@ -120,6 +124,7 @@ pub(super) fn push<T>(all: &mut Vec<T>, one: T) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::NONE;
     use super::*;
     use proptest::prelude::*;
 
@@ -146,11 +151,17 @@ mod tests {
         #[test]
         fn what_was_kept_comes_back(all in prop::collection::vec(seen(), 0..50)) {
             let mut remains = Remains::default();
-            all.iter().for_each(|seen| remains.push(seen));
-            prop_assert_eq!(remains.len(), all.len());
-            for (index, seen) in all.iter().enumerate() {
-                prop_assert_eq!(remains.groups(index), seen.groups);
+            for seen in &all {
+                remains.push(&Seen { groups: [NONE; 2], ..*seen });
             }
+            prop_assert_eq!(remains.len(), all.len());
+            // found later
+            for (entry, seen) in all.iter().enumerate() {
+                for (side, group) in seen.groups.into_iter().enumerate() {
+                    *remains.group(entry, side).unwrap() = group;
+                }
+            }
+            prop_assert!(remains.all_groups().iter().eq(all.iter().map(|seen| &seen.groups)));
             prop_assert_eq!(remains.iter().collect::<Vec<_>>(), all);
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use check_conntrack::entry::{End, Entry, Source};
 use check_conntrack::own::{Aggregate, Direction, Own, Prefix};
 use check_conntrack::reading::capture::{Line, Lines, parse_line, read};
-use check_conntrack::tally::{Scale, Tally, half_width};
+use check_conntrack::tally::{Counting, Scale, half_width};
 
 use super::datagrams::same_as_line;
 
@@ -85,10 +85,13 @@ pub fn table_text(data: &[u8]) {
 
 /// Whatever the entries are, the tally's sums are their number, and no order of theirs changes it.
 fn adds_up(entries: &[Entry], own: Own, aggregate: Aggregate) {
-    let mut tally = Tally::new(own.clone(), aggregate);
-    entries.iter().for_each(|entry| tally.add(entry));
-    let mut backwards = Tally::new(own, aggregate);
-    entries.iter().rev().for_each(|entry| backwards.add(entry));
+    let counted = |entries: &mut dyn Iterator<Item = &Entry>| {
+        let mut counting = Counting::new(own.clone(), aggregate);
+        entries.for_each(|entry| counting.add(entry));
+        counting.finish()
+    };
+    let tally = counted(&mut entries.iter());
+    let backwards = counted(&mut entries.iter().rev());
 
     let read = entries.len() as u64;
     assert_eq!(tally.read(), read);
