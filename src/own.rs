@@ -215,9 +215,8 @@ fn shown(found: &str) -> String {
 /// The addresses that are this host's own.
 #[derive(Debug, Clone)]
 pub struct Own {
-    /// By their last six bits and sorted, because a host in front of a cluster may hold thousands (kube-ipvs0 holds
-    /// every service's).
-    addresses: [Vec<Address>; ENDINGS],
+    /// Sorted, because a host in front of a cluster may hold thousands (kube-ipvs0 holds every service's).
+    addresses: Vec<Address>,
     /// Which last six bits occur among them: few others have to be searched for.
     endings: u64,
     networks: Vec<Network>,
@@ -241,17 +240,10 @@ impl Own {
             known([0, 0, 0, 0, 0, 0xffff, 0x7f00, 0], 8),
             known([0, 0, 0, 0, 0, 0, 0, 1], 128),
         ];
-        let mut by_ending = [const { Vec::new() }; ENDINGS];
-        let mut endings = 0;
-        for address in sorted(addresses) {
-            endings |= 1 << ending(address);
-            if let Some(alike) = by_ending.get_mut(ending(address)) {
-                alike.push(address);
-            }
-        }
+        let addresses = sorted(addresses);
         Self {
-            addresses: by_ending,
-            endings,
+            endings: addresses.iter().fold(0, |all, one| all | ending(*one)),
+            addresses,
             networks: loopback
                 .into_iter()
                 .chain(prefixes.iter().map(Prefix::network))
@@ -274,12 +266,7 @@ impl Own {
 
     /// Whether this host has the address.
     pub fn contains(&self, address: Address) -> bool {
-        let ending = ending(address);
-        let is_one = || {
-            let alike = self.addresses.get(ending);
-            alike.is_some_and(|alike| alike.binary_search(&address).is_ok())
-        };
-        (self.endings >> ending & 1 != 0 && is_one())
+        (self.endings & ending(address) != 0 && self.addresses.binary_search(&address).is_ok())
             || self
                 .networks
                 .iter()
@@ -324,12 +311,9 @@ impl Own {
     }
 }
 
-/// How many endings there are.
-const ENDINGS: usize = 64;
-
-/// The last six bits of an address.
-fn ending(address: Address) -> usize {
-    address.bits() as usize % ENDINGS
+/// One bit of 64, by the last six of an address.
+fn ending(address: Address) -> u64 {
+    1 << (address.bits() & 63)
 }
 
 fn sorted(addresses: impl IntoIterator<Item = IpAddr>) -> Vec<Address> {

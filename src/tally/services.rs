@@ -41,11 +41,12 @@ impl Services {
 
     /// Protocol, port and entries of all that have any.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Protocol, u16, u32)> {
-        let protocols = self.counts.iter().zip(0..=u8::MAX);
-        protocols.flat_map(|(ports, number)| {
-            let ports = ports.iter().zip(0..=u16::MAX);
-            let ports = ports.filter(|(count, _)| **count > 0);
-            ports.map(move |(count, port)| (Protocol(number), port, *count))
+        // neither index can be beyond its type
+        let protocols = self.counts.iter().enumerate();
+        protocols.flat_map(|(number, ports)| {
+            let protocol = Protocol(number as u8);
+            let ports = ports.iter().enumerate().filter(|(_, count)| **count > 0);
+            ports.map(move |(port, count)| (protocol, port as u16, *count))
         })
     }
 }
