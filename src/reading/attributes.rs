@@ -18,7 +18,7 @@ pub(super) enum Part {
 pub(super) type Parts = &'static [(u16, Part)];
 
 /// No message is that long.
-const NOWHERE: usize = usize::MAX;
+const NOWHERE: u32 = u32::MAX;
 
 /// How a message is laid out: which bytes are the headers of its attributes, and where the fields stand.
 ///
@@ -31,7 +31,8 @@ pub(super) struct Layout<const FIELDS: usize> {
     headers: Vec<u8>,
     /// All ones where a header stands.
     mask: Vec<u8>,
-    fields: [usize; FIELDS],
+    /// In 32 bits, so that to add a length to one is no overflow to look out for.
+    fields: [u32; FIELDS],
 }
 
 impl<const FIELDS: usize> Layout<FIELDS> {
@@ -60,7 +61,7 @@ impl<const FIELDS: usize> Layout<FIELDS> {
                     if attribute.value_length() < *length {
                         return None;
                     }
-                    *self.fields.get_mut(base + field)? = value;
+                    *self.fields.get_mut(base + field)? = u32::try_from(value).ok()?;
                 }
                 Some((_, Part::Nest(parts, nested))) => {
                     self.walk(attribute.value(), value, parts, base + nested)?;
@@ -87,8 +88,8 @@ impl<const FIELDS: usize> Layout<FIELDS> {
 
     /// The first bytes of a field; none where the message has no such attribute.
     pub(super) fn field<const N: usize>(&self, message: &[u8], field: usize) -> Option<[u8; N]> {
-        let at = *self.fields.get(field)?;
-        message.get(at..)?.first_chunk().copied()
+        let at = *self.fields.get(field)? as usize;
+        message.get(at..at.checked_add(N)?)?.first_chunk().copied()
     }
 }
 

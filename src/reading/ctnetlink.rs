@@ -221,8 +221,15 @@ impl Decoder {
     /// As [`decode`], whatever was decoded before.
     fn entry(&mut self, payload: &[u8]) -> Option<Entry> {
         let layout = self.0.of(payload, NFGENMSG, ENTRY)?;
-        let (protocol, original) = tuple(layout, payload, ORIGINAL)?;
-        let (_, reply) = tuple(layout, payload, REPLY).filter(|(its, _)| *its == protocol)?;
+        let [protocol] = layout.field(payload, ORIGINAL + PROTOCOL)?;
+        if layout.field(payload, REPLY + PROTOCOL) != Some([protocol]) {
+            return None;
+        }
+        let protocol = Protocol(protocol);
+        // GRE's keys come as ports (nf_ct_port_tuple_to_nlattr) and are none
+        let port_mask = if protocol.has_ports() { u16::MAX } else { 0 };
+        let original = tuple(layout, payload, ORIGINAL, port_mask)?;
+        let reply = tuple(layout, payload, REPLY, port_mask)?;
         let status = layout.field(payload, STATUS).map(u32::from_be_bytes);
         let status = status.unwrap_or_default();
         // a state later than those known is none
@@ -240,27 +247,33 @@ impl Decoder {
     }
 }
 
-/// The tuple whose fields are counted from `base`.
+/// The tuple whose fields are counted from `base`; of the ports the bits of the mask.
 #[inline(always)] // a tuple that is handed on is written and read again in other pieces, a tenth of what an entry costs
-fn tuple(layout: &Layout<FIELDS>, payload: &[u8], base: usize) -> Option<(Protocol, Tuple)> {
-    let address = |v4, v6| match layout.field::<4>(payload, base + v4) {
-        Some(octets) => Some(Address::from(octets)),
-        None => layout.field::<16>(payload, base + v6).map(Address::from),
-    };
-    let [protocol] = layout.field(payload, base + PROTOCOL)?;
-    let protocol = Protocol(protocol);
-    // GRE's keys come as ports (nf_ct_port_tuple_to_nlattr) and are none
-    let port = |field| match layout.field(payload, base + field) {
-        Some(port) if protocol.has_ports() => u16::from_be_bytes(port),
-        _ => 0,
-    };
-    let tuple = Tuple {
-        source: address(SOURCE_V4, SOURCE_V6)?,
-        destination: address(DESTINATION_V4, DESTINATION_V6)?,
-        source_port: port(SOURCE_PORT),
-        destination_port: port(DESTINATION_PORT),
-    };
-    Some((protocol, tuple))
+fn tuple(layout: &Layout<FIELDS>, payload: &[u8], base: usize, port_mask: u16) -> Option<Tuple> {
+    let [source_port, destination_port] = [SOURCE_PORT, DESTINATION_PORT].map(|field| {
+        let port = layout.field(payload, base + field);
+        port.map_or(0, u16::from_be_bytes) & port_mask
+    });
+    Some(Tuple {
+        source: address(layout, payload, base + SOURCE_V4, base + SOURCE_V6)?,
+        destination: address(
+            layout,
+            payload,
+            base + DESTINATION_V4,
+            base + DESTINATION_V6,
+        )?,
+        source_port,
+        destination_port,
+    })
+}
+
+/// The address in one of two fields.
+#[inline(always)] // as above
+fn address(layout: &Layout<FIELDS>, payload: &[u8], v4: usize, v6: usize) -> Option<Address> {
+    match layout.field::<4>(payload, v4) {
+        Some(octets) => Some(octets.into()),
+        None => layout.field::<16>(payload, v6).map(Address::from),
+    }
 }
 
 #[cfg(test)]
