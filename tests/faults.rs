@@ -808,7 +808,7 @@ mod netns {
             return;
         }
         // where memory ends the verdict was there before: from which size on is the C library's and the kernel's
-        let mut answered = 0;
+        let (mut answered, mut told) = (0, 0);
         for kilobytes in (1600..8192).step_by(200) {
             let output = started_by(&format!("ulimit -c 0; ulimit -v {kilobytes};"), arguments);
             if output.status.code().is_none() {
@@ -830,20 +830,20 @@ mod netns {
                 "{kilobytes}: {}",
                 got.text
             );
+            // between too little for the readings and enough for the table
+            if cut && entries_of(&got).is_some() {
+                let left_out = ", out of memory and what was not read by then is left out";
+                let not_measured = ", endpoint not measured: the check ended before it was read";
+                let says = |text| got.text.contains(text);
+                assert!(
+                    says(left_out) && says(not_measured),
+                    "{kilobytes}: {}",
+                    got.text
+                );
+                told += 1;
+            }
         }
-        assert!(answered > 20, "{answered}");
-        let got = Answer::of(started_by("ulimit -v 3000;", arguments));
-        assert!(
-            got.text.contains("(20005 of ")
-                && got
-                    .text
-                    .contains(", out of memory and what was not read by then is left out")
-                && got
-                    .text
-                    .contains(", endpoint not measured: the check ended before it was read"),
-            "{}",
-            got.text
-        );
+        assert!(answered > 20 && told > 0, "{answered} {told}");
     }
 
     #[test]
@@ -872,7 +872,8 @@ mod netns {
         let mut highest = 0;
         for sample in ["0", "20000", "1000"].iter().cycle().take(30) {
             let got = common::answer(["--top", "--sample", sample, "--source", "netlink"]);
-            assert!(got.code == 0 || got.code == 2, "{}", got.text);
+            // how full it gets is this machine's
+            assert!((0..=2).contains(&got.code), "{}", got.text);
             let count = entries_of(&got).unwrap();
             let numbers = |label: &str| got.value(label).unwrap()[0].parse::<u64>().unwrap();
             highest = highest.max(count);

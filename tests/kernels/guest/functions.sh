@@ -138,7 +138,7 @@ hold() {
     # shellcheck disable=SC2034 # for the scenarios
     pid=$!
     for _ in $(seq 300); do
-        if grep -q ready "/tmp/$name.out"; then return 0; fi
+        if grep -q ready "/tmp/$name.out" 2>/dev/null; then return 0; fi
         sleep 0.1
     done
     fail "$name is not ready: $(cat "/tmp/$name.out")"
