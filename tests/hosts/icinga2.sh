@@ -69,8 +69,10 @@ mapfile -t services < <(sed -n '/^define service/,/}/{
     s/^.host_name.//p
     s/^.service_description.//p
 }' "$d/objects.cache" | paste -d ';' - -)
-# a check is known by the second it was made in
-times() { sed -n 's/^.last_check=//p' "$d/blocks"; }
+# A check is known by the seconds of the last one in each state, a line for each service; last_check is -1 for ever.
+times() {
+    awk '/^.last_time_/ { sub(/.*=/, ""); seen = seen ":" $0 } /^[[:space:]]*}/ { print seen; seen = "" }' "$d/blocks"
+}
 : >"$d/blocks"
 for round in $(seq "${ROUNDS:-1}"); do
     before=$(times)
@@ -83,9 +85,9 @@ for round in $(seq "${ROUNDS:-1}"); do
     for _ in $(seq 400); do
         # the service blocks alone: the host is never checked
         sed -n '/^servicestatus/,/}/p' "$d/status.dat" >"$d/blocks"
-        checked=$(grep -c 'has_been_checked=1' "$d/blocks" || true)
+        checked=$(times | grep -c '[1-9]' || true)
         if [ "$checked" -eq "${#services[@]}" ] \
-            && ! paste -d = <(echo "$before") <(times) | grep -q '^\([0-9]*\)=\1$'; then
+            && ! paste -d = <(echo "$before") <(times) | grep -q '^\(.*\)=\1$'; then
             done=yes
             break
         fi
