@@ -53,15 +53,16 @@ check: check-flow ## formatting, lints, documentation
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
-# Data flows one way: what decides and what prints opens nothing, asks no clock and does not know who calls it.
-PURE := $(patsubst %,src/%.rs,assess baseline entry error hint metric namespace own owner range ranking report socket table tally \
-	text threshold) $(wildcard src/tally/*.rs)
+# Data flows one way: each folder of src is a stage, and the folders below open nothing, ask no clock and do not know
+# which stage comes after them.
 check-flow: ## the one-way dependencies of docs/design.md
-	@! grep -nE 'std::(fs|io|os|process|time|env)|rustix|nix::|procfs::|crate::(reading|args|process|privilege|survey)' $(PURE)
-	@! grep -rnE 'crate::(args|assess|hint|metric|process|ranking|report|survey|tally|threshold)|clap|nagiosplugin' src/reading
-	@! grep -nE 'std::(fs|io|os|process|time|net)|rustix|nix::|crate::(reading|process|report)' src/args.rs
-	@! grep -rnlE 'unsafe *\{|unsafe fn|allow\(unsafe_code\)' src | grep -v '^src/process.rs$$'
-	@! grep -rnlE 'nagiosplugin::.*(CheckResult|PerfString|Resource|Unit)' src | grep -v '^src/report.rs$$'
+	@! grep -rnE 'std::(fs|io|os|process|time|env)|rustix|nix::|procfs::|crate::(source|cli|runtime|survey)' \
+		src/model src/judge src/analysis src/diagnosis src/report
+	@! grep -rnE 'crate::(judge|analysis|diagnosis|report|cli|source|runtime)' src/model
+	@! grep -rnE 'crate::(judge::(assess|metric|threshold|range)|diagnosis|report|cli|survey)|clap|nagiosplugin' src/source
+	@! grep -rnE 'std::(fs|io|os|process|time|net)|rustix|nix::|crate::(source|runtime|report)' src/cli
+	@! grep -rnlE 'unsafe *\{|unsafe fn|allow\(unsafe_code\)' src | grep -v '^src/runtime/process.rs$$'
+	@! grep -rnlE 'nagiosplugin::.*(CheckResult|PerfString|Resource|Unit)' src | grep -v '^src/report/mod.rs$$'
 
 coverage: ## which lines of src the tests run (MISSING=1: those they do not, too); needs cargo-llvm-cov
 	@CARGO=$(CARGO) tests/coverage

@@ -1,9 +1,9 @@
 //! check_conntrack: how full is the connection tracking table, and what does that mean?
 //!
-//! Data flows one way. [`args`] turns the command line into [`args::Options`]; [`reading`] turns kernel files into the
-//! plain values of [`table`]; [`assess`] holds these against the [`threshold`]s; [`report`] puts the verdict into words.
-//! [`run`] is the one function that knows the order. Only `reading` opens anything, only `process` deals with signals
-//! and exit codes, and what decides and what prints is pure.
+//! Data flows one way. [`cli`] turns the command line into [`cli::Options`]; [`source`] reads kernel files into the
+//! plain values of [`model`]; [`judge`] compares these with the thresholds; [`report`] puts the verdict into words.
+//! [`run`] is the one function that knows the order. Only `source` opens anything, only `runtime` handles signals,
+//! capabilities and exit codes, and the stages that decide and print are pure.
 //!
 //! The library exists for the binary, the tests and the packaging; it promises no stability.
 
@@ -12,43 +12,31 @@
     allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)
 )]
 
-pub mod address;
-pub mod args;
-pub mod assess;
-pub mod baseline;
-pub mod entry;
-pub mod error;
-pub mod hint;
-pub mod metric;
-pub mod namespace;
-pub mod own;
-pub mod owner;
-pub mod privilege;
-pub mod process;
-pub mod range;
-pub mod ranking;
-pub mod reading;
+pub mod analysis;
+pub mod cli;
+pub mod diagnosis;
+pub mod judge;
+pub mod model;
 pub mod report;
-pub mod socket;
+pub mod runtime;
+pub mod source;
 pub mod survey;
-pub mod table;
-pub mod tally;
-pub mod text;
-pub mod threshold;
 
 use std::time::{Duration, Instant};
 
-use args::{Netns, Options, TopWhen};
-use assess::Assessment;
-use baseline::Identity;
-use error::ReadError;
+use cli::{Netns, Options, TopWhen};
+use judge::assess::{self, Assessment};
+use judge::netns::{self, Judged, Other, Overview};
+use model::error::ReadError;
+use model::netns::{Identity, Namespace, Resident};
+use model::readings::Readings;
 use nagiosplugin::ServiceState;
-use namespace::{Judged, Namespace, Other, Overview, Resident};
-use reading::namespaces::Place;
-use reading::state::{State, Written};
 use report::{Circumstances, Report, Reserve};
+use runtime::state_file::{State, Written};
+use runtime::{privilege, process, state_file};
+use source::enter_netns::{Place, go_to};
+use source::procfs::netns::{add_others, resident};
 use survey::Survey;
-use table::Readings;
 
 /// As many lines about namespaces as an answer can have.
 const LISTED: usize = 100;
@@ -64,9 +52,9 @@ pub fn run(
     let all = options.netns == Netns::All;
     let limit = Duration::from_secs(u64::from(options.timeout));
     let mut readings = if options.table.is_some() {
-        reading::limit(&options.proc_root)
+        source::limit(&options.proc_root)
     } else {
-        reading::usage(&options.proc_root)
+        source::usage(&options.proc_root)
     };
     if all {
         // until they have been
@@ -74,15 +62,15 @@ pub fn run(
     }
     in_reserve(reserve(options, &readings, None));
     if readings.tracks() {
-        reading::details(&options.proc_root, &mut readings);
-        let asking = reading::Asking {
+        source::details(&options.proc_root, &mut readings);
+        let asking = source::Asking {
             proc_root: &options.proc_root,
             live: options.is_live(),
             own: &options.own,
             then_the_table: options.may_read_entries(),
             deadline: begin + Duration::from_secs(u64::from(options.timeout)) / 2,
         };
-        reading::ask(asking, &mut readings);
+        source::ask(asking, &mut readings);
     }
     if !options.may_read_entries() {
         privilege::give_up_all();
@@ -97,12 +85,12 @@ pub fn run(
     }];
     let cut_short = if all && tracks {
         let (proc_root, live) = (&options.proc_root, options.is_live());
-        reading::namespaces::add_others(proc_root, live, begin + limit / 2, &mut namespaces)
+        add_others(proc_root, live, begin + limit / 2, &mut namespaces)
     } else {
         None
     };
-    let state = reading::state::compare(
-        reading::state::Wanted {
+    let state = state_file::compare(
+        state_file::Wanted {
             directory: &options.state_dir,
             writes: options.writes,
             proc_root: &options.proc_root,
@@ -112,7 +100,7 @@ pub fn run(
         },
         &mut namespaces,
     );
-    let mut judged = namespace::worst_first(
+    let mut judged = netns::worst_first(
         namespaces,
         &options.thresholds,
         options.absent,
@@ -126,7 +114,7 @@ pub fn run(
         cut_short.map(|cut_short| overview(options, &deciding, judged.as_slice(), cut_short));
     // before the other namespace is where this process is
     let origin = if options.verbosity > 1 {
-        reading::origin(&options.proc_root)
+        source::origin(&options.proc_root)
     } else {
         Vec::new()
     };
@@ -143,9 +131,7 @@ pub fn run(
     }
     let survey = if wanted {
         let place = match seen {
-            Some(seen) if !own => {
-                reading::namespaces::go_to(&options.proc_root, options.is_live(), seen)
-            }
+            Some(seen) if !own => go_to(&options.proc_root, options.is_live(), seen),
             _ => Ok(Place::own(&options.proc_root, options.is_live())),
         };
         // there, or not to get there
@@ -204,7 +190,7 @@ fn overview(
     others: &[Box<Judged>],
     cut_short: bool,
 ) -> Overview {
-    let resident = |seen| reading::namespaces::resident(&options.proc_root, seen);
+    let resident = |seen| resident(&options.proc_root, seen);
     let mut overview = Overview::of(resident(deciding.seen), others, cut_short);
     if options.verbosity > 0 {
         let other = |(index, judged): (usize, &Judged)| Other {
@@ -261,7 +247,7 @@ fn answer(
         // some advice needs no look into the table
         _ => {
             let situation = survey.situation.clone().unwrap_or_default();
-            hint::hint(&situation.with(&assessment, readings))
+            diagnosis::hint(&situation.with(&assessment, readings))
         }
     };
     // values that come and go with the state would tear holes into every graph

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use check_conntrack::args::{self, Request};
+use check_conntrack::cli::{self, Request};
 use check_conntrack::report::Report;
-use check_conntrack::{privilege, process, run};
+use check_conntrack::run;
+use check_conntrack::runtime::{privilege, process};
 
 /// Answers when there is no memory left.
 #[global_allocator]
@@ -18,7 +19,7 @@ fn main() -> ExitCode {
     let begin = Instant::now();
     privilege::put_in_reserve();
     process::catch_panics();
-    let report = match args::parse(std::env::args_os(), process::elevation()) {
+    let report = match cli::parse(std::env::args_os(), process::elevation()) {
         Ok(Request::Check(options)) => {
             if !options.may_read_entries() {
                 // the counters may take the one for the table

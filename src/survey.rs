@@ -6,21 +6,24 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 
-use crate::args::Options;
-use crate::entry::{Class, End, Entry, Listing, Source};
-use crate::error::ReadError;
-use crate::hint::{EndpointFacts, Situation, TableFacts};
-use crate::own::{Direction, Own};
-use crate::owner::group;
-use crate::privilege;
-use crate::ranking::{Ranked, Ranking, Sample};
-use crate::reading::entries::{self, Wanted};
-use crate::reading::namespaces::Place;
-use crate::reading::owners::owners;
-use crate::reading::{Timeouts, addresses, timeouts};
-use crate::table::{Counts, Readings};
-use crate::tally::{Attribution, Counting, Endpoint, Peer, Scale, Tally, half_width};
-use crate::text::clean_path;
+use crate::analysis::local_addresses::Own;
+use crate::analysis::owners::group;
+use crate::analysis::tally::{Attribution, Counting, Endpoint, Peer, Scale, Tally, half_width};
+use crate::analysis::traffic::Direction;
+use crate::cli::Options;
+use crate::diagnosis::{EndpointFacts, Situation, TableFacts};
+use crate::model::conntrack::{Class, Entry};
+use crate::model::dump::{End, Listing, Source};
+use crate::model::error::ReadError;
+use crate::model::readings::{Counts, Readings};
+use crate::model::text::clean_path;
+use crate::report::endpoints::{Ranked, Ranking, Sample};
+use crate::runtime::privilege;
+use crate::source::enter_netns::Place;
+use crate::source::entries::{self, Wanted};
+use crate::source::procfs::addresses;
+use crate::source::procfs::processes::owners;
+use crate::source::{Timeouts, timeouts};
 
 /// The local services that are named.
 const SERVICES: usize = 3;
@@ -343,7 +346,7 @@ fn without_socket(top: &[Endpoint], attributions: &[Attribution]) -> Option<f64>
 struct Behind {
     attributions: Vec<Attribution>,
     /// In the order of the endpoints.
-    owners: Vec<Vec<crate::owner::Owner>>,
+    owners: Vec<Vec<crate::analysis::owners::Owner>>,
     /// Not every socket was seen, so one that was not may be there all the same.
     incomplete: bool,
     note: Option<String>,

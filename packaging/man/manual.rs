@@ -23,7 +23,7 @@ const WORDS: [(&str, &[&str]); 5] = [
 /// The man page of that date (YYYY-MM-DD) and version.
 pub(crate) fn page(date: &str, version: &str) -> io::Result<String> {
     let mut options = Vec::new();
-    clap_mangen::Man::new(check_conntrack::args::command()).render_options_section(&mut options)?;
+    clap_mangen::Man::new(check_conntrack::cli::command()).render_options_section(&mut options)?;
     let options = String::from_utf8_lossy(&options).into_owned();
     // Its heading stands in the page already. What comes before it only defines Aq, the apostrophe.
     let (_, options) = options.split_once(".SH OPTIONS\n").unwrap_or_default();
@@ -36,7 +36,7 @@ pub(crate) fn page(date: &str, version: &str) -> io::Result<String> {
 
 /// The command line with the words that each option accepts. The program judges them itself, see args.rs.
 pub(crate) fn command() -> Command {
-    let mut command = check_conntrack::args::command();
+    let mut command = check_conntrack::cli::command();
     for (id, words) in WORDS {
         command = command.mut_arg(id, |arg| arg.value_parser(PossibleValuesParser::new(words)));
     }

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* longer datagrams the kernel does not make, see src/reading/netlink.rs */
+/* longer datagrams the kernel does not make, see src/source/netlink/conversation.rs */
 static _Alignas(struct nlmsghdr) char buffer[32 * 1024];
 
 int main(int argc, char **argv) {

@@ -1,4 +1,4 @@
-"""The check in Python, on the library that the crate in src/report.rs is named after: what startup times beside ours."""
+"""The check in Python, on the library that the crate in src/report/mod.rs is named after: what startup times beside ours."""
 
 import nagiosplugin
 

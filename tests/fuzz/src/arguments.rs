@@ -3,10 +3,10 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use check_conntrack::args::{self, Elevation, Options, Request, UsageError};
-use check_conntrack::metric::Metric;
+use check_conntrack::cli::{self, Elevation, Options, Request, UsageError};
+use check_conntrack::judge::metric::Metric;
+use check_conntrack::judge::threshold::{Severity, Thresholds};
 use check_conntrack::report::Report;
-use check_conntrack::threshold::{Severity, Thresholds};
 
 use super::contract::Answer;
 use super::judge;
@@ -16,7 +16,7 @@ pub(crate) fn parse(arguments: &[&[u8]], elevation: Elevation) -> Result<Request
     let arguments = arguments
         .iter()
         .map(|argument| OsStr::from_bytes(argument).to_owned());
-    args::parse(
+    cli::parse(
         std::iter::once(OsString::from("check_conntrack")).chain(arguments),
         elevation,
     )

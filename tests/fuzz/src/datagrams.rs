@@ -3,10 +3,12 @@
 
 use std::ops::ControlFlow;
 
-use check_conntrack::entry::{Entry, Protocol, TcpState};
-use check_conntrack::reading::capture::{Line, parse_line};
-use check_conntrack::reading::netlink::{BUFFER, Datagram, End, Outcome, Silence, listen};
-use check_conntrack::reading::{counters, ctnetlink};
+use check_conntrack::model::conntrack::{Entry, Protocol, TcpState};
+use check_conntrack::source::capture::line::{Line, parse_line};
+use check_conntrack::source::netlink::conversation::{
+    BUFFER, Datagram, End, Outcome, Silence, listen,
+};
+use check_conntrack::source::netlink::{ct_dump as ctnetlink, ct_stats as counters};
 
 /// Not from the kernel.
 const FOREIGN: u8 = 1;

@@ -187,7 +187,7 @@ impl ProcRoot {
     /// A place of its own, with nothing in it.
     pub fn new() -> Self {
         // as a check would have it: what may not be read cannot be read, not even by root
-        check_conntrack::privilege::give_up_all();
+        check_conntrack::runtime::privilege::give_up_all();
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(directory.path().join("state")).expect("its state");
         Self {

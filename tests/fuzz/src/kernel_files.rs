@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use check_conntrack::error::ReadError;
-use check_conntrack::reading::{self, Asking};
-use check_conntrack::table::{Counter, Limit, Statistics};
+use check_conntrack::model::error::ReadError;
+use check_conntrack::model::readings::{Counter, Limit, Statistics};
+use check_conntrack::source::{self, Asking};
 
 use super::files::{Kind, Part, ProcRoot, parts, with_root};
 
@@ -72,8 +72,8 @@ pub fn kernel_files(data: &[u8]) {
 
 fn read(root: &ProcRoot) {
     let proc_root = &root.path();
-    let mut readings = reading::usage(proc_root);
-    reading::details(proc_root, &mut readings);
+    let mut readings = source::usage(proc_root);
+    source::details(proc_root, &mut readings);
     let count = root.content("sys/net/netfilter/nf_conntrack_count");
     if let Some(number) = count.and_then(printed_number) {
         let expected = u32::try_from(number).ok();
@@ -98,7 +98,7 @@ fn read(root: &ProcRoot) {
         assert_eq!(read, Ok(sums));
     }
     // one capture's limit is read in the same way
-    assert_eq!(reading::limit(proc_root).limit, readings.limit);
+    assert_eq!(source::limit(proc_root).limit, readings.limit);
 
     let errors = [
         readings.count.as_ref().err(),
@@ -107,9 +107,9 @@ fn read(root: &ProcRoot) {
         readings.statistics.as_ref().err(),
     ];
     errors.into_iter().flatten().for_each(printable);
-    let _ = reading::timeouts(proc_root);
-    let _ = reading::capture::procfs_is_linear(proc_root);
-    reading::origin(proc_root)
+    let _ = source::timeouts(proc_root);
+    let _ = source::procfs::ct_table::procfs_is_linear(proc_root);
+    source::origin(proc_root)
         .iter()
         .for_each(|line| harmless(line));
 
@@ -120,9 +120,11 @@ fn read(root: &ProcRoot) {
         then_the_table: true,
         deadline: Instant::now() + Duration::from_secs(3600),
     };
-    reading::ask(asking, &mut readings);
+    source::ask(asking, &mut readings);
     if let Ok(open) = readings.untracked {
-        assert!(readings.count == Ok(0) && open <= check_conntrack::table::Readings::MANY);
+        assert!(
+            readings.count == Ok(0) && open <= check_conntrack::model::readings::Readings::MANY
+        );
     }
 }
 

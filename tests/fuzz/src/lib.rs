@@ -1,12 +1,12 @@
 //! The fuzz targets: what may come from outside against what must be true of it, each a function that panics where it
 //! is not.
 //!
-//! The programs in `fuzz_targets` hand them what libFuzzer makes up. `tests/fuzz.rs` of the plugin takes this file in
+//! The programs in `fuzz_targets` hand them what libFuzzer makes up. `tests/suite/fuzzing.rs` of the plugin takes this file in
 //! as a module and hands them what [`seeds`] makes of the fixtures, and every input that once was a finding.
 #![allow(dead_code, unreachable_pub, clippy::indexing_slicing)] // both users use their own part
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a panic is how a finding is told
 
-#[path = "../../common/contract.rs"]
+#[path = "../../suite/common/contract.rs"]
 mod contract;
 
 mod arguments;

@@ -9,11 +9,11 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use check_conntrack::args::{Elevation, Netns, Options, Request};
-use check_conntrack::entry::Class;
+use check_conntrack::cli::{Elevation, Netns, Options, Request};
+use check_conntrack::judge::threshold::Severity;
+use check_conntrack::model::conntrack::Class;
 use check_conntrack::report::{CutShort, Report, Reserve};
 use check_conntrack::run;
-use check_conntrack::threshold::Severity;
 
 use super::arguments::parse;
 use super::contract::Answer;
@@ -162,13 +162,13 @@ fn is_right(options: &Options, root: &ProcRoot, answer: &Answer) {
         "{answer:?}"
     );
     assert_eq!(number(answer, "entries"), u64::try_from(count).ok());
-    let mut given = check_conntrack::metric::Metric::all()
+    let mut given = check_conntrack::judge::metric::Metric::all()
         .flat_map(|metric| options.thresholds.of(metric))
         .filter(|threshold| threshold.given);
     let usage = |severity| {
         let range = options
             .thresholds
-            .range(check_conntrack::metric::Metric::Usage, severity);
+            .range(check_conntrack::judge::metric::Metric::Usage, severity);
         range.map(|range| range.to_string())
     };
     if given.next().is_none() && options.empty.exit_code() == 0 {

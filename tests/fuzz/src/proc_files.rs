@@ -4,14 +4,15 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use check_conntrack::baseline::Identity;
-use check_conntrack::entry::Choice;
-use check_conntrack::namespace::Namespace;
-use check_conntrack::reading::addresses::{addresses, parse_fib_trie, parse_if_inet6};
-use check_conntrack::reading::entries::{Wanted, all_sockets};
-use check_conntrack::reading::namespaces::{Place, add_others, resident};
-use check_conntrack::reading::owners::owners;
-use check_conntrack::socket::LocalSocket;
+use check_conntrack::model::dump::Choice;
+use check_conntrack::model::netns::Identity;
+use check_conntrack::model::netns::Namespace;
+use check_conntrack::model::socket::LocalSocket;
+use check_conntrack::source::enter_netns::Place;
+use check_conntrack::source::entries::{Wanted, all_sockets};
+use check_conntrack::source::procfs::addresses::{addresses, parse_fib_trie, parse_if_inet6};
+use check_conntrack::source::procfs::netns::{add_others, resident};
+use check_conntrack::source::procfs::processes::owners;
 
 use super::files::{NAMES, Part, ProcRoot, parts, with_root};
 use super::kernel_files::{content, printable};
@@ -104,7 +105,7 @@ fn namespaces_are_each_told(root: &ProcRoot, parts: &[Part]) {
 
     let own = Namespace {
         identity: Identity::Unknown,
-        readings: check_conntrack::reading::usage(proc_root),
+        readings: check_conntrack::source::usage(proc_root),
         seen: None,
         own: true,
     };

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use check_conntrack::range::{Measure, Range, Ratio, Side, Suffixes};
+use check_conntrack::judge::range::{Measure, Range, Ratio, Side, Suffixes};
 
 /// Compares a value, in tenths, with a bound as the guidelines and the contract have it, read by other means than those
 /// of the plugin.

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use check_conntrack::baseline::{Baseline, Identity, Run, Space};
-use check_conntrack::entry::TcpState;
-use check_conntrack::metric::Metric;
-use check_conntrack::table::Statistics;
+use check_conntrack::judge::history::{Baseline, Run, Space};
+use check_conntrack::judge::metric::Metric;
+use check_conntrack::model::conntrack::TcpState;
+use check_conntrack::model::netns::Identity;
+use check_conntrack::model::readings::Statistics;
 
 use super::files::{NAMES, archive};
 use super::{datagrams, pipeline};
@@ -212,7 +213,8 @@ fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
     let mut message = length.to_ne_bytes().to_vec();
     message.extend_from_slice(&kind.to_ne_bytes());
     message.extend_from_slice(&flags.to_ne_bytes());
-    message.extend_from_slice(&check_conntrack::reading::netlink::SEQUENCE.to_ne_bytes());
+    message
+        .extend_from_slice(&check_conntrack::source::netlink::conversation::SEQUENCE.to_ne_bytes());
     message.extend_from_slice(&[0; 4]);
     message.extend_from_slice(payload);
     message.resize(message.len().next_multiple_of(4), 0);
@@ -415,7 +417,7 @@ pub fn words(target: &str) -> Vec<String> {
     let own = |words: &str| -> Vec<String> { words.split(' ').map(str::to_owned).collect() };
     let metrics = || Metric::all().map(|metric| format!("{metric}="));
     let options = || {
-        let command = check_conntrack::args::command();
+        let command = check_conntrack::cli::command();
         let long = command
             .get_arguments()
             .filter_map(|argument| Some(format!("--{}", argument.get_long()?)));

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 
-use check_conntrack::entry::Protocol;
-use check_conntrack::reading::sockets::decode;
+use check_conntrack::model::conntrack::Protocol;
+use check_conntrack::source::netlink::sock_diag::decode;
 
 use super::datagrams::play;
 
@@ -38,7 +38,7 @@ pub fn sock_diag(data: &[u8]) {
         }
         assert!(protocol == Protocol::TCP || (socket.tcp_state.is_none() && !socket.listening));
         assert!(!socket.listening || socket.tcp_state.is_none());
-        let swapped = check_conntrack::socket::LocalSocket {
+        let swapped = check_conntrack::model::socket::LocalSocket {
             local: socket.remote,
             remote: socket.local,
             ..socket

@@ -2,12 +2,12 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
-use check_conntrack::baseline::{Baseline, Run, Space};
-use check_conntrack::table::Statistics;
+use check_conntrack::judge::history::{Baseline, Run, Space};
+use check_conntrack::model::readings::Statistics;
 
 /// The text with the hash that makes it one of ours, so that what is made up gets past the first doubt.
 pub(crate) fn sealed(facts: &str) -> String {
-    // as check_line in src/baseline.rs has it; that the seeds are read says that it still does
+    // as check_line in src/judge/history.rs has it; that the seeds are read says that it still does
     let mut hasher = DefaultHasher::new();
     hasher.write(facts.as_bytes());
     format!("{facts}check {:016x}\n", hasher.finish())

@@ -3,10 +3,14 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use check_conntrack::entry::{End, Entry, Source};
-use check_conntrack::own::{Aggregate, Direction, Own, Prefix};
-use check_conntrack::reading::capture::{Line, Lines, parse_line, read};
-use check_conntrack::tally::{Counting, Scale, half_width};
+use check_conntrack::analysis::local_addresses::Own;
+use check_conntrack::analysis::tally::{Counting, Scale, half_width};
+use check_conntrack::analysis::traffic::Direction;
+use check_conntrack::model::conntrack::Entry;
+use check_conntrack::model::dump::{End, Source};
+use check_conntrack::model::prefix::{Aggregate, Prefix};
+use check_conntrack::source::capture::line::{Line, parse_line};
+use check_conntrack::source::capture::reader::{Lines, read};
 
 use super::datagrams::same_as_line;
 

@@ -1,0 +1,6 @@
+//! Entries, sockets and processes, counted by endpoint and owner. Pure.
+
+pub mod local_addresses;
+pub mod owners;
+pub mod tally;
+pub mod traffic;

@@ -1,0 +1,262 @@
+//! Entries to endpoints: who holds how many, in which states, by which local socket.
+//!
+//! Two passes. [`Counting::add`] counts every entry for its endpoints and keeps 9 to 33 bytes of it. What only the endpoints
+//! that are shown need, their states ([`Tally::top`]) and their sockets ([`Tally::match_sockets`]), is then looked up
+//! in these remains, so that a table of nothing but different endpoints costs little more than any other.
+//!
+//! Far hosts choose what stands in the table, so everything is hashed with a random key; and nothing that is returned
+//! depends on that key or on the order of the entries.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::BuildHasher;
+
+use crate::analysis::traffic::Direction;
+use crate::model::address::Address;
+use crate::model::conntrack::Class;
+use crate::model::prefix::Aggregate;
+use crate::model::socket::LocalSocket;
+
+mod counting;
+mod endpoint;
+mod matching;
+mod profiles;
+mod remains;
+mod scale;
+mod services;
+
+pub use counting::Counting;
+use endpoint::Key;
+pub use endpoint::{Endpoint, Peer, Service};
+pub use matching::{Attribution, Holder, Matching, Unattributed};
+use profiles::Profiles;
+use remains::Remains;
+pub use scale::{Scale, half_width};
+use services::Services;
+
+/// The addresses in a group.
+#[derive(Debug, Clone, Copy)]
+struct Members {
+    first: [u8; 16],
+    several: bool,
+}
+
+/// In place of the number of a group.
+const NONE: u32 = u32::MAX;
+
+/// Entries by endpoint, class and direction.
+#[derive(Debug)]
+pub struct Tally {
+    aggregate: Aggregate,
+    /// From key to place in `members`, the number of the group.
+    numbers: HashMap<Key, u32, foldhash::fast::RandomState>,
+    members: Vec<Members>,
+    remains: Remains,
+    services: Services,
+    profiles: Profiles,
+    /// Takes the place of the tuples themselves, so it must not collide.
+    hashes: foldhash::quality::RandomState,
+}
+
+impl Tally {
+    /// Half a hash: enough to tell the few addresses of a host apart.
+    fn address_hash(&self, address: Address) -> u32 {
+        self.hashes.hash_one(address) as u32
+    }
+
+    /// Entries counted.
+    pub fn read(&self) -> u64 {
+        self.remains.len() as u64
+    }
+
+    /// Entries in each class, in the order of [`Class::ALL`].
+    pub fn classes(&self) -> impl Iterator<Item = (Class, u64)> + '_ {
+        let classes = Class::ALL.into_iter();
+        classes.map(|(class, _)| (class, self.profiles.of_class(class)))
+    }
+
+    /// Entries in each direction, in the order of [`Direction::ALL`].
+    pub fn directions(&self) -> impl Iterator<Item = (Direction, u64)> + '_ {
+        let directions = Direction::ALL.into_iter();
+        directions.map(|(direction, _)| (direction, self.profiles.of_direction(direction)))
+    }
+
+    /// Entries to which no packet came back yet.
+    pub fn unreplied(&self) -> u64 {
+        self.profiles.unreplied()
+    }
+
+    /// Entries the kernel may evict.
+    pub fn evictable(&self) -> u64 {
+        self.profiles.evictable()
+    }
+
+    /// The `n` services of this host that far clients hold most entries with, most first, then by port and protocol.
+    pub fn services(&self, n: usize) -> Vec<Service> {
+        let mut services: Vec<Service> = self
+            .services
+            .iter()
+            .map(|(protocol, port, count)| Service {
+                port,
+                protocol,
+                entries: u64::from(count),
+            })
+            .collect();
+        services.sort_unstable_by_key(|service| {
+            (Reverse(service.entries), service.port, service.protocol)
+        });
+        services.truncate(n);
+        services
+    }
+
+    /// The `n` endpoints with most entries, most first, then by address, port, protocol and kind; a network of clients
+    /// stands at its network address.
+    pub fn top(&self, n: usize) -> Vec<Endpoint> {
+        let counts = self.counts();
+        // the last of the best is on top, to be thrown out
+        let mut best = BinaryHeap::new();
+        for (key, number) in &self.numbers {
+            let count = counts.get(*number as usize).copied().unwrap_or_default();
+            let candidate = Reverse((count, Reverse(*key), *number));
+            if best.len() < n {
+                best.push(candidate);
+            } else if let Some(mut last) = best.peek_mut() {
+                if candidate < *last {
+                    *last = candidate;
+                }
+            }
+        }
+        // ascending order of what is reversed: most first
+        let best: Vec<(Key, u32)> = best
+            .into_sorted_vec()
+            .into_iter()
+            .map(|Reverse((_, Reverse(key), number))| (key, number))
+            .collect();
+        drop(counts);
+
+        let shown = Shown::new(
+            best.iter().map(|(_, number)| Some(*number)),
+            self.members.len(),
+        );
+        let mut splits = vec![Split::default(); best.len()];
+        for seen in self.remains.iter() {
+            let slots = shown.slots(seen.groups);
+            if slots == [NOT_SHOWN; 2] {
+                continue;
+            }
+            let forwarded = seen.groups.iter().all(|group| *group != NONE);
+            for slot in &slots {
+                if let Some(split) = splits.get_mut(usize::from(*slot)) {
+                    split.forwarded += u64::from(forwarded);
+                    if let Some(count) = split.classes.get_mut(usize::from(seen.class)) {
+                        *count += 1;
+                    }
+                }
+            }
+        }
+        let endpoints = best.iter().zip(&splits);
+        endpoints
+            .filter_map(|((key, number), split)| self.endpoint(key, *number, split))
+            .collect()
+    }
+
+    /// Entries of each group.
+    fn counts(&self) -> Vec<u32> {
+        let mut counts = vec![0_u32; self.members.len()];
+        for groups in self.remains.all_groups() {
+            for group in groups {
+                if let Some(count) = counts.get_mut(*group as usize) {
+                    *count = count.saturating_add(1);
+                }
+            }
+        }
+        counts
+    }
+
+    fn endpoint(&self, key: &Key, number: u32, split: &Split) -> Option<Endpoint> {
+        let members = self.members.get(number as usize)?;
+        let mut classes: Vec<(Class, u64)> = Class::ALL
+            .into_iter()
+            .zip(split.classes)
+            .filter(|(_, count)| *count > 0)
+            .map(|((class, _), count)| (class, count))
+            .collect();
+        let entries = split.classes.iter().sum();
+        // stable: what is equal stays in the order of the contract
+        classes.sort_by_key(|(_, count)| Reverse(*count));
+        Some(Endpoint {
+            peer: key.peer(members.first.into(), members.several, self.aggregate),
+            entries,
+            share: entries as f64 / self.remains.len() as f64,
+            classes,
+            forwarded: split.forwarded * 2 > entries,
+        })
+    }
+
+    /// The number of an endpoint's group.
+    fn number(&self, peer: &Peer) -> Option<u32> {
+        let key = match *peer {
+            Peer::To {
+                address,
+                protocol,
+                local,
+            } => Key::to((address.ip().into(), address.port()), protocol, local),
+            Peer::From { address, .. } => Key::from(address.into(), self.aggregate).0,
+        };
+        self.numbers.get(&key).copied()
+    }
+
+    /// Finds the local sockets of endpoints from [`Tally::top`]: one result for each, in their order.
+    ///
+    /// A socket belongs to an entry when both have the same two ends, of the original direction (this end dialled) or
+    /// of the reply (this end was dialled, perhaps under another address). A UDP entry without such a socket belongs to
+    /// the unconnected one at its port and address, or at its port and any address; where several share these
+    /// (SO_REUSEPORT), to the one with the lowest inode, because which of them the kernel chose cannot be known.
+    pub fn match_sockets<'a>(
+        &self,
+        top: &[Endpoint],
+        sockets: impl Iterator<Item = &'a LocalSocket>,
+    ) -> Vec<Attribution> {
+        let mut matching = self.matching(top);
+        sockets.for_each(|socket| matching.add(socket));
+        matching.finish()
+    }
+
+    /// The same for sockets that come one by one.
+    pub fn matching(&self, top: &[Endpoint]) -> Matching<'_> {
+        Matching::new(self, top)
+    }
+}
+
+/// What the entries of an endpoint are.
+#[derive(Debug, Clone, Default)]
+struct Split {
+    /// In the order of [`Class::ALL`].
+    classes: [u64; Class::ALL.len()],
+    /// A client and a destination at once: neither is here.
+    forwarded: u64,
+}
+
+/// In place of a group's slot; more than any list is long.
+const NOT_SHOWN: u8 = u8::MAX;
+
+/// Which of the groups are shown, and where.
+struct Shown(Vec<u8>);
+
+impl Shown {
+    /// No more than [`NOT_SHOWN`] groups; `all` is how many there are.
+    fn new(groups: impl Iterator<Item = Option<u32>>, all: usize) -> Self {
+        let mut slots = vec![NOT_SHOWN; all];
+        for (group, slot) in groups.zip(0..NOT_SHOWN) {
+            if let Some(place) = group.and_then(|group| slots.get_mut(group as usize)) {
+                *place = slot;
+            }
+        }
+        Self(slots)
+    }
+
+    /// Where the groups of an entry are shown; [`NOT_SHOWN`] for one that is not.
+    fn slots(&self, groups: [u32; 2]) -> [u8; 2] {
+        groups.map(|group| self.0.get(group as usize).copied().unwrap_or(NOT_SHOWN))
+    }
+}

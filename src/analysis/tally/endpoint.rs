@@ -1,0 +1,174 @@
+//! Endpoints and services: what they are found by, and what they are called.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
+
+use crate::model::address::Address;
+use crate::model::conntrack::{Class, Protocol, Side};
+use crate::model::prefix::Aggregate;
+
+/// What a group is found by. Ordered as endpoints with equally many entries are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    /// IPv4 in its place in IPv6; of a `from`, the network.
+    address: [u8; 16],
+    port: u16,
+    protocol: u8,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    To,
+    Local,
+    From,
+}
+
+impl Hash for Key {
+    /// Two writes instead of one for each field: half the time of counting is hashing.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_ne_bytes(self.address));
+        let [high, low] = self.port.to_be_bytes();
+        state.write_u32(u32::from_be_bytes([
+            high,
+            low,
+            self.protocol,
+            self.kind as u8,
+        ]));
+    }
+}
+
+impl Key {
+    pub(super) fn to((address, port): Side, protocol: Protocol, local: bool) -> Self {
+        Self {
+            address: address.bits().to_be_bytes(),
+            port: if protocol.has_ports() { port } else { 0 },
+            protocol: protocol.0,
+            kind: if local { Kind::Local } else { Kind::To },
+        }
+    }
+
+    /// The network of a client, and whether others may be in it.
+    pub(super) fn from(address: Address, aggregate: Aggregate) -> (Self, bool) {
+        let (network, length) = aggregate.network(address);
+        let key = Self {
+            address: network.bits().to_be_bytes(),
+            port: 0,
+            protocol: 0,
+            kind: Kind::From,
+        };
+        (key, length.is_some())
+    }
+
+    /// The endpoint, given the first address of its group and whether there are more.
+    pub(super) fn peer(&self, first: Address, several: bool, aggregate: Aggregate) -> Peer {
+        match self.kind {
+            Kind::From if several => Peer::From {
+                address: Address::from(self.address).ip(),
+                length: aggregate.network(first).1,
+            },
+            Kind::From => Peer::From {
+                address: first.ip(),
+                length: None,
+            },
+            Kind::To | Kind::Local => Peer::To {
+                address: SocketAddr::new(first.ip(), self.port),
+                protocol: Protocol(self.protocol),
+                local: self.kind == Kind::Local,
+            },
+        }
+    }
+}
+
+/// Who an endpoint is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// Connections to a service.
+    To {
+        /// Its address and port; the port means nothing where the protocol has none.
+        address: SocketAddr,
+        /// Its protocol.
+        protocol: Protocol,
+        /// It is on this host, and so is the client.
+        local: bool,
+    },
+    /// Connections from a client or a network of clients.
+    From {
+        /// The one address, or the network's.
+        address: IpAddr,
+        /// The prefix length, where the entries have more than one address.
+        length: Option<u8>,
+    },
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::To {
+                address,
+                protocol,
+                local,
+            } => {
+                if protocol.has_ports() {
+                    write!(f, "to {address}/{protocol}")?;
+                } else {
+                    write!(f, "to {}/{protocol}", address.ip())?;
+                }
+                f.write_str(if *local { " local" } else { "" })
+            }
+            Self::From {
+                address,
+                length: Some(length),
+            } => write!(f, "from {address}/{length}"),
+            Self::From {
+                address,
+                length: None,
+            } => write!(f, "from {address}"),
+        }
+    }
+}
+
+/// One line of the ranking.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Endpoint {
+    /// Who.
+    pub peer: Peer,
+    /// Entries, of those that were read.
+    pub entries: u64,
+    /// These in all entries read, from 0 to 1. A forwarded entry counts for two endpoints, so shares may add up to more.
+    pub share: f64,
+    /// How many in each class, most first; without the classes that have none.
+    pub classes: Vec<(Class, u64)>,
+    /// Whether most of the entries pass through this host. A client may also connect to this host itself: what it
+    /// mostly does is what to look into first.
+    pub forwarded: bool,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = if self.forwarded { " forwarded" } else { "" };
+        write!(f, "{}{mark}", self.peer)
+    }
+}
+
+/// A service of this host, by what clients dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Service {
+    /// Its port, before DNAT and REDIRECT; 0 where the protocol has none.
+    pub port: u16,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Entries, of those that were read.
+    pub entries: u64,
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.protocol.has_ports() {
+            write!(f, ":{}/{}", self.port, self.protocol)
+        } else {
+            write!(f, "{}", self.protocol)
+        }
+    }
+}

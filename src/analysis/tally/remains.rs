@@ -1,0 +1,168 @@
+//! What is kept of each entry, packed: 9 bytes in TIME_WAIT, 17 of most others.
+
+use crate::model::conntrack::Class;
+
+/// What is kept of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Hashes of [`crate::model::conntrack::Sides`], so that a socket finds it: of the original, and of the reply, which is another
+    /// where addresses are translated. None in TIME_WAIT: its connection is over, and no process holds a socket of it.
+    pub(super) sides: Option<[u64; 2]>,
+    /// The numbers of its groups or [`super::NONE`]: `from`, `to`.
+    pub(super) groups: [u32; 2],
+    /// Its place in [`crate::model::conntrack::Class::ALL`].
+    pub(super) class: u8,
+    /// Where its socket would be.
+    pub(super) place: Place,
+    /// For UDP where a socket would be here: a hash of its address, and its port.
+    pub(super) udp: Option<(u32, u16)>,
+}
+
+/// Where a socket of an entry would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// On this host, bound to an IPv4 address.
+    HereV4,
+    /// On this host, bound to an IPv6 address.
+    HereV6,
+    /// On neither end that this host has.
+    Elsewhere,
+}
+
+// A mark: the class in four bits, the place in two, and what else is kept of the entry.
+const CLASS: u8 = 0b1111;
+const TIME_WAIT: u8 = Class::TimeWait as u8;
+const HERE_V4: u8 = 1 << 4;
+const HERE_V6: u8 = 2 << 4;
+const PLACE: u8 = HERE_V4 | HERE_V6;
+const TRANSLATED: u8 = 1 << 6;
+const UDP: u8 = 1 << 7;
+
+/// The remains of all entries, in their order. What few of them have stands apart, in the same order.
+#[derive(Debug, Default)]
+pub(super) struct Remains {
+    marks: Vec<u8>,
+    groups: Vec<[u32; 2]>,
+    /// Of those that are not in TIME_WAIT.
+    originals: Vec<u64>,
+    /// Of those that are marked as translated.
+    replies: Vec<u64>,
+    /// Of those that are marked as UDP.
+    udp: Vec<(u32, u16)>,
+}
+
+impl Remains {
+    pub(super) fn push(&mut self, seen: &Seen) {
+        let mut mark = seen.class & CLASS;
+        mark |= match seen.place {
+            Place::HereV4 => HERE_V4,
+            Place::HereV6 => HERE_V6,
+            Place::Elsewhere => 0,
+        };
+        if let Some([original, reply]) = seen.sides {
+            push(&mut self.originals, original);
+            if reply != original {
+                mark |= TRANSLATED;
+                push(&mut self.replies, reply);
+            }
+        }
+        if let Some(udp) = seen.udp {
+            mark |= UDP;
+            push(&mut self.udp, udp);
+        }
+        push(&mut self.marks, mark);
+        push(&mut self.groups, seen.groups);
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.marks.len()
+    }
+
+    /// One of the groups of an entry.
+    pub(super) fn group(&mut self, entry: usize, side: usize) -> Option<&mut u32> {
+        self.groups.get_mut(entry)?.get_mut(side)
+    }
+
+    /// The groups of all of them, or [`super::NONE`].
+    pub(super) fn all_groups(&self) -> &[[u32; 2]] {
+        &self.groups
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Seen> + '_ {
+        let (mut originals, mut replies) = (self.originals.iter(), self.replies.iter());
+        let mut udp = self.udp.iter();
+        let every = self.marks.iter().zip(&self.groups);
+        every.map(move |(mark, groups)| Seen {
+            sides: (mark & CLASS != TIME_WAIT)
+                .then(|| {
+                    let original = *originals.next()?;
+                    let reply = (mark & TRANSLATED != 0).then(|| replies.next()).flatten();
+                    Some([original, reply.copied().unwrap_or(original)])
+                })
+                .flatten(),
+            groups: *groups,
+            class: mark & CLASS,
+            place: match mark & PLACE {
+                HERE_V4 => Place::HereV4,
+                HERE_V6 => Place::HereV6,
+                _ => Place::Elsewhere,
+            },
+            udp: (mark & UDP != 0).then(|| udp.next().copied()).flatten(),
+        })
+    }
+}
+
+/// Appends, and grows by a quarter, because doubling would waste as much as the entries need.
+pub(super) fn push<T>(all: &mut Vec<T>, one: T) {
+    if all.len() == all.capacity() {
+        all.reserve_exact(all.len() / 4 + 1024);
+    }
+    all.push(one);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::NONE;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn seen() -> impl Strategy<Value = Seen> {
+        let place = prop_oneof![
+            Just(Place::HereV4),
+            Just(Place::HereV6),
+            Just(Place::Elsewhere)
+        ];
+        let reply = prop::option::of(any::<u64>());
+        let udp = prop::option::of(any::<(u32, u16)>());
+        (any::<u64>(), reply, any::<[u32; 2]>(), 0..11_u8, place, udp).prop_map(
+            |(original, reply, groups, class, place, udp)| Seen {
+                sides: (class != TIME_WAIT).then(|| [original, reply.unwrap_or(original)]),
+                groups,
+                class,
+                place,
+                udp,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_kept_comes_back(all in prop::collection::vec(seen(), 0..50)) {
+            let mut remains = Remains::default();
+            for seen in &all {
+                remains.push(&Seen { groups: [NONE; 2], ..*seen });
+            }
+            prop_assert_eq!(remains.len(), all.len());
+            // found later
+            for (entry, seen) in all.iter().enumerate() {
+                for (side, group) in seen.groups.into_iter().enumerate() {
+                    *remains.group(entry, side).unwrap() = group;
+                }
+            }
+            prop_assert!(remains.all_groups().iter().eq(all.iter().map(|seen| &seen.groups)));
+            prop_assert_eq!(remains.iter().collect::<Vec<_>>(), all);
+        }
+    }
+}

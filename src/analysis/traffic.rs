@@ -1,0 +1,101 @@
+//! Which way an entry goes, and the endpoints it counts for.
+
+use std::fmt;
+
+use crate::model::address::Address;
+use crate::model::conntrack::{Entry, Side};
+
+/// Which way an entry goes, as this host sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From here to elsewhere.
+    Out,
+    /// From elsewhere to here.
+    In,
+    /// Neither end is here.
+    Forwarded,
+    /// Both ends are here.
+    Local,
+}
+
+impl Direction {
+    /// Every direction, with the words of the text.
+    pub const ALL: [(Self, &'static str); 4] = [
+        (Self::Out, "out"),
+        (Self::In, "in"),
+        (Self::Forwarded, "forwarded"),
+        (Self::Local, "local"),
+    ];
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = Self::ALL.iter().find(|(direction, _)| direction == self);
+        f.write_str(known.map_or("", |(_, word)| word))
+    }
+}
+
+/// The way of an entry and the endpoints it counts for. Ports mean nothing where the protocol has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From here to elsewhere.
+    Out {
+        /// What was dialled; where that is an address of this host, who answers.
+        to: Side,
+    },
+    /// From elsewhere to here, also after DNAT or REDIRECT, and to all (broadcast, multicast).
+    In {
+        /// The client.
+        from: Address,
+    },
+    /// Through this host.
+    Forwarded {
+        /// The client, before masquerading.
+        from: Address,
+        /// What was dialled; where that is an address of this host, who answers.
+        to: Side,
+    },
+    /// From here to here.
+    Local {
+        /// What was dialled.
+        to: Side,
+    },
+}
+
+impl Way {
+    /// Without the addresses.
+    pub fn direction(self) -> Direction {
+        match self {
+            Self::Out { .. } => Direction::Out,
+            Self::In { .. } => Direction::In,
+            Self::Forwarded { .. } => Direction::Forwarded,
+            Self::Local { .. } => Direction::Local,
+        }
+    }
+
+    /// The client, where it is elsewhere.
+    pub fn from(self) -> Option<Address> {
+        match self {
+            Self::In { from } | Self::Forwarded { from, .. } => Some(from),
+            Self::Out { .. } | Self::Local { .. } => None,
+        }
+    }
+
+    /// The destination, where it is more than one of this host's services.
+    pub fn to(self) -> Option<Side> {
+        match self {
+            Self::Out { to } | Self::Forwarded { to, .. } | Self::Local { to } => Some(to),
+            Self::In { .. } => None,
+        }
+    }
+
+    /// The end of the entry that a socket of this host would be bound to. Of two, the one that was dialled: the other
+    /// is mostly connected, and then found by its full tuple.
+    pub(crate) fn here(self, entry: &Entry) -> Option<Side> {
+        match self {
+            Self::Out { .. } => Some(entry.original.from()),
+            Self::In { .. } | Self::Local { .. } => Some(entry.reply.from()),
+            Self::Forwarded { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,752 @@
+//! The command line: the flags as clap reads them, and their conversion into validated [`Options`].
+//!
+//! clap keeps the values as text and this file judges them, so that `--help` wins over a bad value and every refusal
+//! names the option, the value and what is accepted.
+
+use std::path::{Path, PathBuf};
+
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, CommandFactory, Parser};
+use nagiosplugin::ServiceState;
+use thiserror::Error;
+
+use crate::judge::threshold::{ThresholdError, Thresholds};
+use crate::model::dump::Choice;
+use crate::model::prefix::{Aggregate, Prefix};
+use crate::model::text::clean;
+
+/// The longest time limit, in seconds.
+const TIMEOUT_MAX: u32 = 3600;
+/// The longest list of endpoints.
+const TOP_MAX: u64 = 50;
+
+/// Checks how full the connection tracking table of the kernel (nf_conntrack) is
+#[derive(Debug, Clone, Parser)]
+#[command(name = "check_conntrack", version, disable_help_flag = true, disable_version_flag = true, after_help = AFTER_HELP)]
+pub struct Args {
+    /// WARNING when METRIC is outside RANGE, repeatable [default: usage=80 chain=15]
+    #[arg(short, long, value_name = "[METRIC=]RANGE", allow_hyphen_values = true, action = ArgAction::Append)]
+    pub warning: Vec<String>,
+
+    /// CRITICAL when METRIC is outside RANGE, repeatable [default: usage=90 chain=30]
+    #[arg(short, long, value_name = "[METRIC=]RANGE", allow_hyphen_values = true, action = ArgAction::Append)]
+    pub critical: Vec<String>,
+
+    /// Name the N remote endpoints that hold most entries (1 to 50) [default: off, 5 without N]
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "5", allow_hyphen_values = false)]
+    pub top: Option<String>,
+
+    /// Read the table on every run (always) or only when the state is not OK without it (problem) [default: always]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "always",
+        hide_default_value = true
+    )]
+    pub top_when: String,
+
+    /// Group from addresses by these prefix lengths
+    #[arg(long, value_name = "V4,V6", default_value = "32,64")]
+    pub aggregate: String,
+
+    /// Further addresses to count as this host's own, separated by commas
+    #[arg(long, value_name = "ADDR[/LEN],...")]
+    pub own: Vec<String>,
+
+    /// Where entries are read from: auto, netlink, procfs or sockets [default: auto]
+    #[arg(
+        long,
+        value_name = "SOURCE",
+        default_value = "auto",
+        hide_default_value = true
+    )]
+    pub source: String,
+
+    /// Analyse a capture instead: lines of /proc/net/nf_conntrack or conntrack -L, - is stdin
+    #[arg(long, value_name = "FILE")]
+    pub table: Option<PathBuf>,
+
+    /// Read at most N entries, then extrapolate; 0 reads the whole table
+    #[arg(long, value_name = "N", default_value = "20000")]
+    pub sample: String,
+
+    /// State when the kernel does not track connections: ok, warning, critical or unknown
+    #[arg(
+        long,
+        visible_alias = "no-conntrack",
+        value_name = "STATE",
+        default_value = "unknown",
+        hide_default_value = true
+    )]
+    pub absent: String,
+
+    /// State when the kernel tracks none although connections to other hosts are open: ok, warning, critical or unknown
+    #[arg(
+        long,
+        value_name = "STATE",
+        default_value = "ok",
+        hide_default_value = true
+    )]
+    pub empty: String,
+
+    /// Judge this network namespace (self) or every one that has a process on this host (all) [default: self]
+    #[arg(
+        long,
+        value_name = "WHICH",
+        default_value = "self",
+        hide_default_value = true
+    )]
+    pub netns: String,
+
+    /// Where the counters of the previous run are kept [default: /var/lib/check_conntrack]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Another procfs mount, below which everything is read then [default: /proc]
+    #[arg(long, value_name = "DIR")]
+    pub proc_root: Option<PathBuf>,
+
+    /// After so many seconds (1 to 3600) answer with what was read until then
+    #[arg(
+        short,
+        long,
+        value_name = "SECONDS",
+        default_value = "8",
+        allow_hyphen_values = true
+    )]
+    pub timeout: String,
+
+    /// More detail lines, up to -vvv; state and perfdata stay the same
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Print the version and exit with 3
+    #[arg(short = 'V', long, action = ArgAction::Version)]
+    version: Option<bool>,
+
+    /// Print this help and exit with 3
+    #[arg(short, long, action = ArgAction::HelpShort)]
+    help: Option<bool>,
+
+    /// WARN CRIT, for the scripts this replaces; not for new definitions, hence not in the help
+    #[arg(hide = true, value_name = "WARN CRIT")]
+    positional: Vec<String>,
+}
+
+const AFTER_HELP: &str = "\
+RANGE is [@]START:END as in the plugin guidelines. It alerts outside START to END,
+with @ inside; the ends are not outside. N is 0:N, N: has no end, ~:N no start.
+  usage    entries in percent of nf_conntrack_max (the metric of a bare RANGE)
+  entries  entries in the table; 80% is percent of nf_conntrack_max
+  free     entries that still fit, so free=20000: or free=10%:
+  chain    mean hash chain length, 2 * entries / nf_conntrack_buckets
+  lost     packets lost since the previous run, so lost=0
+  drop chaintoolong early_drop insert_failed   that counter since the previous run
+  growth   entries per minute since the previous run, so growth=~:500 or ~:1%
+  full_in  time until the table is full at that growth, so full_in=30m:
+  endpoint entries of the largest remote endpoint (reads the table, as all below)
+  established time_wait syn_sent syn_recv fin_wait close_wait last_ack close udp
+  icmp other unreplied evictable   entries in that class; 80% is percent of max
+A range on usage, entries or free replaces the defaults of usage, one on chain
+those of chain. Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+Examples:
+  check_conntrack
+  check_conntrack -w 75 -c 90 -w free=20000:
+  check_conntrack -c entries=200000 --absent ok
+  check_conntrack --top --top-when problem -w endpoint=30%";
+
+/// What the check is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The ranges in force.
+    pub thresholds: Thresholds,
+    /// How many remote endpoints to name; none when nobody asked.
+    pub top: Option<usize>,
+    /// When to read the table.
+    pub top_when: TopWhen,
+    /// How `from` addresses are grouped.
+    pub aggregate: Aggregate,
+    /// Addresses to count as this host's own.
+    pub own: Vec<Prefix>,
+    /// Where entries are read from.
+    pub source: Choice,
+    /// A capture to read instead of the live table; `-` is stdin.
+    pub table: Option<PathBuf>,
+    /// At most so many entries are read; 0 is no limit.
+    pub sample: u64,
+    /// The state of a kernel that does not track connections.
+    pub absent: ServiceState,
+    /// The state when the kernel tracks nothing although connections to other hosts are open.
+    pub empty: ServiceState,
+    /// Which namespaces are judged.
+    pub netns: Netns,
+    /// Where the state of the previous run is kept.
+    pub state_dir: PathBuf,
+    /// Whether anything may be written there: not as a user that the caller is not.
+    pub writes: bool,
+    /// The command line, without what changes neither state nor performance data: what tells one service's state from
+    /// another's.
+    pub service: String,
+    /// Where procfs is.
+    pub proc_root: PathBuf,
+    /// Seconds until the answer is due, 1 to 3600.
+    pub timeout: u32,
+    /// How many detail lines, 0 to 3.
+    pub verbosity: u8,
+}
+
+impl Options {
+    /// Whether the proc root is the live one, so that netlink tells of the same kernel.
+    pub fn is_live(&self) -> bool {
+        self.proc_root == Path::new(LIVE)
+    }
+
+    /// Whether the entries themselves may have to be read.
+    pub fn may_read_entries(&self) -> bool {
+        self.top.is_some() || self.table.is_some() || self.thresholds.need_table()
+    }
+
+    /// Whether the entries to be read may be those of another network namespace of the running kernel.
+    pub fn may_enter_namespaces(&self) -> bool {
+        self.netns == Netns::All && self.is_live() && self.may_read_entries()
+    }
+}
+
+/// Where procfs is unless somebody says otherwise.
+const LIVE: &str = "/proc";
+/// Where the state is unless somebody says otherwise.
+const STATE: &str = "/var/lib/check_conntrack";
+
+/// The network namespaces to be judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Netns {
+    /// That of this process.
+    Own,
+    /// Each that has a process on this host.
+    All,
+}
+
+/// When the entries are read for `--top`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopWhen {
+    /// On every run.
+    Always,
+    /// Only when the state is not OK without it.
+    Problem,
+}
+
+/// What this program may do that its caller may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elevation {
+    /// Nothing.
+    None,
+    /// It holds capabilities, or privileges of a security module. Its files are the caller's.
+    Capabilities,
+    /// It runs setuid or setgid: what it writes is written by somebody else than its caller.
+    AnotherUser,
+}
+
+/// What the command line asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// A check.
+    Check(Options),
+    /// A text: help or version.
+    Print(String),
+}
+
+/// Reads a command line, the program's name first. Where the program may do what its caller may not, nothing may steer
+/// what it reads, and where it is another user, nothing what it writes.
+///
+/// # Errors
+/// The first thing that is refused.
+pub fn parse(
+    command_line: impl IntoIterator<Item = std::ffi::OsString>,
+    elevation: Elevation,
+) -> Result<Request, UsageError> {
+    match Args::try_parse_from(command_line) {
+        Ok(args) => args.validate(elevation).map(Request::Check),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                Ok(Request::Print(error.render().to_string()))
+            }
+            _ => Err(UsageError::CommandLine {
+                sentence: sentence(&error),
+            }),
+        },
+    }
+}
+
+/// The command line as clap knows it: for the man page, the completions and the tests.
+pub fn command() -> clap::Command {
+    Args::command()
+}
+
+impl Args {
+    fn validate(self, elevation: Elevation) -> Result<Options, UsageError> {
+        let elevated = elevation != Elevation::None;
+        let writes = elevation != Elevation::AnotherUser;
+        let service = self.service();
+        let (mut warning, mut critical) = (self.warning, self.critical);
+        match self.positional.as_slice() {
+            [] => {}
+            _ if !warning.is_empty() || !critical.is_empty() => {
+                return Err(UsageError::PositionalsBesideOptions);
+            }
+            [warn, crit] => {
+                warning.push(warn.clone());
+                critical.push(crit.clone());
+            }
+            other => {
+                return Err(UsageError::Positionals {
+                    given: other.len(),
+                    first: other.join(" "),
+                });
+            }
+        }
+        let proc_root = match self.proc_root {
+            Some(_) if elevated => {
+                return Err(UsageError::Elevated {
+                    option: "--proc-root",
+                });
+            }
+            Some(directory) if directory.as_os_str().is_empty() => {
+                return Err(UsageError::NoDirectory);
+            }
+            Some(directory) => directory,
+            None => PathBuf::from(LIVE),
+        };
+        if self.table.is_some() && elevated {
+            return Err(UsageError::Elevated { option: "--table" });
+        }
+        if self.table.is_some() && self.netns == "all" {
+            return Err(UsageError::AllNamespacesOfACapture);
+        }
+        if self
+            .table
+            .as_ref()
+            .is_some_and(|file| file.as_os_str().is_empty())
+        {
+            return Err(UsageError::Word {
+                option: "--table",
+                value: String::new(),
+                accepted: "a file, or - for stdin",
+            });
+        }
+        Ok(Options {
+            top: self.top.as_deref().map(top).transpose()?,
+            top_when: match self.top_when.as_str() {
+                "always" => TopWhen::Always,
+                "problem" => TopWhen::Problem,
+                other => return Err(word("--top-when", other, "always and problem")),
+            },
+            aggregate: Aggregate::parse(&self.aggregate).map_err(|_| {
+                word(
+                    "--aggregate",
+                    &self.aggregate,
+                    "V4,V6, two prefix lengths up to 32 and 128",
+                )
+            })?,
+            own: own(&self.own)?,
+            source: match self.source.as_str() {
+                "auto" => Choice::Auto,
+                "netlink" => Choice::Netlink,
+                "procfs" => Choice::Procfs,
+                "sockets" => Choice::Sockets,
+                other => return Err(word("--source", other, "auto, netlink, procfs and sockets")),
+            },
+            table: self.table,
+            sample: count("--sample", &self.sample, 0, u64::from(u32::MAX))?,
+            thresholds: Thresholds::parse(&warning, &critical)?,
+            absent: state("--absent", &self.absent)?,
+            empty: state("--empty", &self.empty)?,
+            netns: match self.netns.as_str() {
+                "self" => Netns::Own,
+                "all" => Netns::All,
+                other => return Err(word("--netns", other, "self and all")),
+            },
+            writes,
+            state_dir: match self.state_dir {
+                Some(_) if !writes => return Err(UsageError::WritesAsAnother),
+                Some(directory) if directory.as_os_str().is_empty() => {
+                    return Err(word("--state-dir", "", "a directory"));
+                }
+                Some(directory) => directory,
+                None => PathBuf::from(STATE),
+            },
+            service,
+            proc_root,
+            timeout: seconds(&self.timeout)?,
+            verbosity: self.verbose.min(3),
+        })
+    }
+}
+
+impl Args {
+    /// The command line without `-v` and `-t`.
+    fn service(&self) -> String {
+        let service = Self {
+            verbose: 0,
+            timeout: String::new(),
+            ..self.clone()
+        };
+        format!("{service:?}")
+    }
+}
+
+/// A state by its name, or by the short name of the scripts this replaces.
+fn state(option: &'static str, name: &str) -> Result<ServiceState, UsageError> {
+    match name {
+        "ok" => Ok(ServiceState::Ok),
+        "warning" | "warn" => Ok(ServiceState::Warning),
+        "critical" | "crit" => Ok(ServiceState::Critical),
+        "unknown" | "unkn" => Ok(ServiceState::Unknown),
+        _ => Err(UsageError::State {
+            option,
+            value: name.to_owned(),
+        }),
+    }
+}
+
+fn seconds(text: &str) -> Result<u32, UsageError> {
+    let refused = || UsageError::Timeout {
+        value: text.to_owned(),
+    };
+    count("--timeout", text, 1, u64::from(TIMEOUT_MAX))
+        .ok()
+        .and_then(|n| u32::try_from(n).ok())
+        .ok_or_else(refused)
+}
+
+fn top(text: &str) -> Result<usize, UsageError> {
+    let n = count("--top", text, 1, TOP_MAX)?;
+    Ok(usize::try_from(n).unwrap_or_default())
+}
+
+/// A whole number between two others.
+fn count(option: &'static str, text: &str, min: u64, max: u64) -> Result<u64, UsageError> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let number = if digits {
+        text.parse::<u64>().ok()
+    } else {
+        None
+    };
+    number
+        .filter(|n| (min..=max).contains(n))
+        .ok_or_else(|| UsageError::Number {
+            option,
+            value: text.to_owned(),
+            min,
+            max,
+        })
+}
+
+fn own(values: &[String]) -> Result<Vec<Prefix>, UsageError> {
+    let one = |text: &str| {
+        Prefix::parse(text)
+            .map_err(|_| word("--own", text, "addresses, or prefixes such as 192.0.2.0/24"))
+    };
+    values
+        .iter()
+        .flat_map(|value| value.split(','))
+        .map(one)
+        .collect()
+}
+
+fn word(option: &'static str, value: &str, accepted: &'static str) -> UsageError {
+    UsageError::Word {
+        option,
+        value: value.to_owned(),
+        accepted,
+    }
+}
+
+/// clap's complaint in one sentence without its layout.
+fn sentence(error: &clap::Error) -> String {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => clean(text),
+        Some(ContextValue::Strings(texts)) => clean(&texts.join(" ")),
+        Some(ContextValue::StyledStrs(texts)) => clean(
+            &texts
+                .iter()
+                .map(StyledStr::to_string)
+                .collect::<Vec<_>>()
+                .join(" "),
+        ),
+        _ => String::new(),
+    };
+    let argument = context(ContextKind::InvalidArg);
+    let mut text = match error.kind() {
+        ErrorKind::UnknownArgument => format!("unknown option {argument}"),
+        ErrorKind::ArgumentConflict => format!("{argument} was given more than once"),
+        ErrorKind::InvalidValue => format!("{argument} needs a value"),
+        ErrorKind::TooManyValues => format!(
+            "{argument} takes no value {}",
+            context(ContextKind::InvalidValue)
+        ),
+        ErrorKind::NoEquals => format!("{argument} needs its value behind a ="),
+        ErrorKind::InvalidUtf8 => "an argument is not valid UTF-8".to_owned(),
+        _ => error.kind().to_string(),
+    };
+    let suggestion = context(ContextKind::SuggestedArg);
+    if !suggestion.is_empty() {
+        text.push_str(&format!(", did you mean {suggestion}?"));
+    }
+    text
+}
+
+/// A command line that is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum UsageError {
+    /// Refused by clap.
+    #[error("{sentence} (see check_conntrack --help)")]
+    CommandLine {
+        /// What is wrong.
+        sentence: String,
+    },
+    /// A value of `--warning` or `--critical`.
+    #[error(transparent)]
+    Threshold(#[from] ThresholdError),
+    /// No state of that name.
+    #[error("{option} {} refused: accepted are ok, warning, critical and unknown", clean(.value))]
+    State {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// Not a number of seconds.
+    #[error("--timeout {} refused: accepted are whole seconds from 1 to {TIMEOUT_MAX}", clean(.value))]
+    Timeout {
+        /// The value.
+        value: String,
+    },
+    /// Not a number in its range.
+    #[error("{option} {} refused: accepted are whole numbers from {min} to {max}", clean(.value))]
+    Number {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        value: String,
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+    /// Not one of the words an option knows.
+    #[error("{option} {} refused: accepted are {accepted}", clean(.value))]
+    Word {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        value: String,
+        /// What it knows.
+        accepted: &'static str,
+    },
+    /// `--proc-root ''`.
+    #[error("--proc-root refused: it is empty, accepted is a directory where a procfs is mounted")]
+    NoDirectory,
+    /// Neither none nor two.
+    #[error("{} refused: {given} bare arguments, accepted are none or two (WARN CRIT), better -w WARN -c CRIT", clean(.first))]
+    Positionals {
+        /// How many.
+        given: usize,
+        /// All of them.
+        first: String,
+    },
+    /// Two ways of saying the same.
+    #[error("bare WARN CRIT are refused beside -w and -c, accepted is either of the two")]
+    PositionalsBesideOptions,
+    /// A capture does not say which namespace it is of.
+    #[error(
+        "--netns all refused: beside --table, which is of one network namespace, accepted is self"
+    )]
+    AllNamespacesOfACapture,
+    /// An option that would let the caller use privileges that are not his.
+    #[error(
+        "{option} refused: not while this program has capabilities or runs setuid, accepted without them only"
+    )]
+    Elevated {
+        /// The option.
+        option: &'static str,
+    },
+    /// --state-dir while the program runs setuid or setgid.
+    #[error(
+        "--state-dir refused: not while this program runs setuid or setgid, it would write as a user its caller is not"
+    )]
+    WritesAsAnother,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(arguments: &[&str]) -> Result<Options, String> {
+        let line = std::iter::once("check_conntrack")
+            .chain(arguments.iter().copied())
+            .map(Into::into);
+        match parse(line, Elevation::None) {
+            Ok(Request::Check(options)) => Ok(options),
+            Ok(Request::Print(text)) => Err(text),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn claps_own_consistency_checks_pass() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn positionals_mean_warning_and_critical() {
+        // another command line, and so another service, which means the same
+        let meaning = |arguments: &[&str]| {
+            options(arguments).map(|options| Options {
+                service: String::new(),
+                ..options
+            })
+        };
+        let expected = meaning(&["-w", "75", "-c", "90"]);
+        assert!(expected.is_ok());
+        assert_eq!(meaning(&["75", "90"]), expected);
+        assert_eq!(meaning(&["75%", "90%"]), expected);
+        assert!(options(&["75"]).unwrap_err().contains("1 bare arguments"));
+        assert!(options(&["75", "80", "90"]).is_err());
+        assert!(
+            options(&["-w", "75", "80", "90"])
+                .unwrap_err()
+                .contains("beside -w and -c")
+        );
+    }
+
+    #[test]
+    fn a_service_is_its_command_line_without_details_and_time_limit() {
+        let service = |arguments: &[&str]| options(arguments).unwrap().service;
+        let plain = service(&["-w", "lost=0"]);
+        for same in [
+            &["-w", "lost=0", "-vvv"][..],
+            &["-t", "3", "--warning=lost=0"],
+            &["-v", "-wlost=0", "--timeout", "20"],
+        ] {
+            assert_eq!(service(same), plain, "{same:?}");
+        }
+        for other in [
+            &["-c", "lost=0"][..],
+            &["-w", "lost=1"],
+            &["-w", "lost=0", "--netns", "all"],
+            &["-w", "lost=0", "--top"],
+            &["-w", "lost=0", "--empty", "critical"],
+        ] {
+            assert_ne!(service(other), plain, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn the_scripts_this_replaces_spell_states_shorter() {
+        for (name, expected) in [
+            ("ok", ServiceState::Ok),
+            ("warn", ServiceState::Warning),
+            ("crit", ServiceState::Critical),
+            ("unkn", ServiceState::Unknown),
+        ] {
+            assert_eq!(options(&["--no-conntrack", name]).unwrap().absent, expected);
+        }
+        assert!(
+            options(&["--absent", "OK|"])
+                .unwrap_err()
+                .starts_with("--absent OK refused: accepted are ok")
+        );
+    }
+
+    #[test]
+    fn time_limits_are_whole_seconds_up_to_an_hour() {
+        assert_eq!(options(&["-t", "1"]).unwrap().timeout, 1);
+        assert_eq!(options(&["-t3600"]).unwrap().timeout, 3600);
+        for bad in ["0", "3601", "-1", "1.5", "", "10s", "+5", "99999999999"] {
+            assert!(
+                options(&["--timeout", bad])
+                    .unwrap_err()
+                    .contains("refused"),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn help_wins_over_a_bad_value() {
+        assert!(
+            options(&["-w", "nonsense", "-h"])
+                .unwrap_err()
+                .contains("Usage:")
+        );
+    }
+
+    #[test]
+    fn an_option_that_looks_like_a_value_is_seen_as_the_slip_it_is() {
+        assert!(options(&["-w", "-c", "90"]).unwrap_err().contains("-w"));
+    }
+
+    #[test]
+    fn what_clap_refuses_is_one_sentence() {
+        for (arguments, wanted) in [
+            (
+                &["--criticl", "3"][..],
+                "unknown option --criticl, did you mean --critical?",
+            ),
+            (&["-w"], "--warning [METRIC=]RANGE needs a value"),
+            (
+                &["--absent", "ok", "--absent", "ok"],
+                "--absent STATE was given more than once",
+            ),
+            (&["--netns"], "--netns WHICH needs a value"),
+            (&["--flush"], "unknown option --flush"),
+            (&["--verbose=3"], "--verbose... takes no value 3"),
+        ] {
+            let text = options(arguments).unwrap_err();
+            assert!(text.starts_with(wanted), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_capture_is_of_one_namespace() {
+        let refused = options(&["--netns", "all", "--table", "-"]).unwrap_err();
+        assert!(refused.starts_with("--netns all refused: "), "{refused}");
+        assert!(options(&["--netns", "self", "--table", "-"]).is_ok());
+        assert!(options(&["--netns", "all", "--top"]).is_ok());
+    }
+
+    #[test]
+    fn privileges_of_others_are_not_to_be_steered() {
+        for option in ["--proc-root", "--table"] {
+            for elevation in [Elevation::Capabilities, Elevation::AnotherUser] {
+                for value in ["/proc", "-"] {
+                    let line = ["check_conntrack", option, value].map(Into::into);
+                    assert_eq!(parse(line, elevation), Err(UsageError::Elevated { option }));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_says_where_another_user_writes() {
+        let line = ["check_conntrack", "--state-dir", "/tmp"].map(Into::into);
+        let writes = |elevation| match parse(line.clone(), elevation) {
+            Ok(Request::Check(options)) => Ok(options.writes),
+            Err(refusal) => Err(refusal),
+            Ok(Request::Print(text)) => panic!("{text}"),
+        };
+        assert_eq!(writes(Elevation::None), Ok(true));
+        // what the file capabilities permit is not in effect while files are opened
+        assert_eq!(writes(Elevation::Capabilities), Ok(true));
+        assert_eq!(
+            writes(Elevation::AnotherUser),
+            Err(UsageError::WritesAsAnother)
+        );
+        let line = ["check_conntrack"].map(Into::into);
+        let Ok(Request::Check(options)) = parse(line, Elevation::AnotherUser) else {
+            panic!("refused")
+        };
+        assert!(!options.writes);
+    }
+}

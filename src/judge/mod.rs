@@ -1,0 +1,8 @@
+//! The verdict: ranges, thresholds, metrics, and the comparison of two runs. Pure.
+
+pub mod assess;
+pub mod history;
+pub mod metric;
+pub mod netns;
+pub mod range;
+pub mod threshold;

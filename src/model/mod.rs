@@ -1,0 +1,11 @@
+//! Plain values that every stage understands; this folder imports no stage.
+
+pub mod address;
+pub mod conntrack;
+pub mod dump;
+pub mod error;
+pub mod netns;
+pub mod prefix;
+pub mod readings;
+pub mod socket;
+pub mod text;

@@ -1,0 +1,133 @@
+//! A network namespace: its identity, what was read of it, and a process that is in it.
+
+use std::fmt;
+
+use crate::model::readings::Readings;
+use crate::model::text::named;
+
+/// Which network namespace something was read of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Identity {
+    /// SO_NETNS_COOKIE (from 5.14): never used again while the host runs.
+    Cookie(u64),
+    /// The inode of /proc/PID/ns/net: may be used again once the namespace is gone.
+    Inode(u64),
+    /// The inode of its net/stat/nf_conntrack, which is all that can be seen of another namespace without privilege.
+    /// May be used again too.
+    Statistics(u64),
+    /// Nothing tells it from another: below another proc root.
+    Unknown,
+}
+
+/// A network namespace and what was read of it.
+#[derive(Debug, Clone)]
+pub struct Namespace {
+    /// What tells it from others from one run to the next.
+    pub identity: Identity,
+    /// What was read of it.
+    pub readings: Readings,
+    /// Where it was seen, when processes were looked at; none where that was not asked for.
+    pub seen: Option<Seen>,
+    /// Whether it is the one of this process.
+    pub own: bool,
+}
+
+/// Where a namespace was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// The lowest of its processes.
+    pub pid: i32,
+    /// The inode of its net/stat/nf_conntrack, by which it is known again.
+    pub inode: u64,
+}
+
+/// Who is in a namespace, as far as it could still be read: its process with the lowest id.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resident {
+    /// The process; none where the namespace of this check has no process that could be seen.
+    pub pid: Option<i32>,
+    /// Its command; none where it ended meanwhile.
+    pub command: Option<String>,
+    /// Its systemd unit or container.
+    pub unit: Option<String>,
+}
+
+impl fmt::Display for Resident {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.pid, &self.command, &self.unit) {
+            (None, ..) => f.write_str("this check"),
+            (Some(pid), None, _) => write!(f, "process {pid}"),
+            (Some(pid), Some(command), None) => write!(f, "{}[{pid}]", named(command)),
+            (Some(pid), Some(command), Some(unit)) => {
+                write!(f, "{} ({}[{pid}])", named(unit), named(command))
+            }
+        }
+    }
+}
+
+/// The entries of all namespaces together, where every one was counted.
+pub fn sum(namespaces: &[Namespace]) -> Option<u64> {
+    namespaces
+        .iter()
+        .map(|namespace| {
+            namespace
+                .readings
+                .count
+                .as_ref()
+                .ok()
+                .copied()
+                .map(u64::from)
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::error::ReadError;
+    use crate::model::readings::Limit;
+
+    fn namespace(pid: i32, count: u32, limit: Limit) -> Namespace {
+        let inode = pid.unsigned_abs().into();
+        Namespace {
+            identity: Identity::Statistics(inode),
+            readings: Readings {
+                count: Ok(count),
+                limit: Ok(limit),
+                buckets: Ok(u32::MAX),
+                ..Readings::none()
+            },
+            seen: Some(Seen { pid, inode }),
+            own: false,
+        }
+    }
+
+    #[test]
+    fn a_sum_is_of_all_or_none() {
+        let of = |count| namespace(1, count, Limit::Entries(1));
+        let mut all = vec![of(u32::MAX), of(u32::MAX)];
+        assert_eq!(sum(&all), Some(2 * 0xffff_ffff));
+        all.push(of(1));
+        all[1].readings.count = Err(ReadError::NotReached);
+        assert_eq!(sum(&all), None);
+    }
+
+    #[test]
+    fn a_resident_is_told_as_far_as_it_is_known() {
+        let resident = |pid, command: Option<&str>, unit: Option<&str>| {
+            Resident {
+                pid,
+                command: command.map(str::to_owned),
+                unit: unit.map(str::to_owned),
+            }
+            .to_string()
+        };
+        assert_eq!(resident(None, None, None), "this check");
+        assert_eq!(resident(Some(5), None, None), "process 5");
+        assert_eq!(resident(Some(5), Some("a|b;c\n"), None), "abc[5]");
+        assert_eq!(
+            resident(Some(5), Some("nginx"), Some("container 4f2ac1d2e3f4")),
+            "container 4f2ac1d2e3f4 (nginx[5])"
+        );
+    }
+}

@@ -1,0 +1,239 @@
+//! The connection tracking table in our own words: plain values, as the kernel gave them.
+
+use crate::model::conntrack::Class;
+use crate::model::error::ReadError;
+
+/// What was read, or why not. Absent is not zero, and unreadable is not empty.
+pub type Reading<T> = Result<T, ReadError>;
+
+/// Everything this check reads about one network namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readings {
+    /// nf_conntrack_count: entries of this namespace, expired ones not yet collected and unconfirmed ones included.
+    pub count: Reading<u32>,
+    /// nf_conntrack_max.
+    pub limit: Reading<Limit>,
+    /// nf_conntrack_buckets: hash chains of the table, which all namespaces share.
+    pub buckets: Reading<u32>,
+    /// /proc/net/stat/nf_conntrack.
+    pub statistics: Reading<Statistics>,
+    /// What changed since the previous run.
+    pub change: Reading<Change>,
+    /// Entries of all namespaces that share the hash chains with this one, itself included, where all were looked at.
+    pub sharing: Option<u64>,
+    /// Why other namespaces, which were to be judged too, could not be seen.
+    pub others: Option<ReadError>,
+    /// Established TCP connections to other hosts while the table holds no entry: it looks as if it should.
+    /// [`Self::MANY`] is as many or more.
+    pub untracked: Reading<u64>,
+    /// What the entries themselves add up to.
+    pub table: Reading<Counts>,
+    /// Whether the entries come from a capture, so that the count is the number in it and a missing limit hides nothing.
+    pub capture: bool,
+}
+
+/// Entries by class, in the whole table: extrapolated where only a sample was read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Of the remote endpoint that holds most.
+    pub largest_endpoint: u32,
+    /// Why this host's own addresses are not known: without them nobody can tell which end of an entry is remote.
+    pub own_unknown: Option<ReadError>,
+    /// Without a packet of the reply direction.
+    pub unreplied: u32,
+    /// That the kernel may evict.
+    pub evictable: u32,
+    /// A value for each of [`Class::ALL`].
+    pub classes: [u32; 11],
+}
+
+impl Counts {
+    /// Entries of one class.
+    pub fn class(&self, class: Class) -> u32 {
+        self.classes.get(class.index()).copied().unwrap_or_default()
+    }
+}
+
+/// What changed between two runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// Hundredths of a second between the two, as /proc/uptime counts them.
+    pub elapsed: u64,
+    /// Entries now, less those of then.
+    pub entries: i64,
+    /// The increase of each of [`Counter::ALL`], all processors together; none where one of the runs had no counters.
+    /// What the kernel does not count did not increase.
+    pub counters: Option<[u64; 4]>,
+    /// Whether the table held as many entries as it may, or more, at the previous run.
+    pub was_full: bool,
+}
+
+impl Change {
+    /// A shorter time says nothing about growth. Hundredths of a second.
+    pub const SHORTEST: u64 = 500;
+
+    /// The increase of a counter.
+    pub fn increase(&self, counter: Counter) -> Option<u64> {
+        self.counters?.get(counter.index()).copied()
+    }
+
+    /// Packets lost: refused for lack of room, or because a hash chain was too long. An upper bound where a daemon
+    /// creates entries over ctnetlink, since the kernel counts its refusals in chaintoolong too.
+    pub fn lost(&self) -> Option<u64> {
+        Some(self.increase(Counter::Drop)? + self.increase(Counter::ChainTooLong)?)
+    }
+}
+
+impl Readings {
+    /// No more untracked connections than these are counted.
+    pub const MANY: u64 = 1000;
+
+    /// Nothing has been read yet.
+    pub fn none() -> Self {
+        Self {
+            count: Err(ReadError::NotReached),
+            limit: Err(ReadError::NotReached),
+            buckets: Err(ReadError::NotReached),
+            statistics: Err(ReadError::NotReached),
+            change: Err(ReadError::NotReached),
+            sharing: None,
+            others: None,
+            untracked: Err(ReadError::NotReached),
+            table: Err(ReadError::NotReached),
+            capture: false,
+        }
+    }
+
+    /// What was not reached may not have been for lack of time.
+    pub fn say_the_check_ended(&mut self) {
+        let reasons = [
+            self.count.as_mut().err(),
+            self.change.as_mut().err(),
+            self.table.as_mut().err(),
+        ];
+        for why in reasons.into_iter().flatten().chain(&mut self.others) {
+            if *why == ReadError::NotReached {
+                *why = ReadError::CutShort;
+            }
+        }
+    }
+
+    /// Whether this kernel tracks connections, as far as that can be seen.
+    pub fn tracks(&self) -> bool {
+        !matches!(self.count, Err(ReadError::NotTracking { .. }))
+    }
+
+    /// Whether packets were lost since the previous run for lack of room. The kernel also counts as drop what it refuses
+    /// for lack of memory, after an unresolved clash, or at the word of a tracker or helper: so only where entries were
+    /// evicted too, or the table is or was full.
+    pub fn lost_to_a_full_table(&self) -> bool {
+        let Ok(change) = &self.change else {
+            return false;
+        };
+        let moved = |counter| change.increase(counter) > Some(0);
+        let is_full = match (&self.count, self.max()) {
+            (Ok(count), Some(max)) => *count >= max,
+            _ => false,
+        };
+        moved(Counter::Drop) && (moved(Counter::EarlyDrop) || change.was_full || is_full)
+    }
+
+    /// Whether packets were lost since the previous run because a hash chain was too long.
+    pub fn lost_to_long_chains(&self) -> bool {
+        matches!(&self.change, Ok(change) if change.increase(Counter::ChainTooLong) > Some(0))
+    }
+
+    /// The limit as a number of entries: none where there is none or it was not read.
+    pub fn max(&self) -> Option<u32> {
+        match self.limit {
+            Ok(Limit::Entries(max)) => Some(max),
+            _ => None,
+        }
+    }
+}
+
+/// nf_conntrack_max, compared by the kernel with each namespace's own count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// At most this many entries, above 0.
+    Entries(u32),
+    /// 0 (kernels up to 6.18) or negative (5.10): no limit. Holds what the file says.
+    None(i32),
+}
+
+/// The counters of the statistics file that this check shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Counter {
+    /// Packets dropped: table full, no memory, an unresolved clash, or a tracker's or helper's verdict.
+    Drop,
+    /// Inserts refused because a hash chain was too long (from 5.15, where the column is named chainlength).
+    ChainTooLong,
+    /// Entries evicted to make room for a new one.
+    EarlyDrop,
+    /// Inserts that failed: clashes and chains too long.
+    InsertFailed,
+}
+
+impl Counter {
+    /// Every counter, in the order of the perfdata.
+    pub const ALL: [Self; 4] = [
+        Self::Drop,
+        Self::ChainTooLong,
+        Self::EarlyDrop,
+        Self::InsertFailed,
+    ];
+
+    /// Its place in [`Self::ALL`].
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Drop => 0,
+            Self::ChainTooLong => 1,
+            Self::EarlyDrop => 2,
+            Self::InsertFailed => 3,
+        }
+    }
+
+    /// The name in the perfdata.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::ChainTooLong => "chaintoolong",
+            Self::EarlyDrop => "early_drop",
+            Self::InsertFailed => "insert_failed",
+        }
+    }
+
+    /// The name of the column in /proc/net/stat/nf_conntrack. Columns were renamed over the years, and what is called
+    /// chainlength counts refusals: `ct_cpu_seq_show` in net/netfilter/nf_conntrack_standalone.c.
+    pub fn column(self) -> &'static str {
+        match self {
+            Self::ChainTooLong => "chainlength",
+            other => other.name(),
+        }
+    }
+}
+
+/// The counters since the namespace began, for each processor the kernel could have.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Statistics {
+    /// One row for each processor, a value for each of [`Counter::ALL`]; none where this kernel has no such column.
+    pub processors: Vec<[Option<u32>; 4]>,
+}
+
+impl Statistics {
+    /// The sum over all processors, in 64 bits; none when the kernel does not count it.
+    pub fn total(&self, counter: Counter) -> Option<u64> {
+        let mut values = self
+            .processors
+            .iter()
+            .filter_map(|row| row.get(counter.index()).copied().flatten())
+            .peekable();
+        values.peek()?;
+        Some(values.map(u64::from).sum())
+    }
+
+    /// Whether this kernel refuses inserts into long chains and counts the refusals (from 5.15).
+    pub fn limits_chains(&self) -> bool {
+        self.total(Counter::ChainTooLong).is_some()
+    }
+}

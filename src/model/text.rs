@@ -1,0 +1,148 @@
+//! Makes foreign text (file names, arguments, error texts) safe to stand in a plugin's output.
+//!
+//! Whatever did not come from this program may hold anything: Icinga 2 takes a `|` on any line for the start of
+//! perfdata, Nagios rewrites `;`, deletes shell characters in notification commands, and shows the text in a browser
+//! and in terminals. So the few characters with a meaning to any of them go, and the length is bounded.
+
+/// Foreign text is cut at this many characters.
+pub const FOREIGN_MAX: usize = 64;
+
+/// Characters that mean something to a plugin host, a shell or a browser.
+const REMOVED: &str = "|;<>&$'\"~`";
+
+/// The characters of `text` that may be shown; what is not ASCII becomes a question mark.
+fn safe(text: &str) -> impl DoubleEndedIterator<Item = char> + '_ {
+    text.chars()
+        .filter(|c| !c.is_control() && !REMOVED.contains(*c))
+        .map(|c| if c.is_ascii() { c } else { '?' })
+}
+
+/// Cleans foreign text and keeps its beginning.
+pub fn clean(text: &str) -> String {
+    safe(text).take(FOREIGN_MAX).collect()
+}
+
+/// Cleans a path and keeps its end, where the name of the file stands; a cut is marked by two dots.
+pub fn clean_path(path: &str) -> String {
+    let cleaned: String = safe(path).collect();
+    let excess = cleaned.len().saturating_sub(FOREIGN_MAX);
+    if excess == 0 {
+        return cleaned;
+    }
+    // all ASCII by now, so bytes are characters
+    let tail = cleaned.get(excess + 2..).unwrap_or_default();
+    format!("..{tail}")
+}
+
+/// Reduces a text of our own making, which may quote foreign text, to the one line an answer consists of: printable
+/// ASCII without `|` and `;`, at most `max` bytes.
+pub fn one_line(text: &str, max: usize) -> String {
+    let mut line = String::with_capacity(text.len().min(max));
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.extend(
+            word.chars()
+                .filter(|c| !c.is_control() && !matches!(c, '|' | ';'))
+                .map(|c| if c.is_ascii() { c } else { '?' }),
+        );
+    }
+    line.truncate(max);
+    line
+}
+
+/// A time in seconds as people say it, in one unit, the rest cut off.
+pub fn duration(seconds: u64) -> String {
+    let (number, unit) = in_one_unit(seconds);
+    format!("{number}{unit}")
+}
+
+/// The same, to the nearest whole unit.
+pub fn duration_nearest(seconds: u64) -> String {
+    let half = match in_one_unit(seconds).1 {
+        "s" => 0,
+        "m" => 30,
+        "h" => 1800,
+        _ => 43_200,
+    };
+    duration(seconds + half)
+}
+
+/// Two of a unit are told in the smaller one.
+fn in_one_unit(seconds: u64) -> (u64, &'static str) {
+    match seconds {
+        0..120 => (seconds, "s"),
+        120..7_200 => (seconds / 60, "m"),
+        7_200..172_800 => (seconds / 3600, "h"),
+        172_800.. => (seconds / 86_400, "d"),
+    }
+}
+
+/// A process may call itself nothing, or by characters that all have to go.
+pub fn named(text: &str) -> String {
+    let name = clean(text);
+    if name.trim().is_empty() {
+        "(unnamed)".to_owned()
+    } else {
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_hostile_name_loses_what_a_host_would_interpret() {
+        assert_eq!(
+            clean("x|evil=1;rm -rf\n\u{1b}[31m`$(id)`"),
+            "xevil=1rm -rf[31m(id)"
+        );
+    }
+
+    #[test]
+    fn a_time_is_told_in_one_unit() {
+        for (seconds, cut, nearest) in [
+            (0, "0s", "0s"),
+            (119, "119s", "119s"),
+            (120, "2m", "2m"),
+            (299, "4m", "5m"),
+            (7199, "119m", "2h"),
+            (7200, "2h", "2h"),
+            (172_799, "47h", "2d"),
+            (604_800, "7d", "7d"),
+        ] {
+            assert_eq!(duration(seconds), cut);
+            assert_eq!(duration_nearest(seconds), nearest);
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_ascii_becomes_question_marks() {
+        assert_eq!(clean("caf\u{e9} \u{663}"), "caf? ?");
+    }
+
+    #[test]
+    fn a_long_path_keeps_the_name_of_the_file() {
+        let path = format!("/{}/sys/net/netfilter/nf_conntrack_count", "d".repeat(100));
+        let shown = clean_path(&path);
+        assert_eq!(shown.len(), FOREIGN_MAX);
+        assert!(shown.starts_with("..d"), "{shown}");
+        assert!(shown.ends_with("/sys/net/netfilter/nf_conntrack_count"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_in_is_short_printable_and_harmless(text in ".*") {
+            for shown in [clean(&text), clean_path(&text)] {
+                prop_assert!(shown.len() <= FOREIGN_MAX);
+                prop_assert!(shown.bytes().all(|b| (0x20..0x7f).contains(&b)));
+                prop_assert!(!shown.contains(['|', ';', '<', '>', '&', '$', '\'', '"', '~', '`']));
+            }
+            let line = one_line(&text, 100);
+            prop_assert!(line.len() <= 100 && line.bytes().all(|b| (0x20..0x7f).contains(&b)) && !line.contains(['|', ';']));
+        }
+    }
+}

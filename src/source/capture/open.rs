@@ -1,0 +1,117 @@
+//! Opens a capture: a file, or standard input.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::model::error::ReadError;
+use crate::source::file;
+
+/// The device number of /dev/null (Documentation/admin-guide/devices.txt).
+const NULL: u64 = 1 << 8 | 3;
+
+/// A capture to read from. Where it may have to be waited for (a pipe, a terminal), this is done no longer than until
+/// the deadline; then reading fails with an error of the kind `TimedOut`.
+#[derive(Debug)]
+pub struct Capture {
+    file: File,
+    waits: bool,
+    deadline: Instant,
+}
+
+/// Opens a capture; `-` is standard input. Does not wait for a fifo's writer.
+///
+/// # Errors
+/// Nothing that can be read stands there, or this user may not.
+pub fn open_capture(path: &Path, deadline: Instant) -> Result<Capture, ReadError> {
+    let is_stdin = path.as_os_str() == "-";
+    let shown = if is_stdin {
+        "standard input".to_owned()
+    } else {
+        file::shown(path)
+    };
+    let opened = if is_stdin {
+        // a descriptor of our own without the buffer of std's
+        let stdin = rustix::stdio::stdin().try_clone_to_owned();
+        stdin.map(File::from)
+    } else {
+        file::open(path)
+    };
+    let metadata = opened.and_then(|file| Ok((file.metadata()?, file)));
+    let (metadata, file) = metadata.map_err(|error| not_opened(&shown, path, &error))?;
+    let kind = metadata.file_type();
+    let problem = if is_stdin && kind.is_char_device() && metadata.rdev() == NULL {
+        // what a plugin host gives, and the runtime where it is closed: nobody meant an empty table
+        Some("is closed, or /dev/null")
+    } else if kind.is_dir() {
+        Some("is a directory")
+    } else if kind.is_block_device() {
+        Some("is a block device")
+    } else {
+        None
+    };
+    match problem {
+        Some(problem) => Err(ReadError::NoCapture {
+            path: shown,
+            problem,
+        }),
+        None => Ok(Capture {
+            file,
+            waits: !kind.is_file(),
+            deadline,
+        }),
+    }
+}
+
+fn not_opened(shown: &str, path: &Path, error: &std::io::Error) -> ReadError {
+    let problem = match file::explain(path, error) {
+        ReadError::Missing { .. } => "does not exist",
+        ReadError::Denied { .. } => "may not be read by this user",
+        ReadError::WrongKind { .. } => "is a socket or an absent device",
+        other => return other,
+    };
+    ReadError::NoCapture {
+        path: shown.to_owned(),
+        problem,
+    }
+}
+
+impl Capture {
+    /// Waits until there is something to read, or the end of it.
+    fn wait(&self) -> std::io::Result<()> {
+        loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            let left = Timespec::try_from(left).ok(); // none for centuries, which is as good as for ever
+            let mut fds = [PollFd::from_borrowed_fd(self.file.as_fd(), PollFlags::IN)];
+            match poll(&mut fds, left.as_ref()) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl Read for Capture {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            if self.waits {
+                self.wait()?;
+            }
+            match self.file.read(buffer) {
+                // another reader was faster
+                Err(error) if error.kind() == ErrorKind::WouldBlock && self.waits => {}
+                other => return other,
+            }
+        }
+    }
+}

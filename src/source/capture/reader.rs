@@ -1,0 +1,188 @@
+//! Lines out of what a file or a pipe gives: a sample of their entries, until a deadline, in bounded memory.
+
+use std::io::{BufRead, ErrorKind, Read};
+use std::time::Instant;
+
+use super::line::{Line, before_summary, parse_line};
+use crate::model::conntrack::Entry;
+use crate::model::dump::{End, Listing, Source};
+use crate::model::error::ReadError;
+use crate::model::text::clean;
+use crate::source::procfs::ct_table::PROCFS;
+
+/// The longest line that is read; the kernel's are below 500 bytes unless a security module has much to say.
+pub const LONGEST_LINE: usize = 4096;
+
+/// Read at once. More than a line, so that one that was not finished and what follows it fit.
+const CHUNK: usize = 64 << 10;
+
+/// What reading lines came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lines {
+    /// How the reading went; `read` counts the entries that were handed on.
+    pub listing: Listing,
+    /// Entries seen: of a capture those beyond the sample too, so that unless the time was up or reading failed this is
+    /// how many it holds.
+    pub entries: u64,
+    /// Lines with nothing in them.
+    pub blank: u64,
+}
+
+/// Reads lines and hands on each entry until there are `sample` of them; 0 is all. A capture is then counted to its
+/// end, procfs is left alone. Between two reads the deadline is looked at; a read that may take long has to look at it
+/// itself, as [`super::open::Capture`] does with an error of the kind `TimedOut`.
+///
+/// Memory does not depend on what comes: a line longer than [`LONGEST_LINE`] is broken and skipped to its end.
+pub fn read(
+    mut source: impl Read,
+    which: Source,
+    sample: u64,
+    deadline: Instant,
+    each: impl FnMut(&Entry),
+) -> Lines {
+    let mut reader = Reader {
+        each,
+        sample: if sample == 0 { u64::MAX } else { sample },
+        count_on: which == Source::Capture,
+        half: Vec::new(),
+        read: 0,
+        entries: 0,
+        blank: 0,
+        broken: 0,
+    };
+    let end = reader.read(&mut source, which, deadline);
+    Lines {
+        listing: Listing {
+            source: which,
+            read: reader.read,
+            broken: reader.broken,
+            end,
+            inexact: false,
+        },
+        entries: reader.entries,
+        blank: reader.blank,
+    }
+}
+
+/// More entries than wanted: no need to read on.
+struct Enough;
+
+struct Reader<F> {
+    each: F,
+    sample: u64,
+    /// Whether entries beyond the sample are counted.
+    count_on: bool,
+    /// The half of an entry that stood before conntrack's summary; the line after it is the other half.
+    half: Vec<u8>,
+    read: u64,
+    entries: u64,
+    blank: u64,
+    broken: u64,
+}
+
+impl<F: FnMut(&Entry)> Reader<F> {
+    fn read(&mut self, source: &mut impl Read, which: Source, deadline: Instant) -> End {
+        let mut buffer = vec![0_u8; CHUNK];
+        // an unfinished line stands at the beginning of the buffer
+        let mut unfinished = 0;
+        let mut skipping = false;
+        loop {
+            if Instant::now() >= deadline {
+                return End::TimeUp;
+            }
+            let new = match source.read(buffer.get_mut(unfinished..).unwrap_or_default()) {
+                Ok(0) => break,
+                Ok(new) => new,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::TimedOut => return End::TimeUp,
+                Err(error) => return End::Failed(failed(which, &error)),
+            };
+            let filled = (unfinished + new).min(buffer.len());
+            unfinished = 0;
+            let mut rest = buffer.get(..filled).unwrap_or_default();
+            while !rest.is_empty() {
+                // std's memchr, which split_inclusive does not use
+                let length = { rest }.skip_until(b'\n').unwrap_or_default();
+                let (line, after) = rest.split_at_checked(length).unwrap_or_default();
+                rest = after;
+                let whole = line.strip_suffix(b"\n");
+                if skipping {
+                    skipping = whole.is_none();
+                } else if whole.unwrap_or(line).len() > LONGEST_LINE {
+                    self.too_long();
+                    skipping = whole.is_none();
+                } else if let Some(line) = whole {
+                    if self.line(line).is_err() {
+                        return End::Sampled;
+                    }
+                } else {
+                    unfinished = line.len();
+                }
+            }
+            buffer.copy_within(filled - unfinished..filled, 0);
+        }
+        let last = buffer.get(..unfinished).unwrap_or_default();
+        if !last.is_empty() && self.line(last).is_err() {
+            return End::Sampled;
+        }
+        if !self.half.is_empty() {
+            self.broken += 1;
+        }
+        if self.entries > self.read {
+            End::Sampled
+        } else {
+            End::Whole
+        }
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<(), Enough> {
+        if self.half.is_empty() {
+            return self.whole_line(line);
+        }
+        // the summary's line had nothing but the summary then
+        self.blank += 1;
+        let mut both = std::mem::take(&mut self.half);
+        both.extend_from_slice(line);
+        self.whole_line(&both)
+    }
+
+    fn too_long(&mut self) {
+        self.broken += 1;
+        if !self.half.is_empty() {
+            // its other half is not to be had
+            self.half.clear();
+            self.broken += 1;
+        }
+    }
+
+    fn whole_line(&mut self, line: &[u8]) -> Result<(), Enough> {
+        match parse_line(line) {
+            Line::Entry(entry) => {
+                if self.read < self.sample {
+                    (self.each)(&entry);
+                    self.read += 1;
+                } else if !self.count_on {
+                    return Err(Enough);
+                }
+                self.entries += 1;
+            }
+            Line::Blank => self.blank += 1,
+            Line::NotAnEntry => match before_summary(line.trim_ascii_end()) {
+                Some(half) if half.len() <= LONGEST_LINE => self.half = half.to_vec(),
+                _ => self.broken += 1,
+            },
+        }
+        Ok(())
+    }
+}
+
+fn failed(which: Source, error: &std::io::Error) -> ReadError {
+    let path = match which {
+        Source::Capture => "the capture",
+        _ => PROCFS,
+    };
+    ReadError::Io {
+        path: path.to_owned(),
+        reason: clean(&error.to_string()),
+    }
+}

@@ -1,0 +1,95 @@
+//! The way into another network namespace, for its table and its sockets.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::procfs::netns::{OWN, still_there};
+use crate::model::error::ReadError;
+use crate::model::netns::Seen;
+use crate::runtime::privilege;
+
+/// Where the files and the sockets of a namespace are found.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// What has its `net/`: the proc root, or in it the directory of one of its processes.
+    pub net_root: PathBuf,
+    /// Whether netlink tells of it.
+    pub live: bool,
+    /// Why it was not entered, where it is not the one of this process.
+    pub not_entered: Option<ReadError>,
+}
+
+impl Place {
+    /// That of this process. `live` says that the proc root is the one of the running kernel.
+    pub fn own(proc_root: &Path, live: bool) -> Self {
+        Self {
+            net_root: proc_root.to_owned(),
+            live,
+            not_entered: None,
+        }
+    }
+}
+
+/// Goes where the entries of a namespace can be read: into it where that is permitted, which from then on is what
+/// /proc/net, netlink and every socket mean; else to the files of its process.
+///
+/// # Errors
+/// [`ReadError::ProcessGone`].
+pub fn go_to(proc_root: &Path, live: bool, seen: Seen) -> Result<Place, ReadError> {
+    let gone = || ReadError::ProcessGone { pid: seen.pid };
+    let process = still_there(proc_root, seen).ok_or_else(gone)?;
+    let files = |not_entered| Place {
+        net_root: proc_root.join(seen.pid.to_string()),
+        live: false,
+        not_entered,
+    };
+    if !live {
+        return Ok(files(None));
+    }
+    let may_enter = privilege::permits(privilege::ENTER);
+    let entered = privilege::with(privilege::ENTER.union(privilege::OPEN_NAMESPACE), || {
+        enter(proc_root, &process, seen)
+    });
+    match entered {
+        Ok(()) => Ok(Place::own(proc_root, live)),
+        Err(Refused::Open) if may_enter => Ok(files(Some(ReadError::NotEntered {
+            needs: "CAP_SYS_PTRACE",
+        }))),
+        Err(Refused::Open | Refused::Enter) => Ok(files(Some(ReadError::NotEntered {
+            needs: "CAP_SYS_ADMIN",
+        }))),
+        Err(Refused::Left) => Err(gone()),
+    }
+}
+
+/// What went wrong on the way into a namespace.
+enum Refused {
+    /// The link in /proc/PID/ns.
+    Open,
+    /// setns(2).
+    Enter,
+    /// The process has gone to another one since it was looked at.
+    Left,
+}
+
+fn enter(proc_root: &Path, process: &OwnedFd, seen: Seen) -> Result<(), Refused> {
+    let open = |at: BorrowedFd<'_>, name: &Path| {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        openat(at, name, flags, Mode::empty()).map_err(|_| Refused::Open)
+    };
+    let into = |namespace: &OwnedFd| {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+            .map_err(|_| Refused::Enter)
+    };
+    let own = open(CWD, &proc_root.join("self/ns/net"))?;
+    into(&open(process.as_fd(), Path::new("ns/net"))?)?;
+    let here = statat(CWD, proc_root.join(OWN), AtFlags::empty());
+    if here.is_ok_and(|here| here.st_ino == seen.inode) {
+        return Ok(());
+    }
+    into(&own)?;
+    Err(Refused::Left)
+}

@@ -1,0 +1,291 @@
+//! Chooses where the entries are read from: the best source that is permitted, and why not a better one.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::capture::{open::open_capture, reader};
+use super::enter_netns::Place;
+use super::netlink::{ct_dump, sock_diag};
+use super::procfs::{ct_table, netns, sockets, sysctl};
+use crate::model::conntrack::{Entry, Protocol, Tuple};
+use crate::model::dump::{Choice, End, Listing, Source};
+use crate::model::error::ReadError;
+use crate::model::socket::LocalSocket;
+use crate::runtime::privilege;
+
+/// Up to this many entries /proc/net/nf_conntrack is read where the time for it grows with the square of their number
+/// (before 6.16).
+const QUADRATIC_MAX: u32 = 20_000;
+/// A dump walks the entries of every namespace with soft interrupts off until its buffer is full: with this many
+/// elsewhere and few here it stalls a processor for tens of milliseconds and more.
+const CROWD: u64 = 100_000;
+/// How many times as many as here.
+const CROWD_RATIO: u64 = 10;
+
+/// What is to be read.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Where procfs is.
+    pub proc_root: PathBuf,
+    /// Where the entries of the namespace are.
+    pub place: Place,
+    /// How many entries the other namespaces hold, where that is known already.
+    pub elsewhere: Option<u64>,
+    /// Where to read from.
+    pub choice: Choice,
+    /// At most so many entries; 0 is all.
+    pub sample: u64,
+    /// nf_conntrack_count.
+    pub count: u32,
+    /// Until when.
+    pub deadline: Instant,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub struct Entries {
+    /// How it went.
+    pub listing: Listing,
+    /// Why no better source was read.
+    pub why: Option<ReadError>,
+    /// How many there are to read, where that is another number than nf_conntrack_count: sockets.
+    pub total: Option<u64>,
+}
+
+impl Entries {
+    fn of_table(listing: Listing, why: Option<ReadError>) -> Self {
+        Self {
+            listing,
+            why,
+            total: None,
+        }
+    }
+}
+
+/// Reads the entries of a namespace.
+///
+/// # Errors
+/// When no source that may be read is left.
+pub fn entries(wanted: &Wanted, mut each: impl FnMut(&Entry)) -> Result<Entries, ReadError> {
+    let better = match wanted.choice {
+        Choice::Netlink if !wanted.place.live => {
+            let not_entered = wanted.place.not_entered.clone();
+            return Err(not_entered.unwrap_or(ReadError::OtherProcRoot));
+        }
+        Choice::Netlink => {
+            return dump(wanted, &mut each).map(|listing| Entries::of_table(listing, None));
+        }
+        Choice::Procfs => {
+            return procfs(wanted, &mut each).map(|listing| Entries::of_table(listing, None));
+        }
+        Choice::Sockets => None,
+        Choice::Auto => match best(wanted, &mut each) {
+            Ok(entries) => return Ok(entries),
+            Err(why) => Some(why),
+        },
+    };
+    privilege::give_up(privilege::DUMP);
+    // where not even sockets can be read, the reason is why the table could not
+    let (listing, total) =
+        from_sockets(wanted, &mut each).map_err(|error| better.clone().unwrap_or(error))?;
+    Ok(Entries {
+        listing,
+        why: better,
+        total: Some(total),
+    })
+}
+
+/// Netlink, else procfs, else neither, and the error is why.
+fn best(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Entries, ReadError> {
+    let not_entered = &wanted.place.not_entered;
+    if !wanted.place.live && not_entered.is_none() {
+        return procfs(wanted, each).map(|listing| Entries::of_table(listing, None));
+    }
+    let elsewhere = wanted
+        .elsewhere
+        .unwrap_or_else(|| netns::entries_elsewhere(&wanted.proc_root, wanted.deadline));
+    let crowded = elsewhere > CROWD && elsewhere / CROWD_RATIO > u64::from(wanted.count);
+    if crowded {
+        // reading the file passes all of them too, and only kernels that preempt themselves let others run meanwhile:
+        // measured with 5 entries beside 1000000 it held a processor for 200 ms, a dump for 370 ms, the sockets for 2 ms
+        return Err(ReadError::Crowded { elsewhere });
+    }
+    let why = match not_entered {
+        Some(why) => why.clone(),
+        None => match dump(wanted, each) {
+            Ok(listing) => return Ok(Entries::of_table(listing, None)),
+            Err(why) => why,
+        },
+    };
+    match procfs(wanted, each) {
+        Ok(listing) => Ok(Entries::of_table(listing, Some(why))),
+        Err(_) => Err(why),
+    }
+}
+
+/// Raises the privilege for the request only: the kernel asks for it once (netlink_net_capable), and nothing is parsed
+/// while it lasts.
+fn dump(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Listing, ReadError> {
+    noticing_a_resize(wanted, || {
+        privilege::raise(privilege::DUMP);
+        ct_dump::dump(
+            wanted.sample,
+            wanted.deadline,
+            || privilege::give_up(privilege::DUMP),
+            each,
+        )
+    })
+}
+
+/// A table that was resized meanwhile was read in part twice or not at all, and the kernel does not say so.
+fn noticing_a_resize(
+    wanted: &Wanted,
+    read: impl FnOnce() -> Result<Listing, ReadError>,
+) -> Result<Listing, ReadError> {
+    let before = sysctl::buckets(&wanted.proc_root);
+    let listing = read()?;
+    let after = sysctl::buckets(&wanted.proc_root);
+    // what could not be read either time was not resized
+    let resized = matches!((&before, &after), (Ok(before), Ok(after)) if before != after);
+    Ok(Listing {
+        inexact: listing.inexact || resized,
+        ..listing
+    })
+}
+
+fn procfs(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Listing, ReadError> {
+    if wanted.count > QUADRATIC_MAX
+        && wanted.choice == Choice::Auto
+        && !ct_table::procfs_is_linear(&wanted.proc_root)
+    {
+        return Err(ReadError::Quadratic {
+            entries: wanted.count,
+        });
+    }
+    privilege::give_up(privilege::DUMP);
+    let net_root = &wanted.place.net_root;
+    let file = privilege::with(privilege::FILES, || ct_table::open_procfs(net_root))?;
+    noticing_a_resize(wanted, || {
+        Ok(reader::read(file, Source::Procfs, wanted.sample, wanted.deadline, each).listing)
+    })
+}
+
+/// Sockets as if they were entries: what listens tells who called whom.
+fn from_sockets(
+    wanted: &Wanted,
+    each: &mut impl FnMut(&Entry),
+) -> Result<(Listing, u64), ReadError> {
+    let mut listening = std::collections::HashSet::new();
+    all_sockets(wanted, |socket| {
+        if socket.listening {
+            listening.insert((socket.protocol, socket.local.port()));
+        }
+    })?;
+    let (mut read, mut total) = (0, 0);
+    let limit = if wanted.sample == 0 {
+        u64::MAX
+    } else {
+        wanted.sample
+    };
+    all_sockets(wanted, |socket| {
+        if socket.listening || socket.remote.port() == 0 {
+            return;
+        }
+        total += 1;
+        if read < limit {
+            read += 1;
+            each(&as_entry(
+                socket,
+                listening.contains(&(socket.protocol, socket.local.port())),
+            ));
+        }
+    })?;
+    let end = if read < total {
+        End::Sampled
+    } else {
+        End::Whole
+    };
+    Ok((
+        Listing {
+            source: Source::Sockets,
+            read,
+            broken: 0,
+            end,
+            inexact: false,
+        },
+        total,
+    ))
+}
+
+/// Hands on every local socket.
+///
+/// # Errors
+/// Neither sock_diag nor the files could be read.
+pub fn all_sockets(wanted: &Wanted, mut each: impl FnMut(&LocalSocket)) -> Result<(), ReadError> {
+    // one copy of the code for all closures
+    let each: &mut dyn FnMut(&LocalSocket) = &mut each;
+    if wanted.place.live && sock_diag_is_there(&wanted.proc_root, &["tcp_diag ", "udp_diag "]) {
+        sock_diag::sockets(wanted.deadline, each)
+    } else {
+        sockets::sockets(&wanted.place.net_root, each)
+    }
+}
+
+/// Asking for sock_diag would load its module where it is one and nobody used it yet, and this check loads none. A
+/// kernel without /proc/modules has none to load; where it is built in beside others, the files of net/ do.
+pub(super) fn sock_diag_is_there(proc_root: &Path, names: &[&str]) -> bool {
+    match std::fs::read_to_string(proc_root.join("modules")) {
+        Ok(modules) => names
+            .iter()
+            .all(|name| modules.lines().any(|line| line.starts_with(name))),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
+fn as_entry(socket: &LocalSocket, dialled_here: bool) -> Entry {
+    let out = Tuple {
+        source: socket.local.ip().into(),
+        destination: socket.remote.ip().into(),
+        source_port: socket.local.port(),
+        destination_port: socket.remote.port(),
+    };
+    let back = Tuple {
+        source: out.destination,
+        destination: out.source,
+        source_port: out.destination_port,
+        destination_port: out.source_port,
+    };
+    let (original, reply) = if dialled_here {
+        (back, out)
+    } else {
+        (out, back)
+    };
+    Entry {
+        protocol: socket.protocol,
+        original,
+        reply,
+        tcp_state: socket
+            .tcp_state
+            .filter(|_| socket.protocol == Protocol::TCP),
+        replied: true,
+        assured: true,
+        offloaded: false,
+    }
+}
+
+/// Reads a capture; also how many entries it holds, those beyond the sample included.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn from_capture(
+    path: &Path,
+    sample: u64,
+    deadline: Instant,
+    each: impl FnMut(&Entry),
+) -> Result<(Listing, u64), ReadError> {
+    // a capture is foreign: it is parsed without any
+    privilege::give_up_all();
+    let file = open_capture(path, deadline)?;
+    let lines = reader::read(file, Source::Capture, sample, deadline, each);
+    Ok((lines.listing, lines.entries))
+}

@@ -1,0 +1,119 @@
+//! The only folder that opens anything. Each file reads one kind of source; reading and parsing are two functions.
+
+pub mod capture;
+pub mod enter_netns;
+pub mod entries;
+pub mod file;
+pub mod netlink;
+pub mod procfs;
+mod untracked;
+
+use std::path::Path;
+use std::time::Instant;
+
+use crate::model::error::ReadError;
+use crate::model::prefix::Prefix;
+use crate::model::readings::Readings;
+use crate::model::text::clean;
+use crate::runtime::privilege;
+use netlink::ct_stats;
+use procfs::{ct_stat, sysctl};
+
+/// Reads how many entries the table holds and how many it may hold: all that the verdict needs.
+pub fn usage(proc_root: &Path) -> Readings {
+    let (count, limit) = sysctl::count_and_limit(proc_root);
+    Readings {
+        count,
+        limit,
+        ..Readings::none()
+    }
+}
+
+/// Reads what a capture is held against: how many entries the table may hold here.
+pub fn limit(proc_root: &Path) -> Readings {
+    let (_, limit) = sysctl::count_and_limit(proc_root);
+    Readings {
+        limit,
+        capture: true,
+        ..Readings::none()
+    }
+}
+
+/// The timeouts that advice can be about, in seconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Timeouts {
+    /// nf_conntrack_tcp_timeout_time_wait.
+    pub time_wait: Option<u32>,
+    /// nf_conntrack_tcp_timeout_established.
+    pub established: Option<u32>,
+}
+
+/// Reads the timeouts; what cannot be read is not told.
+pub fn timeouts(proc_root: &Path) -> Timeouts {
+    Timeouts {
+        time_wait: sysctl::timeout(proc_root, "nf_conntrack_tcp_timeout_time_wait"),
+        established: sysctl::timeout(proc_root, "nf_conntrack_tcp_timeout_established"),
+    }
+}
+
+/// Adds what makes the verdict better: the hash table's size and the counters.
+pub fn details(proc_root: &Path, readings: &mut Readings) {
+    readings.buckets = sysctl::buckets(proc_root);
+    // the counters of this host say nothing about a capture
+    if !readings.capture {
+        readings.statistics = ct_stat::read(proc_root);
+    }
+}
+
+/// How the kernel may be asked about the network namespace of this process.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking<'a> {
+    /// Where procfs is.
+    pub proc_root: &'a Path,
+    /// Whether that is the live one, so that netlink tells of the same kernel.
+    pub live: bool,
+    /// Addresses to count as this host's own.
+    pub own: &'a [Prefix],
+    /// Whether the table may have to be read as well, which needs the same privilege.
+    pub then_the_table: bool,
+    /// Until when.
+    pub deadline: Instant,
+}
+
+/// Adds what those files do not tell of the network namespace of this process: the counters where there is no file of
+/// them, and whether connections to other hosts are open while the table holds no entry. On most hosts that is nothing,
+/// and nothing is opened.
+pub fn ask(asking: Asking<'_>, readings: &mut Readings) {
+    // where the kernel does not track, asking for counters could load its module
+    let uncounted = matches!(readings.statistics, Err(ReadError::NoStatistics { .. }));
+    if uncounted && asking.live && readings.count.is_ok() && privilege::permits(privilege::DUMP) {
+        privilege::raise(privilege::DUMP);
+        let counted = ct_stats::read(asking.deadline, || {
+            if asking.then_the_table {
+                privilege::lower();
+            } else {
+                privilege::give_up(privilege::DUMP);
+            }
+        });
+        if let Some(counted) = counted {
+            readings.statistics = Ok(counted);
+        }
+    }
+    if readings.count == Ok(0) {
+        readings.untracked =
+            untracked::to_other_hosts(asking.proc_root, asking.live, asking.own, asking.deadline);
+    }
+}
+
+/// Lines about where the readings come from: the version, the proc root and the network namespace.
+pub fn origin(proc_root: &Path) -> Vec<String> {
+    let namespace = match std::fs::read_link(proc_root.join("self/ns/net")) {
+        Ok(link) => clean(&link.to_string_lossy()),
+        Err(error) => format!("unknown ({})", clean(&error.to_string())),
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    vec![format!(
+        "check_conntrack {version}, proc root {}, network namespace {namespace}",
+        file::shown(proc_root)
+    )]
+}

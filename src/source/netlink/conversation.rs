@@ -1,0 +1,286 @@
+//! A netlink conversation: one request, its answers, and every way in which they can end.
+//!
+//! Opening and asking are apart from listening, because the kernel checks privilege only when the request arrives:
+//! the caller gives up its own in between, before the first byte of an answer is parsed. Listening takes any source of
+//! datagrams, so that tests can play the kernel.
+//!
+//! Headers are in the byte order of this machine (netlink(7)). What a protocol puts behind them has its own order.
+
+use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN,
+    NetlinkBuffer,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recvfrom, sendto,
+    socket_with,
+};
+
+use crate::model::text::clean;
+
+/// Bytes of the receive buffer. The kernel makes its datagrams as long as the longest receive so far allows, at most
+/// 32 KiB (`netlink_dump` and `netlink_recvmsg` in net/netlink/af_netlink.c); a longer buffer changes nothing, one
+/// below 4 KiB loses entries.
+pub const BUFFER: usize = 32 * 1024;
+
+/// The sequence number of the one request of a conversation. A socket of its own for each makes any number do.
+pub const SEQUENCE: u32 = 1;
+
+/// The kernel's own address: port 0 and no group.
+const KERNEL: (u32, u32) = (0, 0);
+
+/// Netlink messages are padded to this many bytes (NLMSG_ALIGNTO).
+const ALIGNMENT: usize = 4;
+
+/// nlmsghdr: length, type, flags, sequence, port.
+const HEADER: usize = 16;
+
+/// How the answers to one request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// NLMSG_DONE: that was all.
+    Done,
+    /// NLMSG_DONE with an error inside: the kernel gave up half way.
+    DoneWithError(Errno),
+    /// NLMSG_ERROR: the request was refused, or the dump broke off.
+    Error(Errno),
+    /// poll(2) or recv(2) failed. ENOBUFS: the kernel had no memory for an answer, and answers are lost.
+    Receive(Errno),
+    /// A datagram was longer than the buffer, so answers are lost.
+    Truncated,
+    /// A length in a header, or an error code, that cannot be: nothing behind it can be trusted.
+    Malformed,
+    /// The time was up.
+    Deadline,
+    /// Whoever took the answers had enough.
+    Stopped,
+}
+
+impl End {
+    /// What happened, safe to print.
+    pub fn reason(self) -> String {
+        match self {
+            Self::Done => "it is complete".to_owned(),
+            Self::DoneWithError(error) | Self::Error(error) | Self::Receive(error) => {
+                clean(&error.to_string())
+            }
+            Self::Truncated => format!("an answer is longer than {BUFFER} bytes"),
+            Self::Malformed => "an answer is malformed".to_owned(),
+            Self::Deadline => "the time was up".to_owned(),
+            Self::Stopped => "it was stopped".to_owned(),
+        }
+    }
+}
+
+/// What is known of the answers besides themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// How they ended.
+    pub end: End,
+    /// NLM_F_DUMP_INTR: what was dumped changed meanwhile, so answers are missing or double. ctnetlink never says so.
+    pub interrupted: bool,
+}
+
+/// A datagram that stands in the buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Datagram {
+    /// Its own length in bytes, also where the buffer holds less of it (MSG_TRUNC).
+    pub length: usize,
+    /// Whether the kernel sent it and not another process.
+    pub from_kernel: bool,
+}
+
+/// Why there is no datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silence {
+    /// The time was up.
+    Deadline,
+    /// The system's error.
+    Error(Errno),
+}
+
+/// A dump request as it goes over the wire.
+pub fn dump_request(message_type: u16, payload: &[u8]) -> Vec<u8> {
+    let length = HEADER + payload.len();
+    let mut message = vec![0; HEADER];
+    let mut header = NetlinkBuffer::new(&mut message);
+    header.set_length(length as u32); // a few dozen bytes
+    header.set_message_type(message_type);
+    header.set_flags(NLM_F_REQUEST | NLM_F_DUMP);
+    header.set_sequence_number(SEQUENCE);
+    header.set_port_number(0);
+    message.extend_from_slice(payload);
+    message
+}
+
+/// A netlink socket with one request to make.
+#[derive(Debug)]
+pub struct Conversation {
+    socket: OwnedFd,
+}
+
+impl Conversation {
+    /// Opens a socket of a netlink protocol in this network namespace.
+    ///
+    /// # Errors
+    /// Those of socket(2) and bind(2): EPROTONOSUPPORT where the kernel does not know the protocol.
+    pub fn open(protocol: Protocol) -> Result<Self, Errno> {
+        let socket = socket_with(
+            AddressFamily::NETLINK,
+            SocketType::RAW,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            Some(protocol),
+        )?;
+        // port 0 asks the kernel to choose one
+        bind(&socket, &SocketAddrNetlink::new(0, 0))?;
+        Ok(Self { socket })
+    }
+
+    /// Sends the request to the kernel, which checks it, and the sender's privilege, before this returns.
+    ///
+    /// # Errors
+    /// Those of sendto(2); a refusal comes with the answers.
+    pub fn request(&self, message: &[u8]) -> Result<(), Errno> {
+        let (port, groups) = KERNEL;
+        let kernel = SocketAddrNetlink::new(port, groups);
+        retry(|| sendto(&self.socket, message, SendFlags::empty(), &kernel)).map(drop)
+    }
+
+    /// Takes the answers until they end, at the latest at the deadline; `each` is given type and payload of each.
+    pub fn receive(
+        &self,
+        deadline: Instant,
+        each: &mut dyn FnMut(u16, &[u8]) -> ControlFlow<()>,
+    ) -> Outcome {
+        listen(|buffer| self.datagram(deadline, buffer), each)
+    }
+
+    /// Waits for one datagram. After a failed allocation in the kernel none may ever come, hence the poll.
+    fn datagram(&self, deadline: Instant, buffer: &mut [u8]) -> Result<Datagram, Silence> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Silence::Deadline);
+            }
+            // fails only for centuries, which may as well be for ever
+            let left = Timespec::try_from(left).ok();
+            let mut ready = [PollFd::new(&self.socket, PollFlags::IN)];
+            match poll(&mut ready, left.as_ref()) {
+                Ok(0) | Err(Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(error) => return Err(Silence::Error(error)),
+            }
+            // with MSG_TRUNC the length is the datagram's and not what of it found room
+            return match recvfrom(&self.socket, &mut *buffer, RecvFlags::TRUNC) {
+                Ok((_, length, sender)) => Ok(Datagram {
+                    length,
+                    from_kernel: sender
+                        .and_then(|address| SocketAddrNetlink::try_from(address).ok())
+                        .is_some_and(|address| address.pid() == KERNEL.0),
+                }),
+                Err(Errno::INTR | Errno::AGAIN) => continue,
+                Err(error) => Err(Silence::Error(error)),
+            };
+        }
+    }
+}
+
+/// Repeats a call as long as signals interrupt it.
+fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Takes datagrams from a source, which writes each into the buffer it is given, until the answers to [`SEQUENCE`] end.
+pub fn listen(
+    mut source: impl FnMut(&mut [u8]) -> Result<Datagram, Silence>,
+    mut each: impl FnMut(u16, &[u8]) -> ControlFlow<()>,
+) -> Outcome {
+    let mut buffer = vec![0; BUFFER];
+    let mut interrupted = false;
+    loop {
+        let end = match source(&mut buffer) {
+            Err(Silence::Deadline) => Some(End::Deadline),
+            Err(Silence::Error(error)) => Some(End::Receive(error)),
+            // anybody with CAP_NET_ADMIN may send to our port
+            Ok(datagram) if !datagram.from_kernel => None,
+            Ok(datagram) => match buffer.get(..datagram.length) {
+                None => Some(End::Truncated),
+                Some(bytes) => take(bytes, &mut interrupted, &mut each),
+            },
+        };
+        if let Some(end) = end {
+            return Outcome { end, interrupted };
+        }
+    }
+}
+
+/// Takes the messages of one datagram; an end where it holds one.
+fn take(
+    mut bytes: &[u8],
+    interrupted: &mut bool,
+    each: &mut impl FnMut(u16, &[u8]) -> ControlFlow<()>,
+) -> Option<End> {
+    while !bytes.is_empty() {
+        // checks that the header is whole and its length at least a header and at most what is there
+        let Ok(message) = NetlinkBuffer::new_checked(bytes) else {
+            return Some(End::Malformed);
+        };
+        // the last message may come without its padding
+        let next = (message.length() as usize).next_multiple_of(ALIGNMENT);
+        bytes = bytes.get(next..).unwrap_or_default();
+        if message.sequence_number() != SEQUENCE {
+            continue;
+        }
+        *interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
+        match message.message_type() {
+            NLMSG_NOOP => {}
+            NLMSG_ERROR => match error_code(message.payload()) {
+                // an acknowledgement, which we do not ask for; the answers are still to come
+                Some(Ok(())) => {}
+                Some(Err(error)) => return Some(End::Error(error)),
+                None => return Some(End::Malformed),
+            },
+            NLMSG_DONE => {
+                // some dumps end without a code
+                if message.payload().is_empty() {
+                    return Some(End::Done);
+                }
+                return Some(match error_code(message.payload()) {
+                    Some(Ok(())) => End::Done,
+                    Some(Err(error)) => End::DoneWithError(error),
+                    None => End::Malformed,
+                });
+            }
+            // "data lost" (include/uapi/linux/netlink.h); no kernel sends it, and it would mean what ENOBUFS means
+            NLMSG_OVERRUN => return Some(End::Receive(Errno::NOBUFS)),
+            message_type => {
+                if each(message_type, message.payload()).is_break() {
+                    return Some(End::Stopped);
+                }
+            }
+        }
+    }
+    None
+}
+
+/// The negative errno, or 0 for success, an NLMSG_ERROR or NLMSG_DONE begins with; none for what cannot be one. A
+/// positive number is the length some dumps leave there.
+fn error_code(payload: &[u8]) -> Option<Result<(), Errno>> {
+    match i32::from_ne_bytes(*payload.first_chunk()?) {
+        0.. => Some(Ok(())),
+        // MAX_ERRNO in include/linux/err.h; rustix takes no other
+        code @ -4095..=-1 => Some(Err(Errno::from_raw_os_error(-code))),
+        _ => None,
+    }
+}

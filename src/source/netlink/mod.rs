@@ -1,0 +1,7 @@
+//! Netlink requests to the running kernel and the decoders of their answers.
+
+mod attributes;
+pub mod conversation;
+pub mod ct_dump;
+pub mod ct_stats;
+pub mod sock_diag;

@@ -1,0 +1,225 @@
+//! nf_conntrack_count, nf_conntrack_max and nf_conntrack_buckets, under the names they had through the years.
+//!
+//! net/netfilter/nf_conntrack_standalone.c, and up to 4.8 net/ipv4/netfilter/nf_conntrack_l3proto_ipv4_compat.c.
+
+use std::path::{Path, PathBuf};
+
+use crate::model::error::ReadError;
+use crate::model::readings::{Limit, Reading};
+use crate::model::text::clean;
+use crate::source::file;
+
+/// The current name first. A missing file leads to the next name; a broken one is an error.
+const COUNT: [&str; 2] = [
+    "sys/net/netfilter/nf_conntrack_count",
+    "sys/net/ipv4/netfilter/ip_conntrack_count",
+];
+const MAX: [&str; 4] = [
+    "sys/net/netfilter/nf_conntrack_max",
+    "sys/net/nf_conntrack_max",
+    "sys/net/ipv4/netfilter/ip_conntrack_max",
+    "sys/net/ipv4/ip_conntrack_max",
+];
+const BUCKETS: [&str; 2] = [
+    "sys/net/netfilter/nf_conntrack_buckets",
+    "sys/net/ipv4/netfilter/ip_conntrack_buckets",
+];
+/// There while the sysctls are hidden: in a namespace of a user namespace up to 5.6.
+const STATISTICS: &str = super::ct_stat::FILE;
+
+/// A number of the kernel and its line feed; anything longer is something else.
+const NUMBER_MAX: usize = 64;
+
+/// Reads the two numbers the verdict needs.
+pub(in crate::source) fn count_and_limit(proc_root: &Path) -> (Reading<u32>, Reading<Limit>) {
+    let count = first(proc_root, &COUNT).and_then(|(path, bytes)| parse_count(&path, &bytes));
+    let limit = first(proc_root, &MAX).and_then(|(path, bytes)| parse_limit(&path, &bytes));
+    match (&count, &limit) {
+        (Err(error), Err(other)) if is_absent(error) && is_absent(other) => {
+            let error = why_absent(proc_root);
+            (Err(error.clone()), Err(error))
+        }
+        // one without the other is not "does not track"
+        (Err(error), _) if is_absent(error) => (Err(half(proc_root, &COUNT, &MAX)), limit),
+        (_, Err(error)) if is_absent(error) => (count, Err(half(proc_root, &MAX, &COUNT))),
+        _ => (count, limit),
+    }
+}
+
+/// Reads the number of hash chains.
+pub(in crate::source) fn buckets(proc_root: &Path) -> Reading<u32> {
+    let (path, bytes) = first(proc_root, &BUCKETS)?;
+    match parse_number(&path, &bytes)? {
+        n @ 1.. => Ok(n as u32), // at most u32::MAX, see parse_number
+        _ => Err(malformed(&path, &bytes, "a number of hash chains")),
+    }
+}
+
+/// A timeout of sys/net/netfilter, in seconds.
+pub(in crate::source) fn timeout(proc_root: &Path, name: &str) -> Option<u32> {
+    let path = proc_root.join("sys/net/netfilter").join(name);
+    let bytes = file::read(&path, NUMBER_MAX).ok()?;
+    parse_count(&path, &bytes).ok()
+}
+
+fn is_absent(error: &ReadError) -> bool {
+    matches!(error, ReadError::Missing { .. })
+}
+
+/// The first of the files that exists.
+fn first(proc_root: &Path, names: &[&str]) -> Reading<(PathBuf, Vec<u8>)> {
+    let mut missing = None;
+    for name in names {
+        let path = proc_root.join(name);
+        match file::read(&path, NUMBER_MAX) {
+            Ok(bytes) => return Ok((path, bytes)),
+            Err(error @ ReadError::Missing { .. }) => missing = missing.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(missing.unwrap_or(ReadError::NotReached))
+}
+
+/// Neither count nor max is there: does this kernel not track, or can it not be seen?
+fn why_absent(proc_root: &Path) -> ReadError {
+    let directory = proc_root.join("sys/net");
+    match std::fs::metadata(&directory).map_err(|error| file::explain(&directory, &error)) {
+        Ok(_) => {}
+        Err(ReadError::Missing { path }) => return ReadError::NoSysNet { directory: path },
+        Err(error) => return error,
+    }
+    let witness = BUCKETS
+        .into_iter()
+        .chain([STATISTICS])
+        .map(|name| proc_root.join(name))
+        .find(|path| path.exists());
+    match witness {
+        Some(witness) => ReadError::Half {
+            path: file::shown(&proc_root.join(COUNT[0])),
+            witness: file::shown(&witness),
+        },
+        None => ReadError::NotTracking {
+            directory: file::shown(&directory),
+        },
+    }
+}
+
+fn half(proc_root: &Path, missing: &[&str], present: &[&str]) -> ReadError {
+    let path = |names: &[&str]| {
+        names
+            .first()
+            .map(|name| proc_root.join(name))
+            .unwrap_or_default()
+    };
+    let there = present
+        .iter()
+        .map(|name| proc_root.join(name))
+        .find(|path| path.exists());
+    ReadError::Half {
+        path: file::shown(&path(missing)),
+        witness: file::shown(&there.unwrap_or_else(|| path(present))),
+    }
+}
+
+fn malformed(path: &Path, bytes: &[u8], expected: &'static str) -> ReadError {
+    let found = clean(String::from_utf8_lossy(bytes).trim());
+    let found = if found.is_empty() {
+        "nothing printable".to_owned()
+    } else {
+        found
+    };
+    ReadError::Malformed {
+        path: file::shown(path),
+        found,
+        expected,
+    }
+}
+
+/// A decimal integer as the kernel's `%d` or `%u` prints it, with nothing around it but blanks and the line feed.
+fn parse_number(path: &Path, bytes: &[u8]) -> Reading<i64> {
+    let number = std::str::from_utf8(bytes)
+        .ok()
+        .map(str::trim_ascii)
+        .filter(|text| {
+            text.bytes()
+                .enumerate()
+                .all(|(i, b)| b.is_ascii_digit() || (i == 0 && b == b'-'))
+        })
+        .and_then(|text| text.parse::<i64>().ok())
+        // the kernel's int, or unsigned int on the kernels that print it so
+        .filter(|number| (i64::from(i32::MIN)..=i64::from(u32::MAX)).contains(number));
+    number.ok_or_else(|| malformed(path, bytes, "a number of the kernel"))
+}
+
+fn parse_count(path: &Path, bytes: &[u8]) -> Reading<u32> {
+    let number = parse_number(path, bytes)?;
+    u32::try_from(number).map_err(|_| malformed(path, bytes, "a number of entries"))
+}
+
+fn parse_limit(path: &Path, bytes: &[u8]) -> Reading<Limit> {
+    let number = parse_number(path, bytes)?;
+    Ok(match i32::try_from(number) {
+        Ok(none @ ..=0) => Limit::None(none),
+        _ => Limit::Entries(number as u32), // above 0 and at most u32::MAX, see parse_number
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(text: &[u8]) -> Option<i64> {
+        parse_number(Path::new("f"), text).ok()
+    }
+
+    #[test]
+    fn numbers_are_those_the_kernel_prints() {
+        for (text, value) in [
+            ("0\n", 0),
+            ("262144\n", 262_144),
+            ("-1\n", -1),
+            ("4294967295", 4_294_967_295),
+            ("007", 7),
+        ] {
+            assert_eq!(number(text.as_bytes()), Some(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for text in [
+            &b"\n"[..],
+            b"-",
+            b"+1",
+            b"1 2",
+            b"1.5",
+            b"0x10",
+            b"1e3",
+            b"twelve",
+            b"4294967296",
+            b"-2147483649",
+            b"99999999999999999999",
+            b"\xff\xfe",
+            b"1\0",
+            "\u{663}".as_bytes(),
+        ] {
+            assert_eq!(number(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn zero_and_negative_maxima_mean_no_limit() {
+        assert_eq!(parse_limit(Path::new("f"), b"0\n"), Ok(Limit::None(0)));
+        assert_eq!(parse_limit(Path::new("f"), b"-1\n"), Ok(Limit::None(-1)));
+        assert_eq!(parse_limit(Path::new("f"), b"1\n"), Ok(Limit::Entries(1)));
+        assert_eq!(
+            parse_limit(Path::new("f"), b"4294967295\n"),
+            Ok(Limit::Entries(u32::MAX))
+        );
+    }
+
+    #[test]
+    fn a_count_is_never_negative() {
+        assert!(parse_count(Path::new("f"), b"-5\n").is_err());
+    }
+}

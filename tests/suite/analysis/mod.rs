@@ -1,0 +1,4 @@
+//! Who holds the entries.
+
+mod tally;
+mod top;

@@ -1,0 +1,4 @@
+//! Stories of operators, from the alert to the cure.
+
+mod redis;
+mod runbook;

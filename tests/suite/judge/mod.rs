@@ -1,0 +1,4 @@
+//! Ranges, and the comparison of two runs.
+
+mod ranges;
+mod state;

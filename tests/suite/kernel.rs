@@ -1,0 +1,41 @@
+//! The table of kernels in the documentation, which is made of what the scenarios hold every kernel to. The kernels
+//! themselves are run by `make kernels`.
+
+use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
+
+const DOCUMENT: &str = "docs/reliability.md";
+
+/// Where the table stands in the document: from its head to the first line that is none of it.
+fn table_in(document: &str) -> std::ops::Range<usize> {
+    let head = "| what | 5.10 |";
+    let begin = document.find(head).expect("the head of the table");
+    let end = document[begin..]
+        .find("\n\n")
+        .map_or(document.len(), |length| begin + length + 1);
+    begin..end
+}
+
+#[test]
+fn the_documentation_has_the_table_that_the_kernels_are_held_to() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let made = Command::new(root.join("tests/kernels/table"))
+        .output()
+        .expect("tests/kernels/table starts");
+    assert!(made.status.success(), "{made:?}");
+    let made = String::from_utf8(made.stdout).expect("ASCII");
+    assert!(made.lines().count() > 30, "{made}");
+    let path = root.join(DOCUMENT);
+    let document = fs::read_to_string(&path).expect(DOCUMENT);
+    let range = table_in(&document);
+    if env::var_os("UPDATE").is_some() {
+        let updated = [&document[..range.start], &made, &document[range.end..]].concat();
+        fs::write(&path, updated).expect(DOCUMENT);
+    } else {
+        assert_eq!(
+            document[range], made,
+            "UPDATE=1 cargo test --test kernels writes it"
+        );
+    }
+}

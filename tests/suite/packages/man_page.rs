@@ -1,0 +1,150 @@
+//! The man page and the completions know every option, every metric and every word that an option takes.
+
+use std::process::{Command, Stdio};
+
+use check_conntrack::cli;
+use check_conntrack::judge::metric::Metric;
+use clap_complete::Shell;
+
+#[expect(dead_code, reason = "its main is that of the example")]
+#[path = "../../../packaging/man/manual.rs"]
+mod manual;
+
+/// The man page without the marks of roff in its words.
+fn page() -> String {
+    let page = manual::page("2026-01-02", "1.2.3").unwrap();
+    let page = page.replace("\\-", "-").replace("\\fP", "");
+    page.replace("\\fB", "").replace("\\fR", "")
+}
+
+/// What follows the heading, up to the next one.
+fn section<'a>(page: &'a str, heading: &str) -> &'a str {
+    let (_, rest) = page.split_once(&format!(".SH {heading}\n")).unwrap();
+    rest.split_once(".SH ").map_or(rest, |(section, _)| section)
+}
+
+/// Each shown option as it is typed: `-w`, `--warning`.
+fn options() -> Vec<String> {
+    let command = check_conntrack::cli::command();
+    let mut options = Vec::new();
+    for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+        options.extend(arg.get_short().map(|short| format!("-{short}")));
+        let names = arg.get_long_and_visible_aliases().unwrap_or_default();
+        options.extend(names.iter().map(|name| format!("--{name}")));
+    }
+    assert!(options.len() > 20, "{options:?}");
+    options
+}
+
+/// What bash offers for the last of the words.
+fn offered(words: &[&str]) -> Vec<String> {
+    let mut script = Vec::new();
+    let mut command = manual::command();
+    clap_complete::generate(Shell::Bash, &mut command, "check_conntrack", &mut script);
+    let mut script = String::from_utf8(script).unwrap();
+    let (last, previous) = words.split_last().unwrap();
+    let before = previous.last().copied().unwrap_or("check_conntrack");
+    script.push_str("\nCOMP_WORDS=(check_conntrack \"$@\")\nCOMP_CWORD=$#\n");
+    script.push_str(&format!(
+        "_check_conntrack check_conntrack '{last}' {before}\n"
+    ));
+    script.push_str("printf '%s\\n' \"${COMPREPLY[@]}\"\n");
+    let output = Command::new("bash")
+        .args(["--norc", "-c", &script, "bash"])
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+    let reply = String::from_utf8(output.stdout).unwrap();
+    reply.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_man_page_has_every_option() {
+    let page = page();
+    for option in options() {
+        // the end of the word, so that --top is not found in --top-when
+        let found = page.match_indices(&option).any(|(at, _)| {
+            let next = page[at + option.len()..].chars().next();
+            next.is_none_or(|next| !next.is_ascii_alphanumeric() && next != '-')
+        });
+        assert!(found, "{option} is not in the man page");
+    }
+}
+
+#[test]
+fn the_man_page_has_every_metric() {
+    let page = page();
+    let metrics = section(&page, "METRICS");
+    for metric in Metric::all() {
+        let named = metrics
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .any(|word| word == metric.name());
+        assert!(named, "{metric} is not under METRICS");
+    }
+}
+
+#[test]
+fn the_man_page_has_date_and_version_and_no_placeholder() {
+    let page = page();
+    assert!(page.starts_with(".TH CHECK_CONNTRACK 8 2026-01-02 \"check_conntrack 1.2.3\""));
+    for placeholder in ["@DATE@", "@VERSION@", "@OPTIONS@"] {
+        assert!(!page.contains(placeholder), "{placeholder}");
+    }
+    for heading in [
+        "RANGES",
+        "EXIT STATUS",
+        "FILES",
+        "CAPABILITIES",
+        "EXAMPLES",
+        "SEE ALSO",
+    ] {
+        assert!(section(&page, heading).lines().count() > 3, "{heading}");
+    }
+}
+
+#[test]
+fn bash_completes_every_option() {
+    let offered = offered(&["-"]);
+    for option in options() {
+        assert!(offered.contains(&option), "{option} in {offered:?}");
+    }
+}
+
+#[test]
+fn bash_completes_the_beginning_of_an_option() {
+    assert_eq!(offered(&["--crit"]), ["--critical"]);
+    assert_eq!(offered(&["--top", "3", "--top-"]), ["--top-when"]);
+}
+
+#[test]
+fn bash_completes_the_words_an_option_takes() {
+    assert_eq!(offered(&["--top-when", ""]), ["always", "problem"]);
+    assert_eq!(offered(&["--source", "s"]), ["sockets"]);
+    assert_eq!(offered(&["--netns", "a"]), ["all"]);
+    let states = ["ok", "warning", "critical", "unknown"];
+    assert_eq!(offered(&["--absent", ""]), states);
+    assert_eq!(offered(&["--empty", ""]), states);
+}
+
+#[test]
+fn what_is_completed_is_what_the_program_accepts() {
+    let command = manual::command();
+    for arg in command.get_arguments() {
+        // a flag has true and false, which nobody types
+        if !arg.get_action().takes_values() {
+            continue;
+        }
+        for word in arg.get_possible_values() {
+            let line = [
+                "check_conntrack".to_owned(),
+                format!("--{}", arg.get_long().unwrap()),
+                word.get_name().to_owned(),
+            ];
+            let parsed = cli::parse(line.map(Into::into), cli::Elevation::None);
+            assert!(parsed.is_ok(), "{arg}: {parsed:?}");
+        }
+    }
+}

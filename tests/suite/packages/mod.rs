@@ -1,0 +1,3 @@
+//! What is packaged beside the plugin.
+
+mod man_page;

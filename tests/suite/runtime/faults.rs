@@ -1,0 +1,1388 @@
+//! Faults: system calls that fail, limits, memory that runs out, streams that are closed, tables and processes that
+//! change meanwhile. Whatever happens there is one answer, and it is no lie. docs/reliability.md has the table of them.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use crate::common::{
+    Answer, ProcRoot, STATISTICS, STATISTICS_HEADER, binary, check, needs, sh, statistics_row,
+};
+
+const BOOT: &str = "5f3e0a52-5b1e-4a9c-8a55-0f1ff8d4b1c7\n";
+
+/// A host that can be compared with itself: so long after its start, having dropped so many packets.
+fn host(uptime: &str, drop: u32) -> ProcRoot {
+    let root = ProcRoot::tracking("850\n", "10000\n");
+    root.file("sys/kernel/random/boot_id", BOOT);
+    at(&root, uptime, drop);
+    root
+}
+
+fn at(root: &ProcRoot, uptime: &str, drop: u32) {
+    root.file("uptime", format!("{uptime} 1.00\n"));
+    let row = statistics_row(drop, 0, 0, 0);
+    root.file(STATISTICS, format!("{STATISTICS_HEADER}{row}"));
+}
+
+/// A program of tests/kernels/tools, compiled.
+fn tool(directory: &Path, name: &str) -> std::path::PathBuf {
+    let source =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/kernels/tools/{name}.c"));
+    let program = directory.join(name);
+    sh(
+        r#"cc -O1 -o "$1" "$2""#,
+        &[program.as_os_str(), source.as_os_str()],
+    );
+    program
+}
+
+/// What a command line prints and exits with, started by bash with these words before it: `ulimit -n 3;`.
+fn started_by<S: AsRef<OsStr>>(words: &str, arguments: impl IntoIterator<Item = S>) -> Output {
+    Command::new("bash")
+        .arg("-c")
+        .arg(format!("{words} exec \"$0\" \"$@\""))
+        .arg(binary())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn entries_of(answer: &Answer) -> Option<u64> {
+    Some(answer.value("entries")?[0].parse().unwrap())
+}
+
+/// Every system call of a run, failing once.
+mod strace {
+    use super::*;
+
+    /// What a call may fail with. Nothing for calls that cannot fail, or that fail in another way than by an error:
+    /// brk(2) is refused by its result, which is what `limits` are for.
+    pub(crate) fn errors(call: &str) -> &'static [&'static str] {
+        match call {
+            "openat" => &[
+                "EMFILE", "ENFILE", "ENOMEM", "EINTR", "EACCES", "EIO", "EPERM", "ENOENT",
+            ],
+            "read" => &["EINTR", "EIO", "ENOMEM", "EAGAIN"],
+            "write" => &["ENOSPC", "EINTR", "EIO", "EDQUOT", "EPIPE"],
+            "close" => &["EIO", "EINTR"],
+            "newfstatat" | "fstat" | "statx" => &["ENOMEM", "EACCES", "ENOENT", "EIO"],
+            "socket" => &[
+                "EMFILE",
+                "ENOBUFS",
+                "ENFILE",
+                "EACCES",
+                "EAFNOSUPPORT",
+                "ENOMEM",
+            ],
+            "bind" => &["ENOMEM", "EACCES"],
+            "getsockname" => &["ENOBUFS"],
+            "sendto" => &["ENOBUFS", "EINTR", "ENOMEM", "EPERM"],
+            "recvfrom" | "recvmsg" => &["ENOBUFS", "EINTR", "ENOMEM", "EIO"],
+            "poll" | "ppoll" => &["EINTR", "ENOMEM"],
+            "getsockopt" => &["ENOPROTOOPT"],
+            "flock" => &["EINTR", "ENOLCK", "EIO", "EAGAIN"],
+            "fsync" => &["EIO", "ENOSPC", "EDQUOT", "EINTR"],
+            "renameat" | "renameat2" => &["EROFS", "EIO", "ENOSPC"],
+            "unlinkat" => &["EROFS", "EACCES", "EIO"],
+            "getdents64" => &["EIO", "ENOMEM"],
+            "readlinkat" | "readlink" => &["EACCES", "ENOENT", "ENOMEM"],
+            "faccessat2" | "faccessat" => &["EROFS", "EACCES", "ENOSYS"],
+            "capget" | "capset" => &["EPERM"],
+            "prctl" => &["EINVAL"],
+            "getrandom" => &["ENOSYS"],
+            "fcntl" => &["ENOMEM"],
+            "setns" => &["EPERM", "EINVAL"],
+            "munmap" | "mremap" => &["ENOMEM"],
+            "prlimit64" | "sched_getaffinity" => &["EPERM"],
+            "rseq" | "set_robust_list" => &["ENOSYS"],
+            "lseek" | "uname" => &["EINVAL"],
+            _ => &[],
+        }
+    }
+
+    /// Calls that cannot fail on a running kernel, or whose failure ends a process before its main function: the C
+    /// library's and the runtime's own memory (docs/reliability.md).
+    const NOT_MADE_TO_FAIL: [&str; 20] = [
+        "execve",
+        "brk",
+        "arch_prctl",
+        "set_tid_address",
+        "mprotect",
+        "mmap",
+        "rt_sigaction",
+        "rt_sigprocmask",
+        "rt_sigreturn",
+        "sigaltstack",
+        "gettid",
+        "alarm",
+        "exit_group",
+        "geteuid",
+        "getpid",
+        "clock_nanosleep",
+        "madvise",
+        "getuid",
+        "clock_gettime",
+        "pread64",
+    ];
+
+    /// Runs the check under strace; one call fails, or, with nothing, none does and their list is returned.
+    pub(crate) fn run(arguments: &[&str], fault: Option<&str>) -> (Output, Vec<String>) {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let mut command = Command::new(needs("strace", "strace"));
+        command.arg("-f");
+        match fault {
+            Some(fault) => command.args(["-o", "/dev/null", "-e", fault]),
+            None => command.arg("-o").arg(log.path()),
+        };
+        let output = command
+            .arg(binary())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let calls = std::fs::read_to_string(log.path()).unwrap();
+        let calls = calls
+            .lines()
+            .filter_map(|line| {
+                let (name, _) = line.split_once(' ')?.1.trim_start().split_once('(')?;
+                Some(name.to_owned())
+            })
+            .collect();
+        (output, calls)
+    }
+
+    /// A call of a run that is to fail, as strace's -e takes it.
+    pub(crate) struct Fault {
+        pub(crate) call: String,
+        pub(crate) inject: String,
+    }
+
+    /// Each call of a run once, with one of its errors in turn; with FAULTS=all with each of them.
+    pub(crate) fn faults(calls: &[String]) -> Vec<Fault> {
+        let all = std::env::var_os("FAULTS").is_some_and(|faults| faults == "all");
+        // a binary that is not static loads its libraries first, which is not what is tested here
+        let main = calls
+            .iter()
+            .position(|call| call == "prctl")
+            .unwrap_or_default();
+        let loader = if calls[..main].iter().any(|call| call == "access") {
+            main
+        } else {
+            0
+        };
+        let mut nth: HashMap<&str, usize> = HashMap::new();
+        let mut faults = Vec::new();
+        for (place, call) in calls.iter().enumerate() {
+            let n = nth.entry(call).or_default();
+            *n += 1;
+            if place < loader {
+                continue;
+            }
+            let errors = errors(call);
+            assert!(
+                !errors.is_empty() || NOT_MADE_TO_FAIL.contains(&call.as_str()),
+                "{call} is new: what can it fail with?"
+            );
+            // a close that fails has closed all the same; two of them show it
+            if errors.is_empty() || (call == "close" && *n > 2 && !all) {
+                continue;
+            }
+            let chosen = if all {
+                errors
+            } else {
+                &errors[*n % errors.len()..][..1]
+            };
+            faults.extend(chosen.iter().map(|error| Fault {
+                call: call.clone(),
+                inject: format!("inject={call}:error={error}:when={n}"),
+            }));
+        }
+        faults
+    }
+
+    /// Holds a faulty run against one without a fault: no other number, no other state but UNKNOWN, and for that a
+    /// reason.
+    pub(crate) fn assert_no_lie(clean: &Answer, output: Output, fault: &Fault) {
+        let Fault { call, inject } = fault;
+        if output.stdout.is_empty() {
+            let code = output.status.code();
+            assert!(call == "write" && code == Some(3), "{inject}: {output:?}");
+            assert!(output.stderr.is_empty(), "{inject}: {output:?}");
+            return;
+        }
+        let got = Answer::of(output);
+        let text = &got.text;
+        assert!(
+            got.code == clean.code
+                || (got.code == 3 && (clean.code == 0 || got.value("usage").is_none())),
+            "{inject}: {text}"
+        );
+        for lie in [
+            "internal error",
+            "gone or in another namespace",
+            "resized",
+            "the time was up",
+            "first run",
+            "out of memory",
+        ] {
+            assert!(!text.contains(lie), "{inject}: {text}");
+        }
+        assert!(
+            // what came before a capture broke off is advised on
+            clean.text.contains("hint: ")
+                || !text.contains("hint: ")
+                || text.contains("from a capture"),
+            "{inject}: {text}"
+        );
+        // a part of the table stands for the whole, and says so
+        let part = text.contains(" sampled from ") || text.contains("broke off");
+        let sockets = text.contains("from local sockets");
+        // not a fault but an answer: a process that ended, a kernel without this file
+        let not_there = inject.contains("error=ENOENT");
+        for token in clean.perfdata() {
+            let label = token.split('=').next().unwrap();
+            let (before, now) = (clean.value(label).unwrap(), got.value(label));
+            match now {
+                Some(now) if part => {
+                    let number =
+                        |fields: &[String]| fields[0].trim_end_matches(['%', 'c']).parse::<f64>();
+                    let bound = number(&clean.value("entries").unwrap()).unwrap();
+                    assert!(
+                        number(&now).unwrap() <= bound.max(100.0),
+                        "{inject}: {text}"
+                    );
+                }
+                // the namespaces of processes that could not be looked at
+                Some(now) if label == "namespaces" => {
+                    assert!(
+                        now == before || text.contains("not seen") || not_there,
+                        "{inject}: {text}"
+                    );
+                }
+                // without its maximum a value has fewer fields
+                Some(now) => assert_eq!(now[0], before[0], "{inject}: {label} in {text}"),
+                None => {
+                    let said = text.contains("cannot be read")
+                        || text.contains(" not seen: ")
+                        || text.contains("not measured")
+                        || text.contains("does not exist")
+                        || text.contains("may not be read")
+                        || text.contains("own addresses unknown")
+                        // the reason may be among what found no room
+                        || text.contains(" more not shown)")
+                        // what a capture is held against is told by its absence
+                        || text.contains(" entries in the capture")
+                        || sockets;
+                    let counters = ["drop", "chaintoolong", "early_drop", "insert_failed"];
+                    let quiet = ["lost", "growth", "chain"].contains(&label)
+                        || (not_there && counters.contains(&label));
+                    assert!(said || quiet, "{inject}: {label} is missing in {text}");
+                }
+            }
+        }
+        if got.code == 3 {
+            let reason = [
+                "cannot be read",
+                "not measured: ",
+                "does not exist",
+                "may not be read",
+                "not seen: ",
+            ];
+            assert!(
+                reason.iter().any(|reason| text.contains(reason)),
+                "{inject}: {text}"
+            );
+        }
+    }
+
+    /// Fails every call of a run, one at a time.
+    pub(crate) fn every_call_fails_once(arguments: &[&str]) {
+        // the first run may have something to set up
+        run(arguments, None);
+        let (output, calls) = run(arguments, None);
+        let clean = Answer::of(output);
+        let faults = faults(&calls);
+        assert!(faults.len() > 30, "{calls:?}");
+        for fault in &faults {
+            let (output, _) = run(arguments, Some(&fault.inject));
+            assert_no_lie(&clean, output, fault);
+        }
+    }
+
+    #[test]
+    fn a_call_that_fails_below_another_proc_root_changes_no_verdict() {
+        let root = "tests/cases/table-below-proc-root/proc";
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(root);
+        let root = root.to_str().unwrap();
+        every_call_fails_once(&["--proc-root", root, "--top", "--state-dir", "/nonexistent"]);
+    }
+
+    #[test]
+    fn a_call_that_fails_while_a_capture_is_read_makes_no_other_number() {
+        let capture = "tests/cases/capture-redis-client/capture";
+        let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join(capture);
+        every_call_fails_once(&[
+            "--table",
+            capture.to_str().unwrap(),
+            "--top",
+            "--own",
+            "192.0.2.10",
+        ]);
+    }
+
+    /// Whatever fails while losses are to be told, either this run tells them or the next one does.
+    #[test]
+    fn what_was_lost_is_told_by_the_run_with_the_fault_or_by_the_next() {
+        let root = host("100.00", 0);
+        let state = tempfile::tempdir().unwrap();
+        let arguments = [
+            "--proc-root",
+            root.path().to_str().unwrap(),
+            "--state-dir",
+            state.path().to_str().unwrap(),
+            "-c",
+            "lost=0",
+        ];
+        assert_eq!(Answer::of(check(arguments).output().unwrap()).code, 0);
+        let files = || -> Vec<std::path::PathBuf> {
+            let entries = std::fs::read_dir(state.path()).unwrap();
+            entries.map(|entry| entry.unwrap().path()).collect()
+        };
+        let [file] = &files()[..] else {
+            panic!("one state")
+        };
+        let baseline = std::fs::read(file).unwrap();
+        let lost =
+            |answer: &Answer| -> Option<u64> { Some(answer.value("lost")?[0].parse().unwrap()) };
+        at(&root, "200.00", 7);
+        let (output, calls) = run(&arguments, None);
+        assert_eq!(lost(&Answer::of(output)), Some(7));
+        let faults = faults(&calls);
+        assert!(faults.len() > 30, "{calls:?}");
+        // a state that is said not to be there is none
+        let possible = |fault: &&Fault| !fault.inject.contains("error=ENOENT");
+        for fault in faults.iter().filter(possible) {
+            let inject = &fault.inject;
+            for left in files() {
+                std::fs::remove_file(left).unwrap();
+            }
+            std::fs::write(file, &baseline).unwrap();
+            at(&root, "200.00", 7);
+            let (output, _) = run(&arguments, Some(inject));
+            let told = if output.stdout.is_empty() {
+                assert_eq!(output.status.code(), Some(3), "{inject}");
+                None
+            } else {
+                let got = Answer::of(output);
+                assert!(!got.text.contains("first run"), "{inject}: {}", got.text);
+                match lost(&got) {
+                    Some(lost) => assert_eq!((lost, got.code), (7, 2), "{inject}: {}", got.text),
+                    None => {
+                        let said = got.code == 3
+                            && got.text.contains(&*format!("{}", root.path().display()))
+                            || got.text.contains("lost not measured: ");
+                        assert!(said && got.code == 3, "{inject}: {}", got.text);
+                    }
+                }
+                lost(&got)
+            };
+            at(&root, "300.00", 7);
+            let next = Answer::of(check(arguments).output().unwrap());
+            // told twice is allowed: the answer was out and the state was not in its place
+            let told_next = lost(&next).unwrap_or_else(|| panic!("{inject}: {}", next.text));
+            assert!(
+                told.unwrap_or(0).max(told_next) == 7,
+                "{inject}: {}",
+                next.text
+            );
+            assert_eq!(files().len(), 1, "{inject}: {:?}", files());
+        }
+    }
+
+    #[test]
+    fn a_stdout_that_takes_little_at_a_time_gets_the_whole_answer() {
+        let root = host("100.00", 0);
+        let arguments = ["--proc-root", root.path().to_str().unwrap()];
+        let expected = Answer::of(check(arguments).output().unwrap());
+        // the first call is told to have written nothing of its own accord, which is how a signal looks
+        let (output, _) = run(&arguments, Some("inject=write:error=EINTR:when=1..9"));
+        assert_eq!(Answer::of(output), expected);
+        let (output, _) = run(&arguments, Some("inject=write:error=ENOSPC"));
+        assert_eq!((output.status.code(), &*output.stdout), (Some(3), &b""[..]));
+    }
+}
+
+/// In a network namespace with a table, a server and clients of its own, and a /proc that shows nobody else.
+mod netns {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use check_conntrack::model::conntrack::Class;
+
+    /// Runs one of the tests below again in such a namespace.
+    fn again(test: &str) {
+        // /proc belongs to the new process namespace, so that of the host is another
+        let script = "mount -t proc proc /proc\nip link set lo up\nnft 'add table t; add chain t o { type filter hook output priority 0; }; add rule t o ct state new accept'";
+        crate::common::again_in_namespaces(
+            "-Urnmpf",
+            script,
+            &crate::common::here(module_path!(), test),
+        );
+    }
+
+    /// So many entries of one client, and a server of this host with five connections.
+    struct Table {
+        directory: tempfile::TempDir,
+        load: std::path::PathBuf,
+        connections: Vec<(TcpStream, TcpStream)>,
+    }
+
+    impl Table {
+        fn of(entries: u32) -> Self {
+            needs("conntrack", "conntrack");
+            let directory = tempfile::tempdir().unwrap();
+            let load = tool(directory.path(), "ctload");
+            let server = TcpListener::bind("127.0.0.1:7000").unwrap();
+            let connections = (0..5).map(|_| {
+                let client = TcpStream::connect("127.0.0.1:7000").unwrap();
+                (client, server.accept().unwrap().0)
+            });
+            let connections = connections.collect();
+            let table = Self {
+                directory,
+                load,
+                connections,
+            };
+            table.add(entries, "");
+            assert_eq!(table.connections.len(), 5);
+            table
+        }
+
+        fn add(&self, entries: u32, how: &str) {
+            let [entries, how] = [&entries.to_string(), how].map(str::to_owned);
+            sh(
+                r#""$1" "$2" $3"#,
+                &[self.load.as_os_str(), entries.as_ref(), how.as_ref()],
+            );
+        }
+
+        fn state(&self) -> String {
+            self.directory.path().to_str().unwrap().to_owned()
+        }
+    }
+
+    mod strace {
+        use super::super::strace::{Fault, assert_no_lie, every_call_fails_once, run};
+        use super::*;
+
+        fn again(test: &str) {
+            super::again(&format!("strace::{test}"));
+        }
+
+        #[test]
+        fn a_call_that_fails_while_the_table_is_read_changes_no_verdict_and_no_number() {
+            again("while_the_table_is_read");
+        }
+
+        #[test]
+        #[ignore = "run in namespaces of its own by the test above"]
+        fn while_the_table_is_read() {
+            let _table = Table::of(300);
+            every_call_fails_once(&[
+                "--top",
+                "-c",
+                "endpoint=1000",
+                "--state-dir",
+                "/nonexistent",
+            ]);
+        }
+
+        #[test]
+        fn a_call_that_fails_while_namespaces_are_looked_for_changes_no_verdict_and_no_number() {
+            again("while_namespaces_are_looked_for");
+        }
+
+        #[test]
+        #[ignore = "run in namespaces of its own by the test above"]
+        fn while_namespaces_are_looked_for() {
+            let table = Table::of(300);
+            // found by its process, which cannot be attributed to a command that may change its name
+            let mut other = Command::new("unshare")
+                .args(["-n", "sleep", "100"])
+                .spawn()
+                .unwrap();
+            crate::common::wait_for("another namespace", || {
+                let got = crate::common::answer(["--netns", "all"]);
+                got.value("namespaces").is_some_and(|n| n[0] == "2")
+            });
+            let state = table.state();
+            every_call_fails_once(&["--netns", "all", "-w", "entries=250", "--state-dir", &state]);
+            other.kill().unwrap();
+            other.wait().unwrap();
+        }
+
+        #[test]
+        fn a_call_that_fails_while_other_sources_are_read_changes_no_number() {
+            again("while_other_sources_are_read");
+        }
+
+        #[test]
+        #[ignore = "run in namespaces of its own by the test above"]
+        fn while_other_sources_are_read() {
+            let _table = Table::of(300);
+            every_call_fails_once(&[
+                "--top",
+                "--source",
+                "sockets",
+                "--state-dir",
+                "/nonexistent",
+            ]);
+            every_call_fails_once(&[
+                "-c",
+                "endpoint=1000",
+                "--source",
+                "procfs",
+                "--state-dir",
+                "/nonexistent",
+            ]);
+        }
+
+        #[test]
+        fn a_dump_that_fails_breaks_off_or_stalls_leaves_the_verdict() {
+            again("dump_fails_breaks_off_or_stalls");
+        }
+
+        #[test]
+        #[ignore = "run in namespaces of its own by the test above"]
+        fn dump_fails_breaks_off_or_stalls() {
+            let _table = Table::of(15_000);
+            let within = |seconds| {
+                // one, so that there is room for what is told besides
+                let arguments = "--top=1 -w entries=10 --source netlink -t";
+                arguments.split(' ').chain([seconds]).collect::<Vec<_>>()
+            };
+            let (clean, calls) = run(&within("20"), None);
+            let clean = Answer::of(clean);
+            assert_eq!((clean.code, entries_of(&clean)), (1, Some(15_005)));
+            let receives = calls.iter().filter(|call| *call == "recvfrom").count();
+            assert!(receives > 50, "{receives}");
+            let got = |fault: &str| {
+                // what lasts is to end soon, and nothing else is to end because others are busy
+                let lasts = ["retval=0", "delay_enter", "ppoll:error=EINTR"];
+                let lasts =
+                    lasts.iter().any(|kind| fault.contains(kind)) && !fault.contains("1..200");
+                let (output, _) = run(&within(if lasts { "2" } else { "20" }), Some(fault));
+                let got = Answer::of(output);
+                assert_eq!(
+                    (got.code, entries_of(&got)),
+                    (1, Some(15_005)),
+                    "{fault}: {}",
+                    got.text
+                );
+                got
+            };
+            let says = |fault: &str, sentence: &str| {
+                let got = got(fault);
+                assert!(got.text.contains(sentence), "{fault}: {}", got.text);
+                got
+            };
+            // nothing was read
+            says(
+                "inject=recvfrom:error=ENOBUFS:when=1",
+                "no top endpoints: the ctnetlink dump failed: No buffer space available",
+            );
+            says(
+                "inject=sendto:error=ENOBUFS:when=3",
+                "no top endpoints: the ctnetlink dump failed: No buffer space available",
+            );
+            says(
+                "inject=socket:error=EMFILE:when=2",
+                "no top endpoints: the ctnetlink dump failed: Too many open files",
+            );
+            // half of it was
+            let half = says(
+                "inject=recvfrom:error=ENOBUFS:when=40",
+                " sampled from 15005, +-",
+            );
+            let largest: u64 = half.value("endpoint").unwrap()[0].parse().unwrap();
+            assert!((14_000..=15_005).contains(&largest), "{}", half.text);
+            // interrupted again and again, but not for ever
+            let storm = got("inject=ppoll:error=EINTR:when=1..200");
+            assert_eq!(storm, clean);
+            let storm = got("inject=recvfrom:error=EINTR:when=1..200");
+            assert_eq!(storm, clean);
+            // never ready, or interrupted for ever
+            for fault in ["inject=ppoll:retval=0", "inject=ppoll:error=EINTR"] {
+                says(
+                    fault,
+                    "no top endpoints: the time was up before it was read",
+                );
+            }
+            // slow, so that half of the time is up with a part of it
+            says(
+                "inject=recvfrom:delay_enter=100000:when=1..60",
+                "the time for the table was up, what was read until then is taken as a sample",
+            );
+        }
+
+        #[test]
+        fn a_dump_that_hangs_in_the_kernel_is_the_verdict_at_the_time_limit() {
+            again("dump_hangs_in_the_kernel");
+        }
+
+        #[test]
+        #[ignore = "run in namespaces of its own by the test above"]
+        fn dump_hangs_in_the_kernel() {
+            let _table = Table::of(300);
+            let hang = "inject=recvfrom:delay_enter=1500000:when=1";
+            let begin = std::time::Instant::now();
+            let (output, _) = run(&["--top", "-w", "entries=10", "-t", "1"], Some(hang));
+            let took = begin.elapsed();
+            let got = Answer::of(output);
+            let sentence = "the time was up after 1 s and what was not read by then is left out";
+            assert!(
+                got.code == 1 && got.first_line().contains(sentence),
+                "{}",
+                got.text
+            );
+            assert_eq!(entries_of(&got), Some(305));
+            assert!(took < std::time::Duration::from_secs(6), "{took:?}");
+            let (output, _) = run(&["-c", "endpoint=9999", "-t", "1"], Some(hang));
+            let got = Answer::of(output);
+            assert!(
+                got.code == 3 && got.text.contains("endpoint not measured: the check ended"),
+                "{}",
+                got.text
+            );
+        }
+
+        #[test]
+        fn a_full_table_stays_critical_whatever_fails() {
+            again("full_table_stays_critical");
+        }
+
+        #[test]
+        #[ignore = "run in namespaces of its own by the test above"]
+        fn full_table_stays_critical() {
+            let max: u32 = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max")
+                .unwrap()
+                .trim()
+                .parse()
+                .unwrap();
+            assert!(max <= 1 << 20, "{max} entries are too many for a test");
+            let table = Table::of(max);
+            let arguments = ["--top", "--source", "netlink"];
+            let clean = Answer::of(check(arguments).output().unwrap());
+            assert!(
+                clean.code == 2
+                    && clean.text.contains(
+                        "the connection tracking table is full and new connections are dropped"
+                    ),
+                "{}",
+                clean.text
+            );
+            for inject in [
+                "inject=socket:error=EMFILE",
+                "inject=sendto:error=ENOBUFS",
+                "inject=recvfrom:error=ENOBUFS:when=2+",
+                "inject=recvmsg:error=ENOMEM",
+                "inject=ppoll:error=EINTR:when=1..99",
+                "inject=capset:error=EPERM",
+                "inject=getdents64:error=EIO",
+                "inject=readlinkat:error=EACCES",
+                "inject=fsync:error=ENOSPC",
+            ] {
+                let (output, _) = run(&arguments, Some(inject));
+                let got = Answer::of(output);
+                assert_eq!(
+                    (got.code, entries_of(&got)),
+                    (2, Some(u64::from(max))),
+                    "{inject}: {}",
+                    got.text
+                );
+            }
+            let limited = Answer::of(started_by("ulimit -v 65536; ulimit -n 5;", arguments));
+            assert_eq!(limited.first_line(), clean.first_line());
+            drop(table);
+        }
+
+        #[test]
+        fn privileges_that_cannot_be_given_up_or_raised_change_no_verdict() {
+            again("privileges_cannot_be_changed");
+        }
+
+        #[test]
+        #[ignore = "run in namespaces of its own by the test above"]
+        fn privileges_cannot_be_changed() {
+            let _table = Table::of(300);
+            let arguments = ["--top", "-c", "endpoint=1000"];
+            let clean = Answer::of(check(arguments).output().unwrap());
+            for inject in [
+                "inject=capset:error=EPERM",
+                "inject=capget:error=EPERM",
+                "inject=prctl:error=EINVAL",
+            ] {
+                let fault = Fault {
+                    call: "capset".to_owned(),
+                    inject: inject.to_owned(),
+                };
+                let (output, _) = run(&arguments, Some(inject));
+                assert_no_lie(&clean, output, &fault);
+            }
+        }
+    }
+
+    #[test]
+    fn under_limits_of_memory_descriptors_and_processes_the_answer_is_whole_or_says_what_is_missing()
+     {
+        again("under_limits");
+    }
+
+    #[test]
+    #[ignore = "run in namespaces of its own by the test above"]
+    fn under_limits() {
+        let table = Table::of(20_000);
+        let state = table.state();
+        let arguments = [
+            "--top",
+            "-c",
+            "lost=0",
+            "-c",
+            "endpoint=50000",
+            "--state-dir",
+            &state,
+        ];
+        check(arguments).output().unwrap();
+        let clean = Answer::of(check(arguments).output().unwrap());
+        assert_eq!((clean.code, entries_of(&clean)), (0, Some(20_005)));
+        let steady = |answer: &Answer| answer.text.split(" growth=").next().unwrap().to_owned();
+        // one with libraries and debug assertions takes more
+        let shipped = std::env::var_os("CHECK_CONNTRACK").is_some();
+        let small = ["ulimit -v 16384", "ulimit -v 8192", "ulimit -s 64"];
+        for limit in small.iter().filter(|_| shipped).chain(&[
+            "ulimit -v 65536",
+            "ulimit -v 32768",
+            "ulimit -u 0",
+            "ulimit -l 0",
+            "ulimit -t 1",
+            "ulimit -c 0",
+            "ulimit -f 1000",
+            "ulimit -n 6",
+            "ulimit -v 65536; ulimit -s 256; ulimit -n 6; ulimit -u 0",
+        ]) {
+            let got = Answer::of(started_by(&format!("{limit};"), arguments));
+            assert_eq!(got.code, 0, "{limit}: {}", got.text);
+            assert_eq!(entries_of(&got), Some(20_005), "{limit}: {}", got.text);
+            for label in ["endpoint", "established", "lost"] {
+                assert_eq!(
+                    got.value(label),
+                    clean.value(label),
+                    "{limit}: {}",
+                    steady(&got)
+                );
+            }
+        }
+        for files in if shipped { 0..6 } else { 5..6 } {
+            let got = Answer::of(started_by(&format!("ulimit -n {files};"), arguments));
+            let whole = got.code == 0 && got.value("endpoint") == clean.value("endpoint");
+            let told = got.code == 3
+                && (got.text.contains("Too many open files")
+                    || got.text.contains("not measured: "));
+            assert!(whole || told, "{files}: {}", got.text);
+            assert_eq!(
+                entries_of(&got).unwrap_or(20_005),
+                20_005,
+                "{files}: {}",
+                got.text
+            );
+        }
+        if !shipped {
+            return;
+        }
+        // where memory ends the verdict was there before: from which size on is the C library's and the kernel's
+        let (mut answered, mut told) = (0, 0);
+        for kilobytes in (1600..8192).step_by(200) {
+            let output = started_by(&format!("ulimit -c 0; ulimit -v {kilobytes};"), arguments);
+            if output.status.code().is_none() {
+                // not even the C library could begin
+                assert!(
+                    answered == 0 && output.stdout.is_empty() && kilobytes < 3000,
+                    "{kilobytes}: {output:?}"
+                );
+                continue;
+            }
+            answered += 1;
+            let got = Answer::of(output);
+            let whole = got.code == 0 && got.value("endpoint") == clean.value("endpoint");
+            let cut = got.code == 3 && got.text.contains("out of memory");
+            assert!(whole || cut, "{kilobytes}: {}", got.text);
+            assert_eq!(
+                entries_of(&got).unwrap_or(20_005),
+                20_005,
+                "{kilobytes}: {}",
+                got.text
+            );
+            // between too little for the readings and enough for the table
+            if cut && entries_of(&got).is_some() {
+                let left_out = ", out of memory and what was not read by then is left out";
+                let not_measured = ", endpoint not measured: the check ended before it was read";
+                let says = |text| got.text.contains(text);
+                assert!(
+                    says(left_out) && says(not_measured),
+                    "{kilobytes}: {}",
+                    got.text
+                );
+                told += 1;
+            }
+        }
+        assert!(answered > 20 && told > 0, "{answered} {told}");
+    }
+
+    #[test]
+    fn a_table_that_changes_while_it_is_read_makes_no_number_that_could_not_be() {
+        again("table_changes");
+    }
+
+    /// Entries that live for a second, as many as one processor makes, which the kernel takes away meanwhile.
+    #[test]
+    #[ignore = "run in namespaces of its own by the test above"]
+    fn table_changes() {
+        let table = Table::of(500);
+        let script = r#"i=0; while [ $i -lt 400 ]; do "$0" 5000 timeout=1 first=$((i * 5000 + 1000)) >/dev/null; echo $i >"$1.new"; mv "$1.new" "$1"; i=$((i + 1)); done"#;
+        let made = table.directory.path().join("made");
+        let mut churn = Command::new("bash")
+            .args(["-c", script])
+            .arg(&table.load)
+            .arg(&made)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let batches =
+            || std::fs::read_to_string(&made).map_or(0, |text| text.trim().parse::<u64>().unwrap());
+        crate::common::wait_for("entries", || batches() > 2);
+        let (first, begin) = (batches(), std::time::Instant::now());
+        let mut highest = 0;
+        for sample in ["0", "20000", "1000"].iter().cycle().take(30) {
+            let got = crate::common::answer(["--top", "--sample", sample, "--source", "netlink"]);
+            // how full it gets is this machine's
+            assert!((0..=2).contains(&got.code), "{}", got.text);
+            let count = entries_of(&got).unwrap();
+            let numbers = |label: &str| got.value(label).unwrap()[0].parse::<u64>().unwrap();
+            highest = highest.max(count);
+            assert!(
+                !got.text.contains("resized") && !got.text.contains("broke off"),
+                "{}",
+                got.text
+            );
+            let classes = Class::ALL.map(|(_, name)| name.to_ascii_lowercase());
+            let sum: u64 = classes.iter().map(|class| numbers(class)).sum();
+            // what came and went between the count and the end of the dump: no more than was made in that time
+            assert!(sum <= count + 100_000, "{sum} of {count}: {}", got.text);
+            assert!(numbers("endpoint") <= sum.max(count), "{}", got.text);
+            let shares = got
+                .text
+                .split_whitespace()
+                .filter_map(|word| word.trim_end_matches([',', ')']).strip_suffix('%'));
+            for share in shares.filter_map(|share| {
+                share
+                    .trim_start_matches(['(', '+', '-'])
+                    .parse::<f64>()
+                    .ok()
+            }) {
+                assert!((0.0..=100.0).contains(&share), "{share}: {}", got.text);
+            }
+        }
+        let rate = (batches() - first) as f64 * 5000.0 / begin.elapsed().as_secs_f64();
+        churn.kill().unwrap();
+        churn.wait().unwrap();
+        assert!(
+            rate > 5_000.0 && highest > 5_000,
+            "{rate} a second, {highest} at once"
+        );
+    }
+
+    #[test]
+    fn runs_of_every_kind_under_churn_are_right_and_leave_nothing_behind() {
+        again("soak");
+    }
+
+    /// So many runs of every kind in turn (SOAK_RUNS), eight at a time. `make soak` makes it thousands.
+    #[test]
+    #[ignore = "run in namespaces of its own by the test above"]
+    fn soak() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let runs = std::env::var("SOAK_RUNS").map_or(200, |text| text.parse().expect("a number"));
+        let table = Table::of(500);
+        // 20000 entries a second come, and after four times 4000 all go
+        let script = r#"i=0; while :; do
+            "$0" 4000 first=$((i % 10000 * 4000 + 1000)) >/dev/null
+            sleep 0.2
+            i=$((i + 1))
+            [ $((i % 4)) -ne 0 ] || conntrack -F >/dev/null 2>&1
+        done"#;
+        let mut churn = Command::new("bash")
+            .args(["-c", script])
+            .arg(&table.load)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let soak = Soak::below(&table.directory.path().join("state"));
+        let kinds = soak.kinds();
+        let (next, begin) = (AtomicUsize::new(0), std::time::Instant::now());
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    loop {
+                        let run = next.fetch_add(1, Ordering::Relaxed);
+                        if run >= runs {
+                            break;
+                        }
+                        soak.run(run, &kinds[run % kinds.len()]);
+                        if run % 100 == 99 {
+                            soak.look_at_the_state();
+                        }
+                    }
+                });
+            }
+        });
+        let took = begin.elapsed().as_secs();
+        churn.kill().unwrap();
+        churn.wait().unwrap();
+        for kind in kinds
+            .iter()
+            .filter(|kind| kind.contains(&soak.directory.as_str()))
+        {
+            // the next writer takes away what a killed one left, unless it follows another too closely to write
+            std::thread::sleep(std::time::Duration::from_millis(1100));
+            check(kind.iter().chain(&RANGES)).output().unwrap();
+        }
+        let files = std::fs::read_dir(&soak.directory).unwrap();
+        let names: Vec<String> = files
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert!(
+            names.len() == 2 && names.iter().all(|name| !name.ends_with(".new")),
+            "{names:?}"
+        );
+        let left: Vec<String> = std::fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path().join("comm")).ok())
+            .filter(|comm| comm.starts_with("check_conntrack"))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+        let seen = soak.seen.lock().unwrap();
+        let [ok, warning, critical, unknown] = seen.states;
+        let summary = format!(
+            "soak: {runs} runs in {took} s, {} killed, {} out of time, OK {ok} WARNING {warning} CRITICAL {critical} UNKNOWN {unknown} (refused), all right; up to {} entries, none above {KILOBYTES} kB of address space, state {} files {} bytes, no process left\n",
+            seen.killed,
+            seen.late,
+            seen.highest,
+            names.len(),
+            soak.files().1,
+        );
+        if let Some(report) = std::env::var_os("SOAK_REPORT") {
+            std::fs::write(report, &summary).unwrap();
+        }
+        assert!(
+            ok > 0 && warning + critical > 0 && unknown > 0 && seen.killed > 0,
+            "{summary}"
+        );
+    }
+
+    /// What a run may take of address space, four times what it takes with libraries and debug assertions.
+    const KILOBYTES: u32 = 32_768;
+    const RANGES: [&str; 4] = ["-w", "entries=5000", "-c", "entries=10000"];
+
+    struct Soak {
+        directory: String,
+        seen: std::sync::Mutex<SeenInSoak>,
+    }
+
+    #[derive(Default)]
+    struct SeenInSoak {
+        states: [u32; 4],
+        killed: u32,
+        late: u32,
+        highest: u64,
+        /// Of the state, at the first look.
+        bytes: u64,
+    }
+
+    impl Soak {
+        fn below(state: &Path) -> Self {
+            std::fs::create_dir(state).unwrap();
+            Self {
+                directory: state.to_str().unwrap().to_owned(),
+                seen: std::sync::Mutex::default(),
+            }
+        }
+
+        fn kinds(&self) -> [Vec<&str>; 10] {
+            let state = ["--state-dir", &self.directory, "-c", "lost=0"];
+            [
+                vec![],
+                vec!["--top"],
+                state.to_vec(),
+                vec!["--netns", "all"],
+                vec!["--top", "--netns", "all", "-v", "-t", "20"],
+                vec![
+                    "-w",
+                    "endpoint=999999",
+                    "--sample",
+                    "1000",
+                    "--source",
+                    "netlink",
+                ],
+                vec!["--top", "--source", "procfs", "--sample", "2000"],
+                vec!["--top", "--source", "sockets"],
+                [&state[..], &["-w", "growth=~:999999999", "--top"]].concat(),
+                vec!["--nope"],
+            ]
+        }
+
+        /// How many files, and of how many bytes.
+        fn files(&self) -> (usize, u64) {
+            let files = std::fs::read_dir(&self.directory).unwrap();
+            // one that is just being renamed is gone
+            let sizes = files.filter_map(|file| Some(file.unwrap().metadata().ok()?.len()));
+            sizes.fold((0, 0), |(files, bytes), size| (files + 1, bytes + size))
+        }
+
+        fn look_at_the_state(&self) {
+            // one for each command line, and one that is being written
+            let (count, bytes) = self.files();
+            let mut seen = self.seen.lock().unwrap();
+            if seen.bytes == 0 {
+                seen.bytes = bytes;
+            }
+            assert!(
+                count <= 4 && bytes <= 3 * seen.bytes.max(600),
+                "{count} files, {bytes} bytes"
+            );
+        }
+
+        /// Runs it once, ends it early or not, and holds its answer against its own numbers.
+        fn run(&self, run: usize, kind: &[&str]) {
+            use nix::sys::signal::{Signal, kill};
+            let child = Command::new("bash")
+                .args(["-c", &format!("ulimit -v {KILOBYTES}; exec \"$0\" \"$@\"")])
+                .arg(binary())
+                .args(kind.iter().chain(&RANGES))
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let early = run % 7 == 3;
+            if early {
+                std::thread::sleep(std::time::Duration::from_micros(run as u64 * 137 % 30_000));
+                let signal = if run % 2 == 0 {
+                    Signal::SIGTERM
+                } else {
+                    Signal::SIGKILL
+                };
+                let _ = kill(nix::unistd::Pid::from_raw(child.id() as i32), signal);
+            }
+            let output = child.wait_with_output().unwrap();
+            // by SIGKILL, or before the check began to listen to SIGTERM
+            if early && output.status.code().is_none() {
+                self.seen.lock().unwrap().killed += 1;
+                return;
+            }
+            let got = Answer::of(output);
+            let text = &got.text;
+            if early && text.contains("ended by a signal before its verdict") {
+                assert_eq!(got.code, 3, "{text}");
+                self.seen.lock().unwrap().killed += 1;
+                return;
+            }
+            self.seen.lock().unwrap().states[got.code as usize] += 1;
+            if kind == ["--nope"] {
+                assert!(got.code == 3 && text.contains("--nope"), "{text}");
+                return;
+            }
+            let entries = entries_of(&got).unwrap_or_else(|| panic!("{kind:?}: {text}"));
+            let max: u64 = got.value("entries").unwrap()[4].parse().unwrap();
+            let tenths = entries * 1000 / max;
+            let usage = format!("{}.{}%", tenths / 10, tenths % 10);
+            assert_eq!(got.value("usage").unwrap()[0], usage, "{text}");
+            let expected = match entries {
+                0..=5000 => 0,
+                5001..=10_000 => 1,
+                _ => 2,
+            };
+            // on a host that is busy with other things part of it may be missing, and then that is said
+            let late = text.contains("the time was up");
+            assert!(
+                got.code == expected || (late && (got.code, expected) == (3, 0)),
+                "{kind:?}: {text}"
+            );
+            let lost = got.value("lost").map(|lost| lost[0].clone());
+            assert!(lost.is_none() || lost.as_deref() == Some("0"), "{text}");
+            for lie in ["internal error", "out of memory", "resized", "broke off"] {
+                assert!(!text.contains(lie), "{kind:?}: {text}");
+            }
+            assert!(late || !text.contains("not measured"), "{kind:?}: {text}");
+            let mut seen = self.seen.lock().unwrap();
+            seen.highest = seen.highest.max(entries);
+            seen.late += u32::from(late);
+        }
+    }
+
+    #[test]
+    fn processes_that_come_and_go_while_owners_are_looked_for_change_nothing_else() {
+        again("processes_come_and_go");
+    }
+
+    #[test]
+    #[ignore = "run in namespaces of its own by the test above"]
+    fn processes_come_and_go() {
+        let _table = Table::of(300);
+        let script =
+            "for i in $(seq 4000); do /bin/true & [ $((i % 20)) -ne 0 ] || wait; done; wait";
+        let mut storm = Command::new("bash")
+            .args(["-c", script])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut during = 0;
+        for _ in 0..40 {
+            let got =
+                crate::common::answer(["--top", "--netns", "all", "-c", "endpoint=1000", "-v"]);
+            assert_eq!((got.code, entries_of(&got)), (0, Some(305)), "{}", got.text);
+            assert_eq!(got.value("namespaces").unwrap()[0], "1", "{}", got.text);
+            // this test holds both ends of the five connections
+            assert!(
+                got.text.contains("127.0.0.1:7000/tcp local, 5 entries"),
+                "{}",
+                got.text
+            );
+            assert!(got.text.contains(" 5 connections "), "{}", got.text);
+            assert!(
+                !got.text.contains("gone or in another namespace"),
+                "{}",
+                got.text
+            );
+            during += usize::from(storm.try_wait().unwrap().is_none());
+        }
+        storm.kill().unwrap();
+        storm.wait().unwrap();
+        assert!(
+            during > 5,
+            "{during} of 40 runs while processes came and went"
+        );
+    }
+}
+
+#[test]
+fn a_file_size_limit_of_nothing_is_an_error_and_not_a_signal() {
+    let root = host("100.00", 0);
+    let state = tempfile::tempdir().unwrap();
+    let out = tempfile::NamedTempFile::new().unwrap();
+    let arguments = [
+        "--proc-root",
+        root.path().to_str().unwrap(),
+        "--state-dir",
+        state.path().to_str().unwrap(),
+    ];
+    let with = |more: &[&str]| started_by("ulimit -f 0;", arguments.iter().chain(more));
+    let got = Answer::of(with(&["-c", "lost=0"]));
+    assert_eq!(got.code, 3);
+    let sentence = format!(
+        "lost not measured: the state for the next run could not be written to {}: File too large",
+        state.path().display()
+    );
+    assert!(got.text.contains(&sentence), "{}", got.text);
+    assert_eq!(Answer::of(with(&[])).code, 0);
+    assert_eq!(
+        std::fs::read_dir(state.path()).unwrap().count(),
+        0,
+        "nothing is left"
+    );
+    // stdout is a file that may not grow
+    let status = Command::new("bash")
+        .arg("-c")
+        .arg("ulimit -f 0; exec \"$0\" \"$@\"")
+        .arg(binary())
+        .args(arguments)
+        .stdout(out.reopen().unwrap())
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(3));
+    assert_eq!(std::fs::read(out.path()).unwrap(), b"");
+}
+
+#[test]
+fn the_limit_of_processor_time_gives_the_verdict_there_is() {
+    use nix::sys::signal::{Signal, kill};
+    // a capture from a pipe that nobody writes to is waited for
+    let root = host("100.00", 0);
+    let root = root.path().to_str().unwrap();
+    let mut child = Command::new(binary())
+        .args(["--table", "-", "--proc-root", root, "-t", "20"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let stdin = child.stdin.take();
+    kill(
+        nix::unistd::Pid::from_raw(child.id() as i32),
+        Signal::SIGXCPU,
+    )
+    .unwrap();
+    let got = Answer::of(child.wait_with_output().unwrap());
+    drop(stdin);
+    assert_eq!(got.code, 3);
+    assert_eq!(
+        got.text,
+        "CONNTRACK is UNKNOWN: the check ended before it was read, out of processor time and what was not read by then is left out\n"
+    );
+}
+
+#[test]
+fn a_stdout_that_must_not_block_is_waited_for_as_long_as_there_is_time() {
+    use std::io::{ErrorKind, Read, Write};
+    use std::os::unix::net::UnixStream;
+    let root = host("100.00", 0);
+    let arguments = ["--proc-root", root.path().to_str().unwrap(), "-t", "1"];
+    let expected = Answer::of(check(arguments).output().unwrap());
+    for reads in [true, false] {
+        let (mut reader, mut writer) = UnixStream::pair().unwrap();
+        writer.set_nonblocking(true).unwrap();
+        let mut filled = 0;
+        loop {
+            match writer.write(&[b'.'; 4096]) {
+                Ok(n) => filled += n,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let stdout = std::os::fd::OwnedFd::from(writer);
+        let mut child = check(arguments).stdout(stdout).spawn().unwrap();
+        if reads {
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).unwrap();
+            let (dots, answer) = all.split_at(filled);
+            assert!(dots.iter().all(|byte| *byte == b'.'));
+            assert_eq!(String::from_utf8_lossy(answer), expected.text);
+        }
+        let code = child.wait().unwrap().code();
+        assert_eq!(code, Some(if reads { expected.code } else { 3 }));
+    }
+}
+
+#[test]
+fn closed_standard_streams_are_not_taken_for_the_files_that_are_opened_next() {
+    let root = host("100.00", 0);
+    let state = tempfile::tempdir().unwrap();
+    let arguments = [
+        "--proc-root",
+        root.path().to_str().unwrap(),
+        "--state-dir",
+        state.path().to_str().unwrap(),
+        "-c",
+        "lost=0",
+    ];
+    let clean = Answer::of(check(arguments).output().unwrap());
+    for streams in 0..8 {
+        let mut words = String::from("exec");
+        for stream in 0..3 {
+            if streams & (1 << stream) != 0 {
+                words += &format!(" {stream}<&-");
+            }
+        }
+        at(&root, &format!("{}.00", 200 + 100 * streams), 0);
+        let output = started_by(&format!("{words};"), arguments);
+        let open = streams & 2 == 0;
+        assert_eq!(output.status.code(), Some(0), "{words}");
+        assert_eq!(output.stdout.is_empty(), !open, "{words}");
+        assert!(output.stderr.is_empty(), "{words}");
+        if open {
+            let got = Answer::of(output);
+            assert_eq!(
+                got.value("lost"),
+                Some(["0", "", "0", "0"].map(str::to_owned).to_vec()),
+                "{}",
+                got.text
+            );
+            assert_eq!(got.value("entries"), clean.value("entries"));
+        }
+        let files: Vec<_> = std::fs::read_dir(state.path())
+            .unwrap()
+            .map(|file| file.unwrap().path())
+            .collect();
+        let [file] = &files[..] else {
+            panic!("{files:?}")
+        };
+        let text = std::fs::read_to_string(file).unwrap();
+        assert!(
+            text.starts_with("check_conntrack state 1\n") && !text.contains("CONNTRACK is"),
+            "{text}"
+        );
+    }
+    let got = Answer::of(started_by(
+        "exec 0<&-;",
+        ["--table", "-", "--proc-root", root.path().to_str().unwrap()],
+    ));
+    // the runtime puts /dev/null in its place, which is not an empty table
+    let sentence = "standard input is closed, or /dev/null";
+    assert!(got.code == 3 && got.text.contains(sentence), "{}", got.text);
+}
+
+#[test]
+fn a_thousand_runs_at_once_answer_and_leave_one_state() {
+    let root = host("100.00", 0);
+    let state = tempfile::tempdir().unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let arguments = [
+        "--proc-root",
+        root.path().to_str().unwrap(),
+        "--state-dir",
+        state.path().to_str().unwrap(),
+        "-c",
+        "lost=0",
+        "-t",
+        "60",
+    ];
+    assert_eq!(Answer::of(check(arguments).output().unwrap()).code, 0);
+    at(&root, "200.00", 7);
+    let script = r#"
+directory=$1 binary=$2
+shift 2
+for i in $(seq 1000); do
+    { status=0; "$binary" "$@" >"$directory/$i" 2>&1 || status=$?; echo "=$status" >>"$directory/$i"; } &
+done
+wait
+"#;
+    let words: Vec<&OsStr> = [out.path().as_os_str(), binary().as_os_str()]
+        .into_iter()
+        .map(ToOwned::to_owned)
+        .map(|word| -> &OsStr { Box::leak(Box::new(word)) })
+        .chain(arguments.iter().map(OsStr::new))
+        .collect();
+    sh(script, &words);
+    for i in 1..=1000 {
+        let printed = std::fs::read_to_string(out.path().join(i.to_string())).unwrap();
+        let (text, code) = printed.rsplit_once('=').unwrap();
+        assert_eq!(code, "2\n", "{printed}");
+        assert!(
+            text.starts_with("CONNTRACK is CRITICAL: ") && text.contains(" lost=7;;0;0"),
+            "{printed}"
+        );
+        assert_eq!(text.matches("CONNTRACK").count(), 1, "{printed}");
+    }
+    let names: Vec<String> = std::fs::read_dir(state.path())
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(
+        matches!(&names[..], [name] if !name.ends_with(".new")),
+        "{names:?}"
+    );
+}

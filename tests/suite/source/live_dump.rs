@@ -1,0 +1,248 @@
+//! Dumps of the real kernel, in network namespaces this test makes itself: no privilege needed, no other table touched.
+
+mod netns {
+    use std::collections::BTreeMap;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::time::{Duration, Instant};
+
+    use check_conntrack::model::conntrack::{Entry, Protocol, TcpState};
+    use check_conntrack::model::dump::{End, Listing};
+    use check_conntrack::model::error::ReadError;
+    use check_conntrack::model::socket::LocalSocket;
+    use check_conntrack::source::netlink::{ct_dump as ctnetlink, sock_diag as sockets};
+
+    use crate::common::{again_in_namespaces, needs, sh};
+
+    /// Runs one of the tests below again, as the root of user and network namespaces of its own.
+    fn again_as_root(test: &str) {
+        needs("ip", "iproute2");
+        needs("conntrack", "conntrack");
+        again_in_namespaces("-Urn", "", &crate::common::here(module_path!(), test));
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(30)
+    }
+
+    fn dump(sample: u64) -> (Listing, Vec<Entry>) {
+        let mut entries = Vec::new();
+        let mut sent = 0;
+        let listing = ctnetlink::dump(sample, soon(), || sent += 1, |entry| entries.push(*entry));
+        assert_eq!(sent, 1);
+        (
+            listing.expect("the root of a namespace may dump it"),
+            entries,
+        )
+    }
+
+    /// Makes this many TCP entries in turn of eight states, and as many again of UDP over IPv6.
+    fn insert(number: u64) {
+        let script = r#"
+ip link set lo up
+directory=$(mktemp -d)
+trap 'rm -rf "$directory"' EXIT
+states=(SYN_SENT SYN_RECV ESTABLISHED FIN_WAIT CLOSE_WAIT LAST_ACK TIME_WAIT CLOSE)
+for ((i = 0; i < $1; i++)); do
+    state=${states[i % 8]}
+    [ "$state" = SYN_SENT ] && status= || status="-u SEEN_REPLY,ASSURED"
+    echo "-A -p tcp -s 192.0.2.$((i % 250 + 1)) -d 198.51.100.7 --sport $((1024 + i)) --dport 443 --state $state -t 600 $status"
+    echo "-A -p udp -s 2001:db8::$((i % 250 + 1)) -d 2001:db8::ffff --sport $((1024 + i)) --dport 53 -t 600"
+done >"$directory/entries"
+conntrack -R "$directory/entries" >/dev/null 2>&1
+"#;
+        sh(script, &[number.to_string().as_ref()]);
+    }
+
+    fn count() -> u64 {
+        let count = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count").unwrap();
+        count.trim().parse().unwrap()
+    }
+
+    #[test]
+    fn a_dump_is_what_conntrack_lists() {
+        again_as_root("dump_is_what_conntrack_lists");
+    }
+
+    #[test]
+    #[ignore = "run in namespaces of its own by the test above"]
+    fn dump_is_what_conntrack_lists() {
+        insert(1001);
+        let (listing, entries) = dump(0);
+        assert_eq!((listing.end, listing.broken), (End::Whole, 0));
+        assert!(!listing.inexact);
+        assert_eq!((listing.read, entries.len()), (2002, 2002));
+        assert_eq!(listing.read, count());
+        // conntrack -L: "tcp 6 599 STATE src=... dst=... sport=... dport=... [UNREPLIED] src=... [ASSURED] mark=0 use=1"
+        let mut lines: Vec<String> = Vec::new();
+        let mut states: BTreeMap<String, u64> = BTreeMap::new();
+        for family in ["ipv4", "ipv6"] {
+            let listed = sh("conntrack -L -f \"$1\" 2>/dev/null", &[family.as_ref()]);
+            for line in listed.lines() {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                let tuples: Vec<&str> = words
+                    .iter()
+                    .filter(|word| word.contains('=') && !word.starts_with(['m', 'u']))
+                    .copied()
+                    .collect();
+                let flag = |flag: &str| words.contains(&flag);
+                if words[0] == "tcp" {
+                    *states.entry(words[3].to_owned()).or_default() += 1;
+                }
+                lines.push(format!(
+                    "{} {} {} {}",
+                    words[0],
+                    tuples.join(" "),
+                    !flag("[UNREPLIED]"),
+                    flag("[ASSURED]")
+                ));
+            }
+        }
+        let mut ours: Vec<String> = entries
+            .iter()
+            .map(|entry| {
+                let tuples = [entry.original, entry.reply].map(|tuple| {
+                    format!(
+                        "src={} dst={} sport={} dport={}",
+                        tuple.source, tuple.destination, tuple.source_port, tuple.destination_port
+                    )
+                });
+                let tuples = tuples.join(" ");
+                format!(
+                    "{} {tuples} {} {}",
+                    entry.protocol, entry.replied, entry.assured
+                )
+            })
+            .collect();
+        lines.sort();
+        ours.sort();
+        assert_eq!(ours, lines);
+        let mut our_states: BTreeMap<String, u64> = BTreeMap::new();
+        for state in entries.iter().filter_map(|entry| entry.tcp_state) {
+            let (_, name) = TcpState::ALL
+                .iter()
+                .find(|(known, _)| *known == state)
+                .unwrap();
+            *our_states.entry((*name).to_owned()).or_default() += 1;
+        }
+        assert_eq!(our_states, states);
+        assert_eq!(our_states.len(), 8);
+        assert_eq!((our_states["SYN_SENT"], our_states["CLOSE"]), (126, 125));
+    }
+
+    #[test]
+    fn a_sample_is_the_beginning_of_the_dump() {
+        again_as_root("sample_is_the_beginning");
+    }
+
+    #[test]
+    #[ignore = "run in namespaces of its own by the test above"]
+    fn sample_is_the_beginning() {
+        insert(400);
+        let (_, all) = dump(0);
+        for sample in [1, 100, 799] {
+            let (listing, entries) = dump(sample);
+            assert_eq!((listing.end, listing.read), (End::Sampled, sample));
+            assert_eq!(entries, all[..sample as usize]);
+        }
+        assert_eq!(dump(800).0.end, End::Whole);
+        let mut read = 0;
+        let late = ctnetlink::dump(0, Instant::now(), || {}, |_| read += 1).unwrap();
+        assert_eq!((late.end, late.read, read), (End::TimeUp, 0, 0));
+    }
+
+    #[test]
+    fn privilege_is_needed_for_the_request_and_not_for_the_answers() {
+        again_as_root("privilege_is_needed_for_the_request");
+    }
+
+    #[test]
+    #[ignore = "run in namespaces of its own by the test above"]
+    fn privilege_is_needed_for_the_request() {
+        insert(400);
+        let mut read = 0;
+        // the table is longer than the one datagram the kernel makes before it is asked for more
+        let listing = ctnetlink::dump(
+            0,
+            soon(),
+            check_conntrack::runtime::privilege::give_up_all,
+            |_| read += 1,
+        );
+        let listing = listing.unwrap();
+        assert_eq!((listing.end, listing.read, read), (End::Whole, 800, 800));
+        let mut sent = false;
+        let refused = ctnetlink::dump(0, soon(), || sent = true, |_| panic!("an entry"));
+        let expected = ReadError::NotPermitted {
+            what: "the table",
+            needs: "CAP_NET_ADMIN",
+        };
+        assert_eq!(refused, Err(expected));
+        assert!(sent);
+    }
+
+    fn all_sockets() -> Vec<LocalSocket> {
+        let mut all = Vec::new();
+        sockets::sockets(soon(), |socket| all.push(*socket)).expect("sock_diag needs no privilege");
+        all
+    }
+
+    #[test]
+    fn local_sockets_are_seen_without_privilege() {
+        again_as_root("local_sockets_are_seen");
+    }
+
+    #[test]
+    #[ignore = "run in namespaces of its own by the test above"]
+    fn local_sockets_are_seen() {
+        sh("ip link set lo up", &[]);
+        check_conntrack::runtime::privilege::give_up_all();
+        assert_eq!(all_sockets(), []);
+        let server = TcpListener::bind("[::]:6001").unwrap();
+        let client = TcpStream::connect("127.0.0.1:6001").unwrap();
+        let (mut accepted, _) = server.accept().unwrap();
+        let unconnected = UdpSocket::bind("127.0.0.1:5353").unwrap();
+        let connected = UdpSocket::bind("[::1]:5354").unwrap();
+        connected.connect("[::1]:53").unwrap();
+        let all = all_sockets();
+        let find = |protocol, local: std::net::SocketAddr, remote: &str| {
+            let remote = remote.parse().unwrap();
+            let matches = |socket: &&LocalSocket| {
+                (socket.protocol, socket.local, socket.remote) == (protocol, local, remote)
+            };
+            *all.iter()
+                .find(matches)
+                .unwrap_or_else(|| panic!("{local} {remote} in {all:?}"))
+        };
+        assert_eq!(all.len(), 5, "{all:?}");
+        let far = client.local_addr().unwrap();
+        let listening = find(Protocol::TCP, "[::]:6001".parse().unwrap(), "[::]:0");
+        assert!(listening.listening && listening.tcp_state.is_none());
+        let near = find(
+            Protocol::TCP,
+            "127.0.0.1:6001".parse().unwrap(),
+            &far.to_string(),
+        );
+        let here = find(Protocol::TCP, far, "127.0.0.1:6001");
+        assert_eq!(near.sides(), here.sides());
+        for socket in [near, here] {
+            assert_eq!(socket.tcp_state, Some(TcpState::Established));
+            assert!(socket.inode > 0 && !socket.listening);
+        }
+        let local = unconnected.local_addr().unwrap();
+        assert!(find(Protocol::UDP, local, "0.0.0.0:0").tcp_state.is_none());
+        find(Protocol::UDP, connected.local_addr().unwrap(), "[::1]:53");
+
+        // the client closes first and keeps the TIME_WAIT, without owner or inode
+        client.shutdown(std::net::Shutdown::Both).unwrap();
+        accepted.read_to_end(&mut Vec::new()).unwrap();
+        accepted.flush().unwrap();
+        drop((client, accepted));
+        crate::common::wait_for("a TIME_WAIT", || {
+            all_sockets().iter().any(|socket| {
+                socket.local == far
+                    && socket.tcp_state == Some(TcpState::TimeWait)
+                    && socket.inode == 0
+            })
+        });
+    }
+}

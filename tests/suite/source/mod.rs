@@ -1,0 +1,13 @@
+//! Reading the kernel: files, netlink, captures, other network namespaces.
+
+mod addresses;
+mod byte_order;
+mod capture;
+pub mod datagrams;
+mod decode;
+mod dump;
+mod live_counts;
+mod live_dump;
+mod namespaces;
+mod processes;
+mod untracked;

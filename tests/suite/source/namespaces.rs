@@ -1,0 +1,836 @@
+//! --netns all: every network namespace that has a process here, on proc roots made for it and live.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
+
+use check_conntrack::model::netns::Identity;
+use check_conntrack::model::netns::Namespace;
+use check_conntrack::source::{self, procfs::netns::add_others};
+
+use crate::common::{
+    Answer, BUCKETS, COUNT, MAX, ProcRoot, STATISTICS_HEADER, answer, statistics_row,
+};
+
+/// A host whose own network namespace is that of process 1, which holds so many entries of so many.
+fn host(count: u32, max: u32) -> ProcRoot {
+    let root = ProcRoot::empty();
+    root.file(COUNT, format!("{count}\n"))
+        .file(MAX, format!("{max}\n"))
+        .file(BUCKETS, format!("{max}\n"))
+        .file(
+            "sys/kernel/random/boot_id",
+            "5f3e0a52-5b1e-4a9c-8a55-0f1ff8d4b1c7\n",
+        );
+    namespace(&root, 1, count, 0);
+    process(&root, 1, "systemd", "/init.scope");
+    symlink("1", root.path().join("self")).unwrap();
+    symlink("self/net", root.path().join("net")).unwrap();
+    at(&root, 1000);
+    root
+}
+
+/// So many seconds after the host was started.
+fn at(root: &ProcRoot, seconds: u32) {
+    root.file("uptime", format!("{seconds}.00 0.00\n"));
+}
+
+/// A process in a network namespace that holds so many entries and has dropped so many packets. Written again it is the
+/// same one.
+fn namespace(root: &ProcRoot, pid: i32, entries: u32, drop: u32) {
+    let row = statistics_row(drop, 0, 0, 0).replacen("00000000", &format!("{entries:08x}"), 1);
+    root.file(
+        &format!("{pid}/net/stat/nf_conntrack"),
+        format!("{STATISTICS_HEADER}{row}"),
+    );
+}
+
+fn process(root: &ProcRoot, pid: i32, command: &str, cgroup: &str) {
+    root.file(&format!("{pid}/comm"), format!("{command}\n"))
+        .file(&format!("{pid}/cgroup"), format!("0::{cgroup}\n"));
+}
+
+/// A process in the network namespace of another.
+fn shares(root: &ProcRoot, pid: i32, with: i32) {
+    let path = root.join(&format!("{pid}/net/stat/nf_conntrack"));
+    let its = root.path().join(format!("{with}/net/stat/nf_conntrack"));
+    fs::hard_link(its, path).unwrap();
+}
+
+fn all(root: &ProcRoot, arguments: &[&str]) -> Answer {
+    // no run is compared with another unless a test says so
+    let state = ["--netns", "all", "--state-dir", "/nonexistent"];
+    root.answer(&[&state, arguments].concat())
+}
+
+fn value(answer: &Answer, label: &str) -> String {
+    let value = answer.value(label);
+    value.unwrap_or_else(|| panic!("{label} in {}", answer.text))[0].clone()
+}
+
+#[test]
+fn the_fullest_namespace_decides_and_is_named_by_its_unit() {
+    let root = host(100, 1000);
+    namespace(&root, 4711, 910, 7);
+    let id = "4f2ac1d2e3f43f4e".repeat(4);
+    process(
+        &root,
+        4711,
+        "nginx",
+        &format!("/system.slice/docker-{id}.scope"),
+    );
+    namespace(&root, 300, 500, 0);
+    let got = all(&root, &[]);
+    assert_eq!(got.code, 2, "{}", got.text);
+    assert!(
+        got.first_line().starts_with(
+            "CONNTRACK is CRITICAL: 91.0% of the table in use (910 of 1000 entries, 90 free) in the network namespace \
+             of docker-4f2ac1d2e3f4.scope (nginx[4711]), 1 of 3, usage above 90% - "
+        ),
+        "{}",
+        got.text
+    );
+    assert_eq!(value(&got, "entries"), "910");
+    assert_eq!(value(&got, "drop"), "7c");
+    // 2 * (910 + 500 + 100) / 1000, all hang in the same chains
+    assert_eq!(value(&got, "chain"), "3.0");
+    assert_eq!(got.perfdata().last().unwrap(), "namespaces=3");
+    assert!(got.fits_nrpe_2());
+    // without the option it is what it was
+    let own = root.answer(&[]);
+    assert!(
+        own.first_line().starts_with("CONNTRACK is OK: 10.0%") && own.value("namespaces").is_none(),
+        "{}",
+        own.text
+    );
+}
+
+#[test]
+fn the_own_namespace_is_read_from_its_sysctls_and_named_too() {
+    let root = host(800, 1000);
+    root.file(COUNT, "950\n");
+    shares(&root, 500, 1);
+    namespace(&root, 20, 940, 0);
+    let got = all(&root, &[]);
+    let expected = "95.0% of the table in use (950 of 1000 entries, 50 free) in the network namespace of systemd[1], 1 of 2, ";
+    assert!(got.first_line().contains(expected), "{}", got.text);
+    let root = host(800, 1000);
+    let got = all(&root, &[]);
+    assert!(
+        got.first_line()
+            .contains(" in the network namespace of systemd[1], the only one|"),
+        "{}",
+        got.text
+    );
+}
+
+#[test]
+fn a_namespace_is_known_by_its_process_with_the_lowest_id() {
+    let root = host(1, 1000);
+    namespace(&root, 9000, 500, 0);
+    for pid in [700, 80, 1000, 99] {
+        shares(&root, pid, 9000);
+        process(&root, pid, "worker", "/");
+    }
+    let got = all(&root, &[]);
+    assert!(
+        got.first_line().contains(" of worker[80], 1 of 2|"),
+        "{}",
+        got.text
+    );
+}
+
+#[test]
+fn equal_namespaces_are_decided_by_the_lowest_process() {
+    let root = host(1, 1000);
+    for pid in [700, 80, 1000] {
+        namespace(&root, pid, 500, 0);
+        process(&root, pid, "worker", "/");
+    }
+    let got = all(&root, &["-v"]);
+    assert!(got.first_line().contains(" of worker[80], 1 of 4|"));
+    let listed: Vec<&str> = got
+        .text
+        .lines()
+        .filter(|line| line.starts_with("namespace "))
+        .collect();
+    assert_eq!(
+        listed,
+        [
+            "namespace 2: 50.0% (500 entries), worker[700]",
+            "namespace 3: 50.0% (500 entries), worker[1000]",
+            "namespace 4: 0.1% (1 entry), systemd[1]",
+        ]
+    );
+}
+
+#[test]
+fn processes_that_end_meanwhile_are_no_error() {
+    let root = host(10, 1000);
+    // gone before it was looked at, in every way
+    fs::create_dir(root.path().join("50")).unwrap();
+    symlink("nowhere", root.path().join("51")).unwrap();
+    root.file("52", "")
+        .file("x53", "")
+        .file("054/net/stat/nf_conntrack", "");
+    fs::create_dir_all(root.path().join("55/net/stat")).unwrap();
+    symlink("nowhere", root.path().join("55/net/stat/nf_conntrack")).unwrap();
+    let got = all(&root, &["-v"]);
+    assert_eq!(got.code, 0, "{}", got.text);
+    assert_eq!(value(&got, "namespaces"), "1");
+    // gone before it was asked for its name
+    namespace(&root, 60, 20, 0);
+    let got = all(&root, &[]);
+    assert!(
+        got.first_line()
+            .contains(" in the network namespace of process 60, 1 of 2|"),
+        "{}",
+        got.text
+    );
+}
+
+#[test]
+fn a_namespace_that_cannot_be_read_is_unknown_unless_another_is_worse() {
+    let root = host(10, 1000);
+    root.file("70/net/stat/nf_conntrack", "nonsense\n");
+    process(&root, 70, "odd", "/");
+    let got = all(&root, &[]);
+    assert_eq!(got.code, 3, "{}", got.text);
+    assert!(
+        got.first_line()
+            .contains("70/net/stat/nf_conntrack says nonsense, not a header and rows")
+            && got
+                .first_line()
+                .contains(" in the network namespace of odd[70], 1 of 2"),
+        "{}",
+        got.text
+    );
+    root.file("70/net/stat/nf_conntrack", STATISTICS_HEADER);
+    assert_eq!(all(&root, &[]).code, 3);
+    // without one of them there is no sum, so the chains are those of the own entries
+    root.file(COUNT, "850\n").file(BUCKETS, "100\n");
+    let got = all(&root, &["-v", "-w", "chain=20"]);
+    assert!(got.first_line().contains("WARNING: 85.0%"), "{}", got.text);
+    assert_eq!(value(&got, "chain"), "17.0");
+    assert!(
+        got.text.contains("\nnamespace 2: ") && got.text.contains(", UNKNOWN, odd[70]\n"),
+        "{}",
+        got.text
+    );
+}
+
+#[test]
+fn without_the_own_file_the_others_are_unknown() {
+    let root = host(10, 1000);
+    root.remove("1/net/stat/nf_conntrack");
+    namespace(&root, 70, 1000, 0);
+    let got = all(&root, &[]);
+    assert_eq!(got.code, 3, "{}", got.text);
+    assert!(
+        got.first_line().contains("1.0% of the table in use")
+            && got
+                .first_line()
+                .contains(", other network namespaces not seen: ")
+            && got.first_line().contains("CONFIG_NF_CONNTRACK_PROCFS"),
+        "{}",
+        got.text
+    );
+    assert_eq!(got.value("namespaces"), None);
+    // what is seen outweighs it
+    assert_eq!(all(&root, &["-w", "entries=5"]).code, 1);
+}
+
+#[test]
+fn a_kernel_that_does_not_track_has_no_namespaces_to_judge() {
+    let root = ProcRoot::empty();
+    for (state, code) in [("ok", 0), ("warning", 1), ("critical", 2), ("unknown", 3)] {
+        let got = all(&root, &["--absent", state]);
+        assert_eq!(got.code, code, "{}", got.text);
+        assert!(got.first_line().contains("does not track") && !got.text.contains("namespace"));
+    }
+}
+
+#[test]
+fn what_is_lost_elsewhere_is_told_and_decides_where_somebody_said_so() {
+    let root = host(500, 1000);
+    namespace(&root, 70, 400, 5);
+    namespace(&root, 80, 300, 1);
+    namespace(&root, 90, 200, 9);
+    process(&root, 80, "ruby", "/system.slice/sidekiq.service");
+    let state = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let state = [
+            "--netns",
+            "all",
+            "--state-dir",
+            state.path().to_str().unwrap(),
+        ];
+        root.answer(&[&state, arguments].concat())
+    };
+    let both = |seconds| {
+        at(&root, seconds);
+        (run(&["-v"]), run(&["-w", "lost=0", "-v"]))
+    };
+    let (quiet, judged) = both(1000);
+    for first in [&quiet, &judged] {
+        assert_eq!(first.code, 0, "{}", first.text);
+        assert!(!first.text.contains("lost packets"), "{}", first.text);
+    }
+    namespace(&root, 80, 300, 13);
+    let (quiet, judged) = both(1300);
+    assert_eq!(quiet.code, 0, "{}", quiet.text);
+    assert!(
+        quiet
+            .first_line()
+            .contains(" of systemd[1], 1 of 4, 1 other network namespace lost packets|"),
+        "{}",
+        quiet.text
+    );
+    assert!(
+        quiet.text.contains(
+            "\nnamespace 3: 30.0% (300 entries), sidekiq.service (ruby[80]), 12 packets lost in the last 5m ("
+        ),
+        "{}",
+        quiet.text
+    );
+    assert_eq!(judged.code, 1, "{}", judged.text);
+    assert!(
+        judged.first_line().contains(
+            "30.0% of the table in use (300 of 1000 entries, 700 free) in the network namespace of sidekiq.service \
+             (ruby[80]), 1 of 4, 12 packets lost in the last 5m ("
+        ),
+        "{}",
+        judged.text
+    );
+    assert!(judged.first_line().contains(", lost above 0"));
+    assert!(!judged.text.contains("other network namespace lost"));
+    assert_eq!(value(&judged, "lost"), "12");
+    namespace(&root, 80, 300, 14);
+    namespace(&root, 70, 400, 6);
+    at(&root, 1600);
+    let got = run(&[]);
+    assert!(
+        got.first_line()
+            .contains(", 2 other network namespaces lost packets, see -v|"),
+        "the line of -v is another service, and this one saw them before: {}",
+        got.text
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_left_out_by_whole_lines() {
+    let root = host(0, 1000);
+    for pid in 100..300 {
+        namespace(&root, pid, 1000 - pid as u32, 0);
+        process(
+            &root,
+            pid,
+            "postgres",
+            "/system.slice/postgresql@17-main.service",
+        );
+    }
+    // what all share would alert for each
+    let got = all(&root, &["-v", "-w", "chain=~:"]);
+    assert!(got.text.contains(
+        "\nnamespace 2: 89.9% (899 entries), WARNING, postgresql@17-main.service (postgres[101])\n"
+    ));
+    let last = got.text.lines().last().unwrap();
+    let listed = got.text.matches("\nnamespace ").count();
+    assert_eq!(last, format!("({} more not shown)", 200 - listed));
+    assert!(listed > 30, "{}", got.text);
+    assert!(all(&root, &[]).fits_nrpe_2());
+}
+
+#[test]
+fn a_look_that_is_cut_short_sums_nothing() {
+    let root = host(10, 1000);
+    namespace(&root, 70, 10, 0);
+    let look = |deadline| {
+        let mut namespaces = vec![Namespace {
+            identity: Identity::Unknown,
+            readings: source::usage(root.path()),
+            seen: None,
+            own: true,
+        }];
+        let cut_short = add_others(root.path(), false, deadline, &mut namespaces);
+        (cut_short, namespaces)
+    };
+    let (cut_short, namespaces) = look(Instant::now());
+    assert_eq!((cut_short, namespaces.len()), (Some(true), 1));
+    assert_eq!(namespaces[0].readings.sharing, None);
+    let (cut_short, namespaces) = look(Instant::now() + Duration::from_secs(60));
+    assert_eq!((cut_short, namespaces.len()), (Some(false), 2));
+    for namespace in namespaces {
+        assert_eq!(namespace.readings.sharing, Some(20));
+    }
+}
+
+#[test]
+fn a_look_that_is_cut_short_is_told_and_measures_no_namespaces() {
+    use check_conntrack::judge::netns::Overview;
+    use check_conntrack::model::netns::Resident;
+    use check_conntrack::report::{Circumstances, report};
+
+    let root = host(10, 1000);
+    let mut readings = source::usage(root.path());
+    let thresholds = check_conntrack::judge::threshold::Thresholds::parse(&[], &[]).unwrap();
+    let said = |readings: &check_conntrack::model::readings::Readings, cut_short| {
+        let ok = nagiosplugin::ServiceState::Ok;
+        let assessment = check_conntrack::judge::assess::assess(readings, &thresholds, ok, ok);
+        let overview = Overview::of(Resident::default(), &[], cut_short);
+        let circumstances = Circumstances {
+            overview: Some(&overview),
+            ..Circumstances::default()
+        };
+        report(readings, &assessment, circumstances).text
+    };
+    let whole = said(&readings, false);
+    assert!(whole.ends_with(" of this check, the only one|usage=1.0%;80;90;0;100 entries=10;800;900;0;1000 namespaces=1\n"));
+    let cut_short = said(&readings, true);
+    assert!(
+        cut_short.starts_with("CONNTRACK is OK: ")
+            && cut_short
+                .contains(", the time was up before every network namespace was looked for|")
+            && !cut_short.contains("namespaces="),
+        "{cut_short}"
+    );
+    readings.others = Some(check_conntrack::model::error::ReadError::NotReached);
+    let unseen = said(&readings, false);
+    assert!(
+        unseen.starts_with("CONNTRACK is UNKNOWN: ") && !unseen.contains("namespaces="),
+        "{unseen}"
+    );
+}
+
+#[test]
+fn the_table_is_that_of_the_deciding_namespace() {
+    let root = host(10, 1000);
+    namespace(&root, 70, 950, 0);
+    process(&root, 70, "ruby", "/system.slice/sidekiq.service");
+    let line = |file: &str, port: u32, far: &str| {
+        let path = root.join(file);
+        let mut text = fs::read_to_string(&path).unwrap_or_default();
+        text += &format!(
+            "ipv4     2 tcp      6 299 ESTABLISHED src=10.0.0.1 dst={far} sport={port} dport=6379 src={far} \
+             dst=10.0.0.1 sport=6379 dport={port} [ASSURED] mark=0 use=1\n"
+        );
+        fs::write(path, text).unwrap();
+    };
+    for port in 0..950 {
+        line("70/net/nf_conntrack", 1024 + port, "192.0.2.7");
+    }
+    line("1/net/nf_conntrack", 9, "203.0.113.9");
+    let trie = |ip: &str| {
+        format!("Local:\n  +-- 0.0.0.0/0 3 0 5\n     |-- {ip}\n        /32 host LOCAL\n")
+    };
+    root.file("70/net/fib_trie", trie("10.0.0.1"));
+    root.file("1/net/fib_trie", trie("192.0.2.7"));
+    let got = all(&root, &["--top", "1", "-c", "endpoint=900"]);
+    assert_eq!(got.code, 2, "{}", got.text);
+    assert!(
+        got.first_line().contains(
+            " in the network namespace of sidekiq.service (ruby[70]), 1 of 2, usage above 90%, endpoint 950 above 900, \
+             950 to 192.0.2.7:6379/tcp (100% ESTABLISHED), from /proc/net/nf_conntrack"
+        ),
+        "{}",
+        got.text
+    );
+    assert_eq!(value(&got, "established"), "950");
+    assert_eq!(got.perfdata().last().unwrap(), "namespaces=2");
+    // a metric of the table of the own namespace has no say, and none at all while nothing was read of it
+    let got = all(&root, &["-w", "97", "-c", "98", "-w", "established=940"]);
+    assert_eq!(got.code, 1, "{}", got.text);
+    // the sockets of that namespace, where its table may not be seen
+    root.remove("70/net/nf_conntrack");
+    let header = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+    root.file(
+        "70/net/tcp",
+        format!("{header}   0: 0100000A:0400 070200C0:18EB 01 00000000:00000000 00:00000000 00000000  1000        0 4242 1 0 20 4 30 10 -1\n"),
+    );
+    root.file("1/net/tcp", header);
+    let got = all(&root, &["--top", "1"]);
+    assert!(
+        got.first_line()
+            .contains(", 1 to 192.0.2.7:6379/tcp (100% ESTABLISHED, uid 1000 1 connection), from local sockets"),
+        "{}",
+        got.text
+    );
+}
+
+#[test]
+fn a_capture_is_of_one_namespace() {
+    let got = answer(["--netns", "all", "--table", "-"]);
+    assert_eq!(
+        (got.code, got.text.as_str()),
+        (
+            3,
+            "CONNTRACK is UNKNOWN: --netns all refused: beside --table, which is of one network namespace, accepted is \
+             self\n"
+        )
+    );
+}
+
+/// The real kernel. A process namespace keeps what runs elsewhere on this host from being seen.
+mod netns {
+    use std::ffi::OsStr;
+
+    use crate::common::{Answer, answers, binary, needs, sh};
+
+    /// Runs a script as the fake root of namespaces of its own, or as root where no procfs may be mounted otherwise;
+    /// `$1` is the binary. What it prints between two lines that begin with `=` is one answer.
+    ///
+    /// It may use `space NAME ENTRIES`, which makes a network namespace with so many entries and a process in it, and
+    /// sets $NAME to that; and `say`, which runs a command and prints the end of its answer.
+    fn in_namespaces(script: &str) -> Vec<Answer> {
+        needs("conntrack", "conntrack");
+        needs("setpriv", "util-linux");
+        let whole = r#"
+cd "$(mktemp -d)"
+trap 'rm -rf "$PWD"' EXIT
+say() { rc=0; "$@" || rc=$?; echo "=$rc"; }
+inside() { nsenter -t "$1" -n "${@:2}"; }
+space() {
+    unshare -n sleep infinity &
+    printf -v "$1" %s $!
+    until [ "$(cat "/proc/$!/comm")" = sleep ]; do sleep 0.02; done
+    inside $! ip link set lo up
+    fill "$2" inside $!
+}
+fill() {
+    for i in $(seq "$1"); do
+        echo "-A -p udp -s 192.0.2.$((i % 250 + 1)) -d 198.51.100.7 --sport $((1024 + i)) --dport 53 -t 600"
+    done >entries
+    "${@:2}" conntrack -R entries >/dev/null 2>&1
+}
+limit() { echo "$2" >"$1"; mount --bind "$1" "/proc/sys/net/netfilter/nf_conntrack_$1"; }
+plain=(setpriv --bounding-set=-all --inh-caps=-all --no-new-privs)
+ip link set lo up
+limit max 1000
+set -- "$1" --netns all --state-dir /nonexistent
+"#
+        .to_owned()
+            + script;
+        let outer = r#"
+flags=(-Urnmpf --mount-proc --kill-child)
+unshare "${flags[@]}" true 2>/dev/null || flags=(-nmpf --mount-proc --kill-child)
+exec timeout --kill-after=5 60 unshare "${flags[@]}" -- bash -euo pipefail -c "$2" netns "$1"
+"#;
+        answers(&sh(outer, &[binary().as_os_str(), OsStr::new(&whole)]))
+    }
+
+    fn value(answer: &Answer, label: &str) -> String {
+        let value = answer.value(label);
+        value.unwrap_or_else(|| panic!("{label} in {}", answer.text))[0].clone()
+    }
+
+    #[test]
+    fn the_fullest_of_several_decides_for_every_user() {
+        let got = in_namespaces(
+            r#"
+space few 5
+space full 850
+space some 300
+# a second process of the fullest
+nsenter -t "$full" -n sleep infinity &
+limit buckets 100
+say "$@" -w 'chain=~:' -v
+say "${plain[@]}" "$@" -w 'chain=~:' -v
+echo "$full $some $few"
+echo =0
+say "${plain[@]}" "$@" -w 95 -c 98 -w chain=20
+kill "$full" $!
+wait "$full" $! || true
+say "${plain[@]}" "$@" -w 'chain=~:'
+"#,
+        );
+        let [root, plain, pids, chain, less] = &got[..] else {
+            panic!("{got:?}")
+        };
+        assert_eq!((root.code, plain.code), (1, 1), "{}", root.text);
+        assert_eq!(root.text, plain.text);
+        let pids: Vec<&str> = pids.text.split_whitespace().collect();
+        let first = format!(
+            "CONNTRACK is WARNING: 85.0% of the table in use (850 of 1000 entries, 150 free) in the network namespace \
+             of sleep[{}], 1 of 4, usage above 80%",
+            pids[0]
+        );
+        assert!(root.text.starts_with(&first), "{}", root.text);
+        assert!(
+            root.text.contains(&format!(
+                "\nnamespace 2: 30.0% (300 entries), sleep[{}]\nnamespace 3: 0.5% (5 entries), sleep[{}]\nnamespace 4: \
+                 0.0% (0 entries), ",
+                pids[1], pids[2]
+            )),
+            "{}",
+            root.text
+        );
+        // 2 * 1155 / 100
+        assert_eq!(value(root, "chain"), "23.1");
+        assert_eq!((chain.code, value(chain, "entries").as_str()), (1, "850"));
+        assert!(chain.text.contains(", mean hash chain 23.1 above 20"));
+        assert_eq!((less.code, value(less, "namespaces").as_str()), (0, "3"));
+        assert_eq!(value(less, "entries"), "300");
+    }
+
+    #[test]
+    fn the_table_of_the_fullest_is_read_by_entering_it_where_that_is_permitted() {
+        let got = in_namespaces(
+            r#"
+space few 5
+space full 950
+inside "$full" ip addr add 198.51.100.7/32 dev lo
+say "$@" --top 1 -w unreplied=900
+say setpriv --bounding-set=-sys_admin "$@" --top 1 -w unreplied=900
+say "${plain[@]}" "$@" --top 1 -w unreplied=900 --source sockets
+say setpriv --bounding-set=-sys_admin "$@" --top 1 --source netlink
+say "$@" --top 1 --source netlink -w 96 -c 97
+"#,
+        );
+        let [entered, files, sockets, refused, asked] = &got[..] else {
+            panic!("{got:?}")
+        };
+        for answer in [entered, files] {
+            assert_eq!(answer.code, 2, "{}", answer.text);
+            assert_eq!(value(answer, "unreplied"), "950");
+            // dialled in, because that namespace has the address
+            assert!(
+                answer.first_line().contains(" from 192.0.2.")
+                    && answer.text.contains(":53/udp 100%"),
+                "{}",
+                answer.text
+            );
+        }
+        assert!(!entered.text.contains("CAP_"), "{}", entered.text);
+        assert!(!entered.first_line().contains("nf_conntrack"));
+        assert!(
+            files.first_line().contains(", from /proc/net/nf_conntrack")
+                && files
+                    .text
+                    .contains("/net, entering the network namespace needs CAP_SYS_ADMIN\n"),
+            "{}",
+            files.text
+        );
+        assert!(
+            sockets.first_line().contains("from local sockets")
+                && sockets.value("unreplied").is_none(),
+            "{}",
+            sockets.text
+        );
+        assert!(
+            refused.first_line().contains(
+                ", no top endpoints: the table of another network namespace needs CAP_SYS_ADMIN"
+            ),
+            "{}",
+            refused.text
+        );
+        assert_eq!(
+            (asked.code, value(asked, "udp").as_str()),
+            (0, "950"),
+            "{}",
+            asked.text
+        );
+    }
+
+    #[test]
+    fn the_own_namespace_is_one_of_the_others_to_who_is_elsewhere() {
+        // the limit that was put over the file is not seen there
+        let got = in_namespaces(
+            r#"
+space few 5
+fill 900
+for how in "" "${plain[*]}"; do
+    say inside "$few" $how "$@" --top 1 -w unreplied=800
+done
+"#,
+        );
+        for answer in &got {
+            assert_eq!(answer.code, 1, "{}", answer.text);
+            assert!(
+                answer.first_line().contains(" (900 of ")
+                    && answer.first_line().contains("[1], 1 of 2, "),
+                "{}",
+                answer.text
+            );
+            assert_eq!(value(answer, "endpoint"), "900");
+        }
+        assert_eq!(got.len(), 2);
+    }
+}
+
+mod root {
+    use crate::common::{Answer, binary, needs};
+
+    /// hidepid=1 refuses other users' processes and hidepid=2 hides them.
+    #[test]
+    fn hidden_processes_are_unknown() {
+        needs("setpriv", "util-linux");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("check_conntrack");
+        std::fs::copy(binary(), &path).unwrap();
+        for (hidepid, code) in [("0", 0), ("1", 3), ("2", 3)] {
+            let script = format!(
+                "chmod 755 {0}; mount -t proc -o hidepid={hidepid} proc /proc; sleep infinity & \
+                 setpriv --reuid 65534 --regid 65534 --clear-groups {0}/check_conntrack --netns all",
+                directory.path().display()
+            );
+            let output = std::process::Command::new("unshare")
+                .args([
+                    "-nmpf",
+                    "--mount-proc",
+                    "--kill-child",
+                    "bash",
+                    "-c",
+                    &script,
+                ])
+                .stdin(std::process::Stdio::null())
+                .output()
+                .unwrap();
+            let got = Answer::of(output);
+            assert_eq!(got.code, code, "hidepid={hidepid}: {}", got.text);
+            let told = ", other network namespaces not seen: /proc hides processes of other users and so their";
+            assert_eq!(got.first_line().contains(told), code == 3, "{}", got.text);
+        }
+    }
+
+    /// The fullest namespace to a user who is not root, with these capabilities.
+    fn as_nobody(directory: &std::path::Path, capabilities: &str, arguments: &str) -> Answer {
+        let script = format!(
+            r#"
+cd {directory}
+unshare -n sleep infinity &
+until [ "$(cat "/proc/$!/comm")" = sleep ]; do sleep 0.02; done
+nsenter -t $! -n bash -ec '
+    ip link set lo up
+    for i in $(seq 100); do
+        echo "-A -p udp -s 192.0.2.$i -d 198.51.100.7 --sport 5000 --dport 53 -t 600"
+    done >entries
+    conntrack -R entries >/dev/null 2>&1'
+nsenter -t $! -n bash -c 'exec 3<>/dev/udp/127.0.0.1/53; sleep infinity' &
+while [ "$(wc -l <"/proc/$!/net/udp")" != 2 ]; do sleep 0.02; done
+exec setpriv --reuid 65534 --regid 65534 --clear-groups {capabilities} ./check_conntrack --netns all --top 1 \
+    --state-dir /nonexistent {arguments}
+"#,
+            directory = directory.display()
+        );
+        let output = std::process::Command::new("unshare")
+            .args(["-nmpf", "--mount-proc", "--kill-child"])
+            .args(["bash", "-ec", &script])
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        Answer::of(output)
+    }
+
+    #[test]
+    fn the_table_of_the_fullest_takes_capabilities_and_its_sockets_take_none() {
+        for program in ["setpriv", "conntrack"] {
+            needs(program, program);
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("check_conntrack");
+        std::fs::copy(binary(), &path).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(directory.path(), mode).unwrap();
+        let with = |capabilities: &[&str], arguments: &str| {
+            let list: Vec<String> = capabilities.iter().map(|name| format!("+{name}")).collect();
+            let list = match list.join(",") {
+                none if none.is_empty() => none,
+                list => format!("--inh-caps {list} --ambient-caps {list}"),
+            };
+            let got = as_nobody(directory.path(), &list, arguments);
+            assert!(
+                got.first_line().contains("% of the table in use (100 of ")
+                    && got
+                        .first_line()
+                        .contains(" in the network namespace of sleep[")
+                    && got.first_line().contains(", 1 of 2"),
+                "{}",
+                got.text
+            );
+            got
+        };
+        for (capabilities, needs) in [
+            (&[][..], "CAP_SYS_ADMIN"),
+            (&["sys_ptrace", "net_admin"], "CAP_SYS_ADMIN"),
+            (&["sys_admin", "net_admin"], "CAP_SYS_PTRACE"),
+        ] {
+            let got = with(capabilities, "-w unreplied=5");
+            assert_eq!(got.code, 3, "{}", got.text);
+            assert!(
+                got.first_line().contains(&format!(
+                    ", 1 to 127.0.0.1:53/udp local (100% UDP, uid 0 1 connection), unreplied not measured: the table of \
+                     another network namespace needs {needs}, from local sockets (its table needs {needs})|"
+                )),
+                "{}",
+                got.text
+            );
+            assert!(
+                got.text.contains(&format!(
+                    "/net, entering the network namespace needs {needs}\n"
+                )),
+                "{}",
+                got.text
+            );
+        }
+        // the file, as long as it is not too long to be read
+        let got = with(&["dac_read_search"], "-w unreplied=5");
+        assert_eq!(got.code, 1, "{}", got.text);
+        assert!(
+            got.first_line().contains(", from /proc/net/nf_conntrack|"),
+            "{}",
+            got.text
+        );
+        let got = with(&["sys_admin", "sys_ptrace", "net_admin"], "-w unreplied=5");
+        assert_eq!(got.code, 1, "{}", got.text);
+        assert!(!got.first_line().contains(", from "), "{}", got.text);
+        // inside without the right to the table: what anybody sees there
+        let got = with(&["sys_admin", "sys_ptrace"], "");
+        assert!(
+            got.first_line()
+                .contains("from local sockets (the table needs CAP_NET_ADMIN)"),
+            "{}",
+            got.text
+        );
+    }
+
+    /// It needs strace too: both groups' names stand in its own.
+    mod strace {
+        use crate::common::{binary, needs, sh};
+
+        #[test]
+        fn the_largest_capability_is_gone_once_the_namespace_is_entered() {
+            needs("strace", "strace");
+            let script = r#"
+unshare -n sleep infinity &
+until [ "$(cat "/proc/$!/comm")" = sleep ]; do sleep 0.02; done
+nsenter -t $! -n bash -c 'ip link set lo up; exec 3<>/dev/udp/127.0.0.1/53; echo >&3'
+nsenter -t $! -n conntrack -I -p udp -s 192.0.2.1 -d 192.0.2.2 --sport 9 --dport 53 -t 600 >/dev/null 2>&1
+strace -qq -o /dev/fd/3 -e trace=capset,setns,socket "$1" --netns all "${@:2}" --state-dir /nonexistent 3>&1 >/dev/null \
+    || true
+"#;
+            let calls = |arguments: &[&str]| {
+                let outer = r#"exec unshare -nmpf --mount-proc --kill-child bash -euc "$2" strace "$1" "${@:3}""#;
+                let binary = binary();
+                let mut all = vec![binary.as_os_str(), script.as_ref()];
+                all.extend(arguments.iter().map(std::ffi::OsStr::new));
+                sh(outer, &all)
+            };
+            let entered = calls(&["--top"]);
+            let (before, after) = entered.split_once("setns(").expect(&entered);
+            let (leaving, inside) = after.split_once("socket(").expect(&entered);
+            assert!(before.contains("permitted=") && before.contains("CAP_SYS_ADMIN"));
+            assert!(!before.contains("AF_NETLINK"), "{entered}");
+            let last = leaving.rsplit("permitted=").next().unwrap();
+            assert!(!last.contains("CAP_SYS_ADMIN"), "{entered}");
+            assert!(!inside.contains("CAP_SYS_ADMIN"), "{entered}");
+            // where it has no use it is gone once the arguments are known
+            for arguments in [&[][..], &["--top", "--top-when", "problem"]] {
+                let calls = calls(arguments);
+                assert!(!calls.contains("setns("), "{calls}");
+            }
+            let without = calls(&["-v"]);
+            let last = without.rsplit("permitted=").next().unwrap();
+            assert!(last.starts_with('0'), "{without}");
+        }
+    }
+}

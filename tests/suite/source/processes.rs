@@ -1,0 +1,655 @@
+//! From sockets to the processes that hold them: proc roots made for the test, and real connections of real processes.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::common::ProcRoot;
+use check_conntrack::analysis::owners::{Owner, group};
+use check_conntrack::model::socket::Process;
+use check_conntrack::source::procfs::processes::{Owners, owners};
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+fn set(inodes: &[u64]) -> HashSet<u64> {
+    inodes.iter().copied().collect()
+}
+
+/// A process in a proc root: descriptors from 0 on, each with what its link says.
+fn process(root: &ProcRoot, pid: i32, comm: &[u8], threads: u64, cgroup: &[u8], links: &[&str]) {
+    let after = format!(") S 1 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 {threads} 0 86 0 0\n");
+    let stat = [format!("{pid} (").as_bytes(), comm, after.as_bytes()].concat();
+    root.file(&format!("{pid}/comm"), [comm, b"\n"].concat())
+        .file(&format!("{pid}/stat"), stat)
+        .file(&format!("{pid}/cgroup"), cgroup);
+    fs::create_dir_all(root.path().join(format!("{pid}/fd"))).unwrap();
+    for (number, link) in links.iter().enumerate() {
+        symlink(link, root.join(&format!("{pid}/fd/{number}"))).unwrap();
+    }
+}
+
+const SIDEKIQ: &[u8] = b"0::/system.slice/sidekiq.service\n";
+
+#[test]
+fn holders_of_the_sockets_are_found_with_what_they_are() {
+    let root = ProcRoot::empty();
+    let links = ["/dev/null", "socket:[11]", "pipe:[12]", "socket:[13]"];
+    process(&root, 900, b"ruby", 20, SIDEKIQ, &links);
+    // the same socket twice, and one that nobody asked about
+    let links = ["socket:[13]", "socket:[13]", "socket:[99]"];
+    process(&root, 812, b"bundle", 5, SIDEKIQ, &links);
+    process(&root, 7, b"cron", 1, b"0::/\n", &["socket:[99]"]);
+    root.file("meminfo", "").file("self/comm", "ruby\n");
+    let got = owners(root.path(), &set(&[11, 12, 13, 14]), soon());
+    let sidekiq = |pid, command: &str, threads, inodes: &[u64]| Process {
+        pid,
+        command: command.to_owned(),
+        unit: Some("sidekiq.service".to_owned()),
+        threads,
+        inodes: inodes.to_vec(),
+    };
+    assert_eq!(
+        got,
+        Owners {
+            processes: vec![
+                sidekiq(812, "bundle", 5, &[13]),
+                sidekiq(900, "ruby", 20, &[11, 13]),
+            ],
+            unseen: 0,
+            truncated: false,
+        }
+    );
+    assert_eq!(
+        group(&got.processes, &[(11, 33), (13, 33), (14, 1000)]),
+        [
+            Owner {
+                name: "sidekiq.service".to_owned(),
+                command: "bundle".to_owned(),
+                pid: 812,
+                processes: 2,
+                connections: 2,
+                threads: 25,
+            },
+            Owner {
+                name: "uid 1000".to_owned(),
+                command: String::new(),
+                pid: 0,
+                processes: 0,
+                connections: 1,
+                threads: 0,
+            },
+        ]
+    );
+}
+
+#[test]
+fn hostile_names_neither_hide_a_process_nor_reach_the_output() {
+    let names: [(&[u8], &str); 8] = [
+        (b"x|evil=1;rm", "xevil=1rm"),
+        (b"a\nb) Z 1 (c", "ab) Z 1 (c"),
+        (b"\x1b[31m\xff\xfe", "[31m??"),
+        (b")))", ")))"),
+        (b"(", "("),
+        (b"", "(unnamed)"),
+        (b"`$(id)`", "(id)"),
+        (b"\n", "(unnamed)"),
+    ];
+    for (comm, shown) in names {
+        let root = ProcRoot::empty();
+        process(&root, 5, comm, 3, b"0::/x|y;z.slice\n", &["socket:[1]"]);
+        let got = owners(root.path(), &set(&[1]), soon());
+        assert_eq!(got.processes.len(), 1, "{comm:?}");
+        assert_eq!(got.processes[0].threads, 3, "{comm:?}");
+        let owners = group(&got.processes, &[(1, 0)]);
+        assert_eq!(
+            (owners[0].name.as_str(), owners[0].command.as_str()),
+            (shown, shown)
+        );
+    }
+    let root = ProcRoot::empty();
+    let cgroup = b"1:name=systemd:/\n0::/system.slice/\xff|evil=1;rm.service\n";
+    process(&root, 5, b"x", 3, cgroup, &["socket:[1]"]);
+    let got = owners(root.path(), &set(&[1]), soon());
+    assert_eq!(
+        group(&got.processes, &[(1, 0)])[0].name,
+        "?evil=1rm.service"
+    );
+}
+
+#[test]
+fn a_container_is_named_by_as_much_of_its_id_as_people_use() {
+    let id = "3f4e0a7d5c1b2988".repeat(4);
+    let root = ProcRoot::empty();
+    let cgroup = format!("0::/system.slice/docker-{id}.scope\n");
+    process(&root, 5, b"nginx", 1, cgroup.as_bytes(), &["socket:[1]"]);
+    let got = owners(root.path(), &set(&[1]), soon());
+    let name = group(&got.processes, &[(1, 0)])[0].name.clone();
+    assert_eq!(name, "docker-3f4e0a7d5c1b.scope");
+}
+
+#[test]
+fn a_process_that_ends_meanwhile_is_no_error() {
+    let root = ProcRoot::empty();
+    process(&root, 5, b"x", 1, b"", &["socket:[1]"]);
+    // gone before its descriptors, before its name, before the rest
+    fs::create_dir_all(root.path().join("6")).unwrap();
+    process(&root, 7, b"x", 1, b"", &["socket:[1]"]);
+    root.remove("7/comm");
+    process(&root, 8, b"x", 1, b"", &["socket:[1]"]);
+    root.remove("8/stat").remove("8/cgroup");
+    // not a process at all
+    root.file("9", "").file("-3/comm", "");
+    let got = owners(root.path(), &set(&[1]), soon());
+    let pids: Vec<(i32, u64)> = got.processes.iter().map(|p| (p.pid, p.threads)).collect();
+    assert_eq!(pids, [(5, 1), (8, 0)]);
+    assert_eq!((got.unseen, got.truncated), (0, false));
+}
+
+#[test]
+fn what_stands_in_the_place_of_a_file_does_not_stop_it() {
+    let root = ProcRoot::empty();
+    process(&root, 5, b"x", 1, b"", &["socket:[1]"]);
+    root.remove("5/cgroup").remove("5/stat");
+    crate::common::sh(
+        "mkfifo -- \"$1/5/cgroup\"; ln -s /dev/zero \"$1/5/stat\"; ln -s 'socket:[1' \"$1/5/fd/7\"; : >\"$1/5/fd/8\"; ln -s 'socket:[1]' \"$1/5/fd/x\"",
+        &[root.path().as_os_str()],
+    );
+    process(&root, 6, b"y", 1, b"", &[]);
+    fs::remove_dir(root.path().join("6/fd")).unwrap();
+    root.file("6/fd", "socket:[1]");
+    let got = owners(root.path(), &set(&[1]), soon());
+    assert_eq!(got.processes.len(), 1, "{got:?}");
+    assert_eq!(
+        (got.processes[0].pid, got.processes[0].threads, got.unseen),
+        (5, 0, 0)
+    );
+}
+
+#[test]
+fn a_proc_root_that_is_not_there_has_no_processes() {
+    let root = ProcRoot::empty();
+    let nowhere = root.path().join("nowhere");
+    assert_eq!(owners(&nowhere, &set(&[1]), soon()), Owners::default());
+}
+
+#[test]
+fn without_sockets_nobody_is_looked_for() {
+    let root = ProcRoot::empty();
+    process(&root, 5, b"x", 1, b"", &["socket:[1]"]);
+    let past = Instant::now() - Duration::from_millis(1);
+    assert_eq!(
+        owners(root.path(), &HashSet::new(), past),
+        Owners::default()
+    );
+}
+
+#[test]
+fn the_deadline_ends_the_walk() {
+    let root = ProcRoot::empty();
+    process(&root, 5, b"x", 1, b"", &["socket:[1]"]);
+    let past = Instant::now() - Duration::from_millis(1);
+    let got = owners(root.path(), &set(&[1]), past);
+    assert!(got.truncated && got.processes.is_empty(), "{got:?}");
+}
+
+#[test]
+fn the_deadline_ends_the_walk_inside_a_process() {
+    let root = ProcRoot::empty();
+    let links = vec!["socket:[1]"; 5000];
+    process(&root, 5, b"x", 1, b"", &links);
+    let deadline = Instant::now() + Duration::from_micros(500);
+    let got = owners(root.path(), &set(&[1]), deadline);
+    assert!(got.truncated, "{got:?}");
+    // what was found until then counts; nothing where this thread had to wait
+    assert!(got.processes.iter().all(|process| process.inodes == [1]));
+}
+
+#[test]
+fn descriptors_that_may_not_be_listed_are_counted_but_not_those_of_kernel_threads_and_zombies() {
+    use std::os::unix::fs::PermissionsExt;
+    let root = ProcRoot::empty();
+    for pid in 5..=8 {
+        process(&root, pid, b"x", 1, b"", &["socket:[1]"]);
+    }
+    let closed = |pid: i32, closed: bool| {
+        let mode = fs::Permissions::from_mode(if closed { 0 } else { 0o700 });
+        fs::set_permissions(root.path().join(format!("{pid}/fd")), mode).unwrap();
+    };
+    root.file(
+        "7/stat",
+        "7 (kworker/0:1) I 2 0 0 0 -1 69238880 0 0 0 0 0 0 0 0 20 0 1 0 9 0 0\n",
+    );
+    root.file(
+        "8/stat",
+        "8 (sh) Z 2 0 0 0 -1 4228108 0 0 0 0 0 0 0 0 20 0 1 0 9 0 0\n",
+    );
+    (6..=8).for_each(|pid| closed(pid, true));
+    let path = root.path().to_owned();
+    // root may read anything until it gives up its capabilities, which are a thread's own
+    let got = std::thread::spawn(move || {
+        check_conntrack::runtime::privilege::give_up_all();
+        owners(&path, &set(&[1]), soon())
+    })
+    .join()
+    .unwrap();
+    (6..=8).for_each(|pid| closed(pid, false));
+    assert_eq!(got.processes.len(), 1, "{got:?}");
+    assert_eq!((got.unseen, got.truncated), (1, false));
+}
+
+// ---- real processes -------------------------------------------------------------------------------------------------
+
+fn inode(socket: impl AsFd) -> u64 {
+    rustix::fs::fstat(socket).unwrap().st_ino
+}
+
+/// Connections to a listener of our own, both ends.
+fn connections(number: usize) -> Vec<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (0..number)
+        .map(|_| {
+            let near = TcpStream::connect(address).unwrap();
+            (near, listener.accept().unwrap().0)
+        })
+        .collect()
+}
+
+#[test]
+fn this_very_process_is_found_with_its_threads_and_connections() {
+    const THREADS: usize = 6;
+    const EACH: usize = 25;
+    let held: Vec<Vec<(TcpStream, TcpStream)>> = (0..THREADS).map(|_| connections(EACH)).collect();
+    let sockets: Vec<(u64, u32)> = held
+        .iter()
+        .flatten()
+        .flat_map(|(near, far)| [inode(near), inode(far)])
+        .map(|inode| (inode, 1000))
+        .collect();
+    let (end, held) = {
+        let (end, wait) = std::sync::mpsc::channel::<()>();
+        let wait = std::sync::Arc::new(std::sync::Mutex::new(wait));
+        let threads: Vec<_> = held
+            .into_iter()
+            .map(|held| {
+                let wait = wait.clone();
+                std::thread::spawn(move || {
+                    let _ = wait.lock().unwrap().recv();
+                    drop(held);
+                })
+            })
+            .collect();
+        (end, threads)
+    };
+    let threads = || fs::read_dir("/proc/self/task").unwrap().count() as u64;
+    let inodes: HashSet<u64> = sockets.iter().map(|(inode, _)| *inode).collect();
+    let me = std::process::id() as i32;
+    // other tests begin and end in threads of this process
+    let mut tries = 0;
+    let (got, count) = loop {
+        let before = threads();
+        let mut got = owners(Path::new("/proc"), &inodes, soon());
+        // a child that another test starts has them too until it runs its program
+        got.processes.retain(|process| process.pid == me);
+        if before == threads() {
+            break (got, before);
+        }
+        tries += 1;
+        assert!(tries < 200, "the number of threads never rests");
+    };
+    assert!(!got.truncated);
+    assert_eq!(got.processes.len(), 1, "{:?}", got.processes);
+    assert!(count > THREADS as u64);
+    assert_eq!(got.processes[0].threads, count);
+    let grouped = group(&got.processes, &sockets);
+    assert_eq!(grouped.len(), 1, "{grouped:?}");
+    assert_eq!(grouped[0].connections, 2 * THREADS * EACH);
+    assert_eq!(grouped[0].pid, me);
+    // the first 15 bytes of the name of the executable, or of the main thread
+    let command = fs::read_to_string("/proc/self/comm").unwrap();
+    assert_eq!(grouped[0].command, command.trim_end());
+    drop(end);
+    held.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// A shell that holds a connection as descriptor 3 and runs a script, until this is dropped; it says its own inode.
+struct Shell {
+    child: Child,
+    pid: i32,
+    inode: u64,
+    _far: TcpStream,
+}
+
+impl Shell {
+    fn start(command: &mut Command, script: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let whole = format!(
+            "exec 3<>/dev/tcp/127.0.0.1/{port}; echo \"$$ $(stat -L -c %i /proc/$$/fd/3)\"; {script}\necho ready; read -r _ || true"
+        );
+        let mut child = command
+            .args(["-euc", &whole])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let far = listener.accept().unwrap().0;
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first = lines.next().unwrap().unwrap();
+        let (pid, inode) = first.split_once(' ').unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), "ready");
+        Self {
+            pid: pid.parse().unwrap(),
+            inode: inode.parse().unwrap(),
+            child,
+            _far: far,
+        }
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_process_that_gave_itself_a_hostile_name_is_found_by_the_cleaned_one() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let directory = tempfile::tempdir().unwrap();
+    let names: [(&[u8], &str); 6] = [
+        (b"x|evil=1;rm", "xevil=1rm"),
+        (b"a\nb\n", "ab"),
+        (b"\x1b[31mred", "[31mred"),
+        (b"x) Z 1 (y", "x) Z 1 (y"),
+        (b"\xff\xfe)", "??)"),
+        (b"\n", "(unnamed)"),
+    ];
+    // by the name of its file first, then by writing its own comm, which bash does a line at a time
+    let by_file = names.map(|(name, shown)| (Some(name), ":".to_owned(), shown));
+    let script = |name: &str| format!("printf '{name}' >/proc/$$/comm");
+    let by_itself = [
+        (None, script("x|evil=1;rm"), "xevil=1rm"),
+        (None, script("\\e[31m\\xff) \\x80("), "[31m?) ?("),
+    ];
+    for (name, script, shown) in by_file.into_iter().chain(by_itself) {
+        let mut command = match name {
+            Some(name) => {
+                let file = directory.path().join(OsStr::from_bytes(name));
+                symlink(crate::common::needs("bash", "bash"), &file).unwrap();
+                Command::new(file)
+            }
+            None => Command::new("bash"),
+        };
+        let shell = Shell::start(&mut command, &script);
+        let name = shown;
+        let mut got = owners(Path::new("/proc"), &set(&[shell.inode]), soon());
+        assert_eq!(got.processes.len(), 1, "{name}: {got:?}");
+        // wherever this test runs: a unit's name would come first
+        got.processes[0].unit = None;
+        assert_eq!(
+            group(&got.processes, &[(shell.inode, 0)]),
+            [Owner {
+                name: shown.to_owned(),
+                command: shown.to_owned(),
+                pid: shell.pid,
+                processes: 1,
+                connections: 1,
+                threads: 1,
+            }],
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn forked_processes_share_one_connection() {
+    let script = "exec 4<&0; for i in 1 2 3; do (read -r _ <&4 || true) & done";
+    let shell = Shell::start(&mut Command::new("bash"), script);
+    let got = owners(Path::new("/proc"), &set(&[shell.inode]), soon());
+    let grouped = group(&got.processes, &[(shell.inode, 0)]);
+    assert_eq!(grouped.len(), 1, "{grouped:?}");
+    let Owner {
+        processes,
+        connections,
+        threads,
+        ..
+    } = grouped[0];
+    assert_eq!((processes, connections, threads), (4, 1, 4));
+    assert!(got.processes.iter().any(|process| process.pid == shell.pid));
+}
+
+#[test]
+fn processes_that_come_and_go_disturb_nothing() {
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let held = connections(1);
+    let inodes = set(&[inode(&held[0].0)]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = Command::new("true").status();
+            }
+        });
+        for _ in 0..30 {
+            let got = owners(Path::new("/proc"), &inodes, soon());
+            // a child has the socket too, for a moment between fork and exec
+            assert!(!got.processes.is_empty() && !got.truncated, "{got:?}");
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+mod strace {
+    use super::*;
+    use crate::common::needs;
+
+    #[test]
+    #[ignore = "run under strace by the test below"]
+    fn look() {
+        let held = connections(2);
+        let inodes = set(&[inode(&held[0].0)]);
+        let _ = fs::metadata("/begin");
+        let got = owners(Path::new("/proc"), &inodes, soon());
+        let _ = fs::metadata("/end");
+        assert_eq!(got.processes.len(), 1);
+    }
+
+    #[test]
+    fn nothing_that_waits_for_a_process_is_read() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let status = Command::new(needs("strace", "strace"))
+            .args(["-f", "-e", "trace=%file,%desc", "-o"])
+            .arg(log.path())
+            .arg(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                &crate::common::here(module_path!(), "look"),
+                "--ignored",
+                "--quiet",
+            ])
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let calls = fs::read_to_string(log.path()).unwrap();
+        let calls: Vec<&str> = calls
+            .lines()
+            .skip_while(|call| !call.contains("\"/begin\""))
+            .skip(1)
+            .take_while(|call| !call.contains("\"/end\""))
+            .collect();
+        assert!(calls.len() > 10, "{calls:?}");
+        let mut opened = HashSet::new();
+        for call in calls.iter().filter(|call| call.contains('"')) {
+            let path = call.split('"').nth(1).unwrap();
+            let number = path.bytes().all(|b| b.is_ascii_digit());
+            match call {
+                _ if call.contains(" openat(AT_FDCWD, ") => {
+                    let directory = path.strip_prefix("/proc/").is_some_and(|pid| {
+                        pid.bytes().all(|b| b.is_ascii_digit()) && call.contains("O_PATH")
+                    });
+                    let version = path == "/proc/sys/kernel/osrelease";
+                    assert!(directory || version || path == "/proc", "{call}");
+                }
+                _ if call.contains(" openat(") => {
+                    opened.insert(path.to_owned());
+                }
+                _ if call.contains(" readlinkat(") => assert!(number, "{call}"),
+                _ => assert!(
+                    [" read(", " statx(", " newfstatat("]
+                        .iter()
+                        .any(|name| call.contains(name)),
+                    "{call}"
+                ),
+            }
+        }
+        opened.remove(".");
+        let expected = ["fd", "comm", "stat", "cgroup"].map(str::to_owned);
+        assert_eq!(opened, HashSet::from(expected));
+    }
+}
+
+mod root {
+    use super::*;
+    use crate::common::needs;
+
+    /// What a user without privileges, or with some, sees of a process of root: this one.
+    fn as_nobody(capabilities: &str) -> String {
+        assert!(
+            fs::metadata("/proc/self").unwrap().uid() == 0,
+            "this test needs root, to become somebody else"
+        );
+        let held = connections(3);
+        let inodes: Vec<String> = held
+            .iter()
+            .map(|(near, _)| inode(near).to_string())
+            .collect();
+        // somewhere nobody may go
+        let directory = tempfile::tempdir_in(std::env::temp_dir()).unwrap();
+        let executable = directory.path().join("owners");
+        // not by this process: another test's fork would keep it open for writing, and it could not be run
+        let this = std::env::current_exe().unwrap();
+        let paths = [
+            this.as_os_str(),
+            directory.path().as_os_str(),
+            executable.as_os_str(),
+        ];
+        crate::common::sh("cp -- \"$1\" \"$3\"; chmod 755 -- \"$2\" \"$3\"", &paths);
+        let output = Command::new(needs("setpriv", "util-linux"))
+            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+            .args(["--inh-caps", capabilities, "--ambient-caps", capabilities])
+            .arg(&executable)
+            .args([
+                "--exact",
+                &crate::common::here(module_path!(), "look"),
+                "--ignored",
+                "--nocapture",
+            ])
+            .env("INODES", inodes.join(" "))
+            .current_dir("/")
+            .output()
+            .unwrap();
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            output.status.success(),
+            "{stdout}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let answer = stdout.lines().find_map(|line| {
+            let (_, rest) = line.split_once("found ")?;
+            Some(rest.to_owned())
+        });
+        answer.unwrap_or_else(|| panic!("{stdout}"))
+    }
+
+    #[test]
+    #[ignore = "run as another user by the tests below"]
+    fn look() {
+        let inodes = std::env::var("INODES").unwrap();
+        let sockets: Vec<(u64, u32)> = inodes
+            .split(' ')
+            .map(|inode| (inode.parse().unwrap(), 0))
+            .collect();
+        let inodes = sockets.iter().map(|(inode, _)| *inode).collect();
+        let got = owners(Path::new("/proc"), &inodes, soon());
+        let processes = fs::read_dir("/proc").unwrap().filter(|entry| {
+            let path = entry.as_ref().unwrap().path();
+            // kernel threads have no command line
+            path.join("fd").exists()
+                && !fs::read(path.join("cmdline"))
+                    .unwrap_or_default()
+                    .is_empty()
+        });
+        let unseen = match got.unseen {
+            0 => "none",
+            unseen if unseen <= processes.count() => "some",
+            _ => "more than there are",
+        };
+        let names: Vec<String> = group(&got.processes, &sockets)
+            .iter()
+            .map(|owner| format!("{} {}", owner.pid, owner.connections))
+            .collect();
+        println!("\nfound {} unseen {unseen}", names.join(", "));
+    }
+
+    #[test]
+    fn processes_of_others_are_counted_as_unseen() {
+        assert_eq!(as_nobody("-all"), "0 3 unseen some");
+    }
+
+    #[test]
+    fn descriptors_that_may_be_listed_but_not_resolved_are_unseen_too() {
+        assert_eq!(as_nobody("+dac_read_search"), "0 3 unseen some");
+    }
+
+    #[test]
+    fn two_capabilities_are_enough() {
+        let got = as_nobody("+dac_read_search,+sys_ptrace");
+        let me = std::process::id();
+        let (found, _) = got.split_once(" unseen ").unwrap();
+        let mine = format!("{me} 3");
+        // a child that another test starts has them too until it runs its program
+        assert!(found.split(", ").any(|owner| owner == mine), "{got}");
+    }
+}
+
+/// With 2000 processes of 20 descriptors each.
+#[test]
+#[ignore = "prints figures"]
+fn figures() {
+    let script = "exec 3</dev/null 4<&3 5<&3 6<&3 7<&3 8<&3 9<&3; exec {a}<&3 {b}<&3 {c}<&3 {d}<&3 {e}<&3 {f}<&3 {g}<&3 {h}<&3 {i}<&3 {j}<&3; for i in $(seq 2000); do (read -r _ || true) <&0 & done; echo ready; wait";
+    let mut child = Command::new("bash")
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let held = connections(1);
+    let inodes = set(&[inode(&held[0].0)]);
+    for _ in 0..5 {
+        let begin = Instant::now();
+        let got = owners(Path::new("/proc"), &inodes, soon());
+        let took = begin.elapsed();
+        println!(
+            "{took:?}, {} found, {} unseen",
+            got.processes.len(),
+            got.unseen
+        );
+    }
+    drop(child.stdin.take());
+    child.wait().unwrap();
+}

@@ -1,0 +1,309 @@
+//! What the kernel tells only when it is asked, in namespaces of this test: connections that nothing tracks, and the
+//! counters where there is no file of them.
+
+use crate::common::ProcRoot;
+
+const HEADER: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+
+/// Established connections from 192.0.2.1 to as many ports of 198.51.100.7.
+fn net_tcp(connections: u16) -> String {
+    let row = |port: u16| {
+        format!(
+            "{port:4}: 010200C0:0050 076433C6:{port:04X} 01 00000000:00000000 00:00000000 00000000     0        0 5000 1 0000000000000000 20 4 30 10 -1\n"
+        )
+    };
+    HEADER.to_owned() + &(1..=connections).map(row).collect::<String>()
+}
+
+/// An empty table beside these.
+fn beside(net_tcp: &[u8]) -> ProcRoot {
+    let root = ProcRoot::tracking("0\n", "1000\n");
+    root.file("net/tcp", net_tcp);
+    root.file("net/if_inet6", "");
+    root
+}
+
+#[test]
+fn no_more_than_a_thousand_are_counted() {
+    for (connections, told) in [
+        (999, "although 999 TCP connections to other hosts are open"),
+        (1000, "although 1000 or more TCP connections to other"),
+        (5000, "although 1000 or more TCP connections to other"),
+    ] {
+        let got = beside(net_tcp(connections).as_bytes()).answer(&["--empty", "warning"]);
+        assert!(got.code == 1 && got.text.contains(told), "{}", got.text);
+    }
+}
+
+#[test]
+fn the_look_ends_with_the_last_connection_that_the_kernel_counts() {
+    let root = beside(net_tcp(20).as_bytes());
+    for (count, told) in [
+        (0, None),
+        (7, Some("although 7 TCP")),
+        (30, Some("although 20 TCP")),
+    ] {
+        let snmp = format!("Tcp: RtoMin CurrEstab InSegs\nTcp: 200 {count} 12345\n");
+        let got = root.file("net/snmp", snmp).answer(&[]);
+        assert_eq!(
+            got.text.contains("tracks nothing"),
+            told.is_some(),
+            "{count}"
+        );
+        assert!(got.text.contains(told.unwrap_or_default()), "{}", got.text);
+    }
+}
+
+#[test]
+fn what_cannot_be_counted_is_told_with_details_and_judges_nothing() {
+    let one = net_tcp(1);
+    let long = format!("{HEADER}{}", "0".repeat(100_000));
+    for content in [
+        format!("{one}garbage\n").as_bytes(),
+        &one.as_bytes()[..60 + HEADER.len()],
+        long.as_bytes(),
+        format!("{one}   1: 010200C0:0050 076433C6:01BB \u{fc}\n").as_bytes(),
+        b"entries\n\xff\n",
+    ] {
+        let got = beside(content).answer(&["--empty", "critical", "-v"]);
+        assert!(
+            got.code == 0
+                && got
+                    .text
+                    .contains("connections to other hosts not counted: "),
+            "{}",
+            got.text
+        );
+    }
+    // which addresses are this host's own
+    let root = beside(one.as_bytes());
+    root.remove("net/if_inet6");
+    let got = root.answer(&["--empty", "critical", "-v"]);
+    assert!(
+        got.code == 0 && got.text.contains("net/fib_trie does not exist"),
+        "{}",
+        got.text
+    );
+    crate::common::sh("mkfifo -- \"$1\"", &[root.join("net/tcp6").as_os_str()]);
+    assert_eq!(root.answer(&["--empty", "critical"]).code, 0);
+    for nothing in ["", HEADER] {
+        let got = beside(nothing.as_bytes()).answer(&["--empty", "critical", "-v"]);
+        assert!(
+            got.code == 0 && !got.text.contains("other hosts"),
+            "{}",
+            got.text
+        );
+    }
+}
+
+mod netns {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::process::{Child, Command, Stdio};
+
+    use crate::common::{Answer, again_in_namespaces, answer, binary, needs, sh, wait_for};
+
+    /// Ours and another host's, where a test below listens.
+    const OWN: &str = "192.0.2.1";
+    const PEER: &str = "192.0.2.2:7000";
+    const PEER_V6: &str = "[2001:db8::2]:7000";
+
+    const TWO_HOSTS: &str = r#"
+mount -t tmpfs none /run
+ip link set lo up
+ip netns add peer
+ip link add wire type veth peer name wire netns peer
+for address in 192.0.2.1/24 2001:db8::1/64; do ip address add "$address" dev wire; done
+for address in 192.0.2.2/24 2001:db8::2/64; do ip -n peer address add "$address" dev wire; done
+echo 0 >/proc/sys/net/ipv6/conf/wire/accept_dad
+ip netns exec peer sh -c 'echo 0 >/proc/sys/net/ipv6/conf/wire/accept_dad'
+ip link set wire up
+ip -n peer link set wire up
+"#;
+
+    #[test]
+    fn connections_that_nothing_tracks_are_told_and_tracked_ones_are_not() {
+        needs("ip", "iproute2");
+        needs("nft", "nftables");
+        again_in_namespaces(
+            "-Urnm",
+            TWO_HOSTS,
+            &crate::common::here(module_path!(), "between_two_hosts"),
+        );
+    }
+
+    #[test]
+    #[ignore = "run on the other host by the test below"]
+    fn peer() {
+        let listener = TcpListener::bind("[::]:7000").unwrap();
+        let mut open = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.write_all(b".").unwrap();
+            open.push(stream);
+        }
+    }
+
+    struct Running(Child);
+
+    impl Drop for Running {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    /// A connection that both ends know of.
+    fn connect(to: &str) -> TcpStream {
+        let mut connection = None;
+        wait_for("the peer listens", || {
+            connection = TcpStream::connect(to).ok();
+            connection.is_some()
+        });
+        let mut connection = connection.unwrap();
+        connection.read_exact(&mut [0]).unwrap();
+        connection
+    }
+
+    /// What is said of untracked connections, and the exit code; the same from sock_diag and from the files.
+    fn untracked(arguments: &[&str]) -> (Option<String>, i32) {
+        let told = |answer: &Answer| {
+            let text = answer.first_line();
+            let (_, rest) = text.split_once("tracks nothing although ")?;
+            let (told, question) = rest.split_once(" open: ").unwrap();
+            assert!(question.starts_with(
+                "is this a container's namespace? does any rule use connection tracking?"
+            ));
+            Some(told.to_owned())
+        };
+        let live = answer(arguments);
+        // the same procfs by another name is another proc root
+        let files = answer([arguments, &["--proc-root", "/proc/../proc"]].concat());
+        assert_eq!(
+            (told(&live), live.code),
+            (told(&files), files.code),
+            "{}{}",
+            live.text,
+            files.text
+        );
+        (told(&live), live.code)
+    }
+
+    #[test]
+    #[ignore = "run in namespaces of its own by the test above"]
+    fn between_two_hosts() {
+        let critical = ["--empty", "critical"];
+        assert_eq!(untracked(&critical), (None, 0), "no connection");
+
+        let own = TcpListener::bind("[::]:7001").unwrap();
+        let within: Vec<_> = ["127.0.0.1:7001", "[::1]:7001", "192.0.2.1:7001"]
+            .iter()
+            .map(|to| (TcpStream::connect(to).unwrap(), own.accept().unwrap()))
+            .collect();
+        assert_eq!(untracked(&critical), (None, 0), "within this host");
+
+        let _peer = Running(
+            Command::new("ip")
+                .args(["netns", "exec", "peer"])
+                .arg(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    &crate::common::here(module_path!(), "peer"),
+                    "--ignored",
+                ])
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap(),
+        );
+        let mut v4 = connect(PEER);
+        let one = Some("1 TCP connection to another host is".to_owned());
+        assert_eq!(v4.local_addr().unwrap().ip().to_string(), OWN);
+        assert_eq!(untracked(&[]), (one.clone(), 0));
+        assert_eq!(untracked(&["--empty", "unknown"]), (one.clone(), 3));
+        assert_eq!(untracked(&["--empty", "warning"]), (one.clone(), 1));
+        assert_eq!(untracked(&critical), (one, 2));
+        assert_eq!(
+            untracked(&["--empty", "critical", "--own", "192.0.2.2"]),
+            (None, 0),
+            "an address of its own"
+        );
+        let v6 = connect(PEER_V6);
+        let two = Some("2 TCP connections to other hosts are".to_owned());
+        assert_eq!(untracked(&critical), (two, 2));
+        drop((v6, within));
+
+        sh(
+            "nft -f - <<'RULES'
+table inet track {
+    chain out { type filter hook output priority 0; ct state new accept; }
+}
+RULES",
+            &[],
+        );
+        // the kernel takes up a connection in the middle with its next packet
+        v4.write_all(b".").unwrap();
+        wait_for("the connection is tracked", || {
+            let count = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
+            count.unwrap().trim() != "0"
+        });
+        assert_eq!(untracked(&critical), (None, 0), "tracked");
+    }
+
+    #[test]
+    fn counters_come_over_ctnetlink_where_there_is_no_file_of_them() {
+        needs("conntrack", "conntrack");
+        let binary = binary();
+        // what is mounted over net of this process stays there when it becomes another program
+        let script = r#"
+exec unshare -Urnm -- bash -euo pipefail -c '
+hidden() { bash -c "mount -t tmpfs none /proc/\$\$/net; exec \"\$@\"" hidden "$@" || true; }
+conntrack -I -p udp -s 192.0.2.1 -d 198.51.100.7 --sport 1 --dport 53 -t 600 >/dev/null 2>&1
+hidden "$1" -vvv
+echo =
+hidden "$1" -vvv -w established=1
+echo =
+hidden setpriv --bounding-set=-all --inh-caps=-all --no-new-privs "$1" -v
+echo =
+"$1" -vvv
+echo =
+conntrack -S' namespaces "$1"
+"#;
+        let printed = sh(script, &[binary.as_os_str()]);
+        let parts: Vec<&str> = printed.split("=\n").collect();
+        let [asked, with_table, refused, from_file, conntrack] = parts[..] else {
+            panic!("{printed}");
+        };
+        let of = |text: &str| Answer {
+            code: 0,
+            text: text.to_owned(),
+        };
+        for name in ["drop", "chaintoolong", "early_drop", "insert_failed"] {
+            let prefix = format!("{name}=");
+            let total: u64 = conntrack
+                .split_whitespace()
+                .filter_map(|word| word.strip_prefix(&prefix))
+                .map(|n| n.parse::<u64>().unwrap())
+                .sum();
+            for text in [asked, with_table] {
+                assert_eq!(
+                    of(text).value(name).unwrap(),
+                    [format!("{total}c")],
+                    "{text}"
+                );
+            }
+            assert_eq!(of(refused).value(name), None, "{refused}");
+        }
+        // as many rows as the file has, so that runs compare whichever way they read
+        let rows = |text: &str| text.lines().filter(|line| line.starts_with("row ")).count();
+        assert_eq!(rows(asked), rows(from_file));
+        assert!(
+            of(with_table).value("established").is_some(),
+            "the table is read after them: {with_table}"
+        );
+        assert!(
+            refused.contains("no counters: /proc/net/stat/nf_conntrack does not exist (")
+                && refused.contains("CAP_NET_ADMIN"),
+            "{refused}"
+        );
+    }
+}
