@@ -15,6 +15,7 @@
 pub mod analysis;
 pub mod cli;
 pub mod diagnosis;
+pub mod hint;
 pub mod judge;
 pub mod model;
 pub mod report;
@@ -247,7 +248,7 @@ fn answer(
         // some advice needs no look into the table
         _ => {
             let situation = survey.situation.clone().unwrap_or_default();
-            diagnosis::hint(&situation.with(&assessment, readings))
+            hint::hint(&situation.with(&assessment, readings))
         }
     };
     // values that come and go with the state would tear holes into every graph

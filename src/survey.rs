@@ -11,7 +11,7 @@ use crate::analysis::owners::group;
 use crate::analysis::tally::{Attribution, Counting, Endpoint, Peer, Scale, Tally, half_width};
 use crate::analysis::traffic::Direction;
 use crate::cli::Options;
-use crate::diagnosis::{EndpointFacts, Situation, TableFacts};
+use crate::hint::{EndpointFacts, Situation, TableFacts};
 use crate::model::conntrack::{Class, Entry};
 use crate::model::dump::{End, Listing, Source};
 use crate::model::error::ReadError;

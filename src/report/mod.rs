@@ -4,11 +4,13 @@
 //! The output contract: line 1 carries all perfdata behind the only `|`; printable ASCII; at most 1023 bytes, or 4000
 //! when details were asked for. NRPE 2 packets pass 1023 bytes, Nagios loses what is beyond 4096.
 
+pub mod advice;
 pub mod endpoints;
+pub mod finding;
 
 use nagiosplugin::{CheckResult, PerfString, Resource, ServiceState, ToPerfString, Unit};
 
-use crate::diagnosis::Hint;
+use crate::hint::Hint;
 use crate::judge::assess::{Assessment, Finding, Measured, measure};
 use crate::judge::metric::Metric;
 use crate::judge::netns::{Other, Overview};
