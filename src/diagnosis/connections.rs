@@ -180,3 +180,151 @@ pub(super) fn is_network(peer: &Peer) -> bool {
         }
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::diagnose;
+    use crate::diagnosis::samples::{
+        ALL, dialled_by, dialling, filling, found, from, of_class, of_port, plus, sidekiq, tcp,
+    };
+
+    #[test]
+    fn connections_that_are_not_reused_fill_a_quarter_with_closed_entries() {
+        let split = |closed, open| {
+            plus(
+                of_class(Class::TimeWait, closed),
+                of_class(Class::Established, open),
+            )
+        };
+        let Some(Finding::NotReused(flow)) = found(&dialling(split(200, 50), sidekiq(50))) else {
+            panic!("no finding")
+        };
+        assert!(matches!(flow.actor, Actor::Here { .. }));
+        for near_miss in [split(199, 50), split(150, 150)] {
+            let found = found(&dialling(near_miss, sidekiq(50)));
+            assert!(!matches!(found, Some(Finding::NotReused(_))), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn the_source_of_a_forwarded_destination_is_the_one_that_opens_connections() {
+        let mut facts = dialling(of_class(Class::TimeWait, 300), Ownership::default());
+        facts.destinations[0].direction = Direction::Forwarded;
+        facts.destinations[0].pair = Some(Pair {
+            other: End::Remote(from("10.244.4.17")),
+            entries: 290,
+        });
+        let Some(Finding::NotReused(flow)) = found(&facts) else {
+            panic!("{:?}", found(&facts))
+        };
+        assert_eq!(flow.actor, Actor::Client(from("10.244.4.17")));
+    }
+
+    #[test]
+    fn connections_kept_open_are_at_the_sockets_of_few_processes() {
+        let facts = |n, held, processes| {
+            let mut facts = dialling(of_class(Class::Established, n), sidekiq(held));
+            facts.destinations[0].ownership.owners[0].who.processes = processes;
+            facts
+        };
+        let keeps = |n, held, processes| {
+            matches!(
+                found(&facts(n, held, processes)),
+                Some(Finding::KeptOpen(_))
+            )
+        };
+        assert!(keeps(250, 126, 64));
+        assert!(!keeps(249, 249, 1));
+        assert!(!keeps(250, 125, 1), "half of them without a socket");
+        assert!(!keeps(250, 250, 65));
+    }
+
+    #[test]
+    fn a_client_may_keep_connections_to_a_service_open() {
+        let facts = |held| {
+            dialled_by(
+                "198.51.100.9",
+                of_class(Class::Established, 400),
+                sidekiq(held),
+            )
+        };
+        assert!(matches!(
+            found(&facts(300)),
+            Some(Finding::KeptOpen(Flow {
+                actor: Actor::Client(_),
+                ..
+            }))
+        ));
+        assert!(!matches!(found(&facts(100)), Some(Finding::KeptOpen(_))));
+    }
+
+    #[test]
+    fn a_table_of_close_wait_names_the_side_that_does_not_close() {
+        let facts = |n| dialling(of_class(Class::CloseWait, n), sidekiq(n));
+        let Some(Finding::NotClosed(flow)) = found(&facts(501)) else {
+            panic!("{:?}", found(&facts(501)))
+        };
+        assert!(matches!(flow.actor, Actor::Here { .. }));
+        assert!(!matches!(found(&facts(500)), Some(Finding::NotClosed(_))));
+        let service = of_port(
+            tcp(8080),
+            Direction::In,
+            of_class(Class::CloseWait, 400),
+            10,
+        );
+        let service = Facts {
+            all: of_class(Class::CloseWait, 600),
+            ..service
+        };
+        assert!(matches!(
+            found(&service),
+            Some(Finding::NotClosed(Flow {
+                to: End::Service(_),
+                ..
+            }))
+        ));
+    }
+
+    #[test]
+    fn peers_vanished_if_all_sockets_were_seen_and_the_table_does_not_grow_fast() {
+        let facts = |without, complete| Facts {
+            all: of_class(Class::Established, ALL),
+            directions: [0, ALL, 0, 0],
+            ownership: Ownership {
+                without_socket: without,
+                complete,
+                ..Ownership::default()
+            },
+            ..Facts::default()
+        };
+        let vanished = |facts: &Facts, case: Case<'_>| {
+            let case = Case {
+                facts: Some(facts),
+                ..case
+            };
+            matches!(diagnose(&case), Some(Finding::PeersVanished { .. }))
+        };
+        let gone = facts(501, true);
+        assert!(vanished(&gone, filling(&gone)));
+        assert!(!vanished(&facts(500, true), filling(&gone)));
+        assert!(!vanished(&facts(501, false), filling(&gone)));
+        let growing = |growth| Case {
+            growth: Some(growth),
+            ..filling(&gone)
+        };
+        assert!(vanished(&gone, growing(19)));
+        assert!(!vanished(&gone, growing(20)));
+        assert!(vanished(&gone, growing(-500)));
+        let elsewhere = Case {
+            served_elsewhere: true,
+            ..filling(&gone)
+        };
+        assert!(!vanished(&gone, elsewhere));
+        let routed = Facts {
+            directions: [0, 400, 600, 0],
+            ..gone.clone()
+        };
+        assert!(!vanished(&routed, filling(&routed)));
+    }
+}

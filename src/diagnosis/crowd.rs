@@ -13,8 +13,12 @@ const ONE_CLIENT_SHARE: u64 = 50;
 /// A client that holds a quarter stands out if it holds so many times what the next one holds.
 const TIMES_THE_NEXT: u64 = 5;
 
-/// Rule 7: most of the table belongs to one service, and none of its clients stands out.
+/// Rule 7: most of the table belongs to one service, and none of its clients stands out. Clients that the service does
+/// not let go (CLOSE_WAIT) are left to rule 11.
 pub(super) fn crowd(facts: &Facts) -> Option<Finding> {
+    if facts.all.is_mostly(Class::CloseWait) {
+        return None;
+    }
     let networks = facts.clients.iter().any(|client| is_network(&client.peer));
     let large = |entries| facts.share(entries).is_most();
     let none_named = |largest| !facts.share(largest).is_at_least(NAMED_SHARE);
@@ -93,5 +97,77 @@ fn most(ports: Distinct, destinations: Distinct) -> Distinct {
         ports
     } else {
         destinations
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::samples::{
+        ALL, dialled_by, found, from, of_class, of_port, plus, sidekiq, tcp, udp,
+    };
+
+    #[test]
+    fn a_service_with_most_of_the_table_and_no_large_client_has_a_crowd() {
+        let facts = |n, clients| {
+            of_port(
+                tcp(443),
+                Direction::In,
+                of_class(Class::Established, n),
+                clients,
+            )
+        };
+        let Some(Finding::Crowd(crowd)) = found(&facts(501, 3900)) else {
+            panic!("{:?}", found(&facts(501, 3900)))
+        };
+        assert_eq!(crowd.clients.seen, 3900);
+        assert!(!crowd.flood);
+        // half of the table is not most of it, and a tenth of it is one client's
+        for near_miss in [facts(500, 3900), facts(600, 6)] {
+            let found = found(&near_miss);
+            assert!(!matches!(found, Some(Finding::Crowd(_))), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_crowd_of_half_open_connections_is_a_flood() {
+        let facts = |half_open| {
+            let split = plus(
+                of_class(Class::SynRecv, half_open),
+                of_class(Class::Established, ALL - half_open),
+            );
+            of_port(tcp(443), Direction::In, split, 900)
+        };
+        let is_flood = |half_open| match found(&facts(half_open)) {
+            Some(Finding::Crowd(crowd)) => crowd.flood,
+            other => panic!("{other:?}"),
+        };
+        assert!(is_flood(501));
+        assert!(!is_flood(500));
+    }
+
+    #[test]
+    fn the_crowd_of_a_name_server_is_left_to_the_rule_of_dns() {
+        let facts = of_port(udp(53), Direction::In, of_class(Class::Udp, 900), 900);
+        assert!(matches!(found(&facts), Some(Finding::Dns { .. })));
+    }
+
+    #[test]
+    fn one_client_holds_half_of_the_table() {
+        let facts = |n, next| {
+            let mut facts = dialled_by("198.51.100.9", of_class(Class::TimeWait, n), sidekiq(0));
+            let mut other = facts.clients[0].clone();
+            other.peer = from("198.51.100.10");
+            other.split = of_class(Class::TimeWait, next);
+            facts.clients.push(other);
+            facts
+        };
+        let holds = |n, next| matches!(found(&facts(n, next)), Some(Finding::OneClient(_)));
+        assert!(holds(500, 499));
+        assert!(!holds(499, 400));
+        // a quarter, and five times the next
+        assert!(holds(250, 50));
+        assert!(!holds(250, 51));
+        assert!(!holds(249, 0));
     }
 }

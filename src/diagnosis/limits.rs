@@ -38,3 +38,88 @@ pub(super) fn not_configured(case: &Case<'_>) -> Option<Finding> {
     let configured = case.configured.as_ref()?;
     (configured.live < configured.value).then(|| Finding::NotConfigured(configured.clone()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::facts::Share;
+    use crate::diagnosis::samples::{filling, tcp};
+    use crate::diagnosis::{Configured, PortUse, Setting, diagnose};
+
+    fn ports(used: u64) -> PortUse {
+        PortUse {
+            source: "10.0.0.1".parse().unwrap(),
+            far: "203.0.113.5".parse().unwrap(),
+            port: tcp(443),
+            used: Share::new(used, 100),
+            translated: false,
+        }
+    }
+
+    #[test]
+    fn long_chains_come_first_and_ask_for_as_many_buckets_as_entries() {
+        let case = Case {
+            chains_long: true,
+            count: Some(17_052),
+            max: Some(1_000_000),
+            buckets: Some(512),
+            ports: Some(ports(100)),
+            lost_below_limit: true,
+            ..Case::default()
+        };
+        assert_eq!(
+            diagnose(&case),
+            Some(Finding::LongChains {
+                buckets: 512,
+                wanted: 1 << 20,
+                count: Some(17_052)
+            })
+        );
+        let unlimited = Case { max: None, ..case };
+        assert!(matches!(
+            diagnose(&unlimited),
+            Some(Finding::LongChains { wanted: 32_768, .. })
+        ));
+    }
+
+    #[test]
+    fn source_ports_are_used_up_from_80_percent_on_if_packets_were_lost_below_the_limit() {
+        let case = |used, lost_below_limit| Case {
+            ports: Some(ports(used)),
+            lost_below_limit,
+            ..Case::default()
+        };
+        assert_eq!(
+            diagnose(&case(80, true)),
+            Some(Finding::PortsUsedUp(ports(80)))
+        );
+        assert_eq!(diagnose(&case(79, true)), None);
+        assert_eq!(diagnose(&case(100, false)), None);
+    }
+
+    #[test]
+    fn a_limit_below_the_configured_one_is_a_finding_while_the_table_fills() {
+        let configured = |value| Configured {
+            setting: Setting::Max,
+            file: "/etc/sysctl.d/90-conntrack.conf".to_owned(),
+            value,
+            live: 1024,
+        };
+        let facts = crate::analysis::facts::Facts::default();
+        let case = |value, filling_now| Case {
+            configured: Some(configured(value)),
+            filling: filling_now,
+            ..filling(&facts)
+        };
+        assert_eq!(
+            diagnose(&case(1025, true)),
+            Some(Finding::NotConfigured(configured(1025)))
+        );
+        assert_eq!(diagnose(&case(1024, true)), None);
+        assert_eq!(
+            diagnose(&case(1025, false)),
+            None,
+            "never without a problem"
+        );
+    }
+}

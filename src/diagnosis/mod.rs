@@ -10,6 +10,8 @@ mod finding;
 mod limits;
 pub mod relief;
 mod rest;
+#[cfg(test)]
+mod samples;
 mod unanswered;
 
 pub use case::{Case, Configured, Listed, PortUse, Setting, Timeouts};
@@ -54,4 +56,42 @@ fn of_fullness(case: &Case<'_>) -> Option<Finding> {
         .or_else(|| connections::peers_vanished(case, facts))
         .or_else(|| rest::dns(facts))
         .or_else(|| rest::nobody_stands_out(facts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::samples::{ALL, dialling, filling, found, of_class, sidekiq};
+    use super::*;
+    use crate::model::conntrack::Class;
+
+    #[test]
+    fn a_table_that_does_not_fill_has_no_finding_about_fullness() {
+        let facts = dialling(of_class(Class::TimeWait, ALL), sidekiq(0));
+        let calm = Case {
+            filling: false,
+            ..filling(&facts)
+        };
+        assert_eq!(diagnose(&calm), None);
+        assert!(matches!(found(&facts), Some(Finding::NotReused(_))));
+    }
+
+    #[test]
+    fn the_finding_of_a_capture_needs_no_problem() {
+        let facts = dialling(of_class(Class::TimeWait, ALL), sidekiq(0));
+        let capture = Case {
+            filling: false,
+            capture: true,
+            ..filling(&facts)
+        };
+        assert!(matches!(diagnose(&capture), Some(Finding::NotReused(_))));
+    }
+
+    #[test]
+    fn a_table_that_was_not_read_has_a_finding_only_about_limits() {
+        let case = Case {
+            filling: true,
+            ..Case::default()
+        };
+        assert_eq!(diagnose(&case), None);
+    }
 }

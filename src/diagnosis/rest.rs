@@ -73,3 +73,67 @@ pub(super) fn nobody_stands_out(facts: &Facts) -> Option<Finding> {
         largest: facts.share(endpoints.max().unwrap_or_default()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::samples::{filling, found, of_class, of_port, sidekiq, table, tcp, udp};
+    use crate::diagnosis::{Listed, diagnose};
+    use crate::model::conntrack::Class;
+
+    #[test]
+    fn dns_holds_a_quarter_of_the_table() {
+        let facts = |n| of_port(udp(53), Direction::Out, of_class(Class::Udp, n), 2);
+        assert!(matches!(
+            found(&facts(250)),
+            Some(Finding::Dns {
+                actor: Actor::ThisHost,
+                ..
+            })
+        ));
+        assert!(!matches!(found(&facts(249)), Some(Finding::Dns { .. })));
+        let mut owned = facts(250);
+        owned.services[0].ownership = sidekiq(200);
+        assert!(matches!(
+            found(&owned),
+            Some(Finding::Dns {
+                actor: Actor::Here { .. },
+                ..
+            })
+        ));
+        let tcp = of_port(
+            tcp(53),
+            Direction::Out,
+            of_class(Class::Established, 250),
+            2,
+        );
+        assert!(!matches!(found(&tcp), Some(Finding::Dns { .. })));
+    }
+
+    #[test]
+    fn no_finding_rests_on_a_list_that_lacks_more_than_a_tenth() {
+        let facts = of_port(udp(53), Direction::Out, of_class(Class::Udp, 900), 2);
+        let with = |listed| {
+            diagnose(&Case {
+                listed: Some(Listed {
+                    listed,
+                    count: 1000,
+                }),
+                ..filling(&facts)
+            })
+        };
+        assert!(matches!(with(899), Some(Finding::CountDisagrees(_))));
+        assert!(matches!(with(900), Some(Finding::Dns { .. })));
+        assert!(matches!(with(2000), Some(Finding::Dns { .. })));
+    }
+
+    #[test]
+    fn a_table_without_a_reason_is_too_small() {
+        let facts = table(of_class(Class::Established, 10));
+        assert!(matches!(
+            found(&facts),
+            Some(Finding::NobodyStandsOut { .. })
+        ));
+        assert_eq!(found(&Facts::default()), None);
+    }
+}

@@ -212,3 +212,201 @@ pub(super) fn one_sided(facts: &Facts) -> Option<Finding> {
         share,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::facts::{Distinct, Split, Swept};
+    use crate::diagnosis::samples::{
+        ALL, dialled_by, dialling, found, of_class, of_port, plus, seen, sidekiq, tcp, to, udp,
+        unreplied_udp,
+    };
+    use crate::model::conntrack::Class;
+
+    #[test]
+    fn a_destination_with_a_quarter_of_the_table_and_no_answer_is_named() {
+        let attempts = |n, answered| {
+            plus(
+                of_class(Class::SynSent, n),
+                of_class(Class::Established, answered),
+            )
+        };
+        let facts = dialling(attempts(250, 0), sidekiq(81));
+        let Some(Finding::NoAnswer(flow)) = found(&facts) else {
+            panic!("{:?}", found(&facts))
+        };
+        assert!(matches!(flow.actor, Actor::Here { seen: 81, .. }));
+        assert_eq!(flow.share, Share::new(250, ALL));
+        // a quarter is needed, and more than half of it without an answer
+        for near_miss in [attempts(249, 0), attempts(150, 150)] {
+            let found = found(&dialling(near_miss, sidekiq(81)));
+            assert!(!matches!(found, Some(Finding::NoAnswer(_))), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn an_established_entry_without_a_reply_is_not_an_attempt() {
+        let one_sided = Split {
+            one_sided: 900,
+            ..of_class(Class::Established, 900)
+        };
+        let found = found(&dialling(one_sided, sidekiq(0)));
+        assert!(matches!(found, Some(Finding::OneSided { .. })), "{found:?}");
+    }
+
+    #[test]
+    fn a_tunnel_is_dialled_both_ways_without_an_answer() {
+        let tunnel = |port, n| {
+            let mut facts = of_port(udp(port), Direction::Out, unreplied_udp(n / 2), 3);
+            let mut inbound = facts.services[0].clone();
+            inbound.direction = Direction::In;
+            facts.services.push(inbound);
+            facts.ports[0].1 = unreplied_udp(n);
+            facts
+        };
+        // 7777 is no port of a known tunnel
+        for port in [4789, 7777] {
+            let found = found(&tunnel(port, 250));
+            assert!(
+                matches!(
+                    found,
+                    Some(Finding::OneWay {
+                        both_ways: true,
+                        ..
+                    })
+                ),
+                "{port}: {found:?}"
+            );
+        }
+        let found = found(&tunnel(4789, 248));
+        assert!(!matches!(found, Some(Finding::OneWay { .. })), "{found:?}");
+    }
+
+    #[test]
+    fn syslog_has_no_answers_by_design_and_another_port_may_be_down() {
+        let one_way = |port| found(&of_port(udp(port), Direction::Out, unreplied_udp(300), 1));
+        assert!(matches!(
+            one_way(514),
+            Some(Finding::OneWay {
+                both_ways: false,
+                ..
+            })
+        ));
+        assert!(!matches!(one_way(7777), Some(Finding::OneWay { .. })));
+        let answered = of_port(udp(514), Direction::Out, of_class(Class::Udp, 300), 1);
+        assert!(!matches!(found(&answered), Some(Finding::OneWay { .. })));
+    }
+
+    #[test]
+    fn gre_is_a_tunnel_whatever_its_entries_say() {
+        let gre = Port {
+            number: 0,
+            protocol: Protocol(47),
+        };
+        let facts = of_port(gre, Direction::Out, of_class(Class::Other, 250), 1);
+        assert!(matches!(found(&facts), Some(Finding::OneWay { .. })));
+    }
+
+    fn swept(ports: u64, n: u64) -> crate::analysis::facts::Facts {
+        let split = of_class(Class::SynSent, n);
+        crate::analysis::facts::Facts {
+            swept: Some(Swept {
+                address: "198.51.100.7".parse().unwrap(),
+                direction: Direction::Out,
+                ports: seen(ports),
+                split,
+                ownership: sidekiq(n),
+            }),
+            ..of_port(tcp(1), Direction::Out, split, 1)
+        }
+    }
+
+    #[test]
+    fn a_scan_of_the_ports_of_one_address_names_its_process() {
+        let facts = swept(100, 600);
+        let Some(Finding::Scan(sweep)) = found(&facts) else {
+            panic!("{:?}", found(&facts))
+        };
+        assert_eq!(sweep.direction, Direction::Out);
+        assert!(matches!(sweep.actor, Actor::Here { .. }));
+        assert!(matches!(
+            sweep.target,
+            ScanTarget::PortsOf(_, Distinct { seen: 100, .. })
+        ));
+        // 99 ports are too few, and half of the table answers
+        for near_miss in [swept(99, 600), swept(100, 500)] {
+            let found = found(&near_miss);
+            assert!(!matches!(found, Some(Finding::Scan(_))), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_scan_of_one_port_of_many_addresses_names_raw_senders_if_no_socket_tells() {
+        let mut facts = of_port(tcp(23), Direction::Out, of_class(Class::SynSent, 600), 100);
+        facts.raw_senders = vec![crate::analysis::facts::Who {
+            process: Some(("masscan".to_owned(), 99)),
+            ..Default::default()
+        }];
+        let Some(Finding::Scan(sweep)) = found(&facts) else {
+            panic!("{:?}", found(&facts))
+        };
+        assert_eq!(sweep.actor, Actor::ThisHost);
+        assert_eq!(sweep.candidates.len(), 1);
+        assert!(matches!(
+            sweep.target,
+            ScanTarget::Addresses(_, Distinct { seen: 100, .. })
+        ));
+        let few = of_port(tcp(23), Direction::Out, of_class(Class::SynSent, 600), 99);
+        assert!(!matches!(found(&few), Some(Finding::Scan(_))));
+    }
+
+    #[test]
+    fn a_client_that_dials_many_ports_scans_this_host() {
+        let mut facts = dialled_by("198.51.100.9", of_class(Class::SynSent, 600), sidekiq(0));
+        facts.clients[0].ports = seen(100);
+        let Some(Finding::Scan(sweep)) = found(&facts) else {
+            panic!("{:?}", found(&facts))
+        };
+        assert_eq!(sweep.direction, Direction::In);
+        assert!(matches!(sweep.target, ScanTarget::PortsHere(_)));
+        facts.clients[0].ports = seen(99);
+        assert!(!matches!(found(&facts), Some(Finding::Scan(_))));
+    }
+
+    #[test]
+    fn many_addresses_and_ports_are_a_scan_unless_one_of_them_stands_out() {
+        let mut facts = of_port(tcp(1), Direction::Out, of_class(Class::SynSent, 600), 50);
+        facts.dialled = seen(100);
+        assert!(matches!(
+            found(&facts),
+            Some(Finding::Scan(Sweep {
+                target: ScanTarget::Everything(_),
+                ..
+            }))
+        ));
+        facts.dialled = seen(99);
+        assert!(!matches!(found(&facts), Some(Finding::Scan(_))));
+        let mut one = dialling(of_class(Class::SynSent, 600), sidekiq(0));
+        one.dialled = seen(100);
+        one.destinations[0].peer = to("192.0.2.53:53", Protocol::UDP);
+        assert!(!matches!(found(&one), Some(Finding::Scan(_))));
+    }
+
+    #[test]
+    fn connections_seen_from_one_side_are_no_scan() {
+        let split = |one_sided| Split {
+            one_sided,
+            ..of_class(Class::Established, ALL)
+        };
+        let facts = |one_sided| of_port(tcp(80), Direction::In, split(one_sided), 500);
+        let Some(Finding::OneSided { service, share }) = found(&facts(501)) else {
+            panic!("{:?}", found(&facts(501)))
+        };
+        assert_eq!(service, Some(End::Service(tcp(80))));
+        assert_eq!(share, Share::new(501, ALL));
+        assert!(!matches!(
+            found(&facts(500)),
+            Some(Finding::OneSided { .. })
+        ));
+    }
+}
