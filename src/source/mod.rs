@@ -1,12 +1,14 @@
 //! The only folder that opens anything. Each file reads one kind of source; reading and parsing are two functions.
 
 pub mod capture;
+pub mod configured;
 pub mod enter_netns;
 pub mod entries;
 pub mod file;
 pub mod netlink;
 pub mod procfs;
 mod untracked;
+pub mod users;
 
 use std::path::Path;
 use std::time::Instant;

@@ -4,6 +4,7 @@ pub mod addresses;
 pub mod cgroup;
 pub mod ct_stat;
 pub mod ct_table;
+pub mod meminfo;
 pub mod netns;
 pub mod processes;
 pub mod sockets;
