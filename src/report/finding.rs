@@ -214,14 +214,14 @@ impl Words<'_> {
     fn no_answer(&self, flow: &Flow) -> String {
         let evidence = match &flow.actor {
             Actor::Here { held, seen } if seen.saturating_mul(2) < flow.split.unanswered => {
-                let all = if held.entries == *seen {
-                    "all of"
+                let own = if held.entries == *seen {
+                    "all".to_owned()
                 } else {
-                    "most of"
+                    held.entries.to_string()
                 };
                 format!(
-                    " ({seen} of {} attempts seen at a socket, {all} {})",
-                    flow.split.unanswered, held.who.name
+                    " ({seen} of {} attempts seen at a socket, {own} its own)",
+                    flow.split.unanswered
                 )
             }
             _ => String::new(),

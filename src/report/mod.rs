@@ -7,6 +7,8 @@
 pub mod advice;
 pub mod endpoints;
 pub mod finding;
+#[cfg(test)]
+mod finding_tests;
 
 use nagiosplugin::{CheckResult, PerfString, Resource, ServiceState, ToPerfString, Unit};
 

@@ -15,8 +15,8 @@ use std::time::Duration;
 /// Ports by which the reader or the monitoring gets in: ssh, Checkmk, Zabbix, NRPE, Icinga 2. No command limits them.
 const PORTS_OF_THE_READER: [u16; 6] = [22, 5665, 5666, 6556, 10050, 10051];
 
-/// A line with a command is at most 200 bytes long, its name included; a longer command would be cut.
-const LONGEST_COMMAND: usize = 195;
+/// A line is at most 200 bytes long, its name included; what is longer would be cut.
+pub(super) const LONGEST_LINE: usize = 195;
 
 /// `sysctl -w ...=32768 (room for 17 minutes at this growth, up to 9 MB)`.
 pub(super) fn larger_limit(relief: &Relief) -> String {
@@ -120,7 +120,7 @@ pub(super) fn limit(flow: &Flow) -> Option<String> {
          add rule {family} lim p {family} saddr {address} {transport} dport {} ct state new limit rate over 20/second drop",
         port.number
     );
-    (command.len() <= LONGEST_COMMAND).then_some(command)
+    (command.len() <= LONGEST_LINE).then_some(command)
 }
 
 pub(super) fn plural_processes(n: u64) -> String {

@@ -1,5 +1,6 @@
 //! The advice of rules 8, 9, 11 and 12: connections closed too soon, or not at all.
 
+use super::commands::LONGEST_LINE;
 use super::commands::{count, plural_processes, restarting, timeout, who_dials};
 use super::{Advice, Basis};
 use crate::diagnosis::{Actor, Flow};
@@ -17,12 +18,18 @@ pub(super) fn not_reused(flow: &Flow, basis: Basis<'_>, words: &Words<'_>) -> Ad
     let (why, fix) = match &flow.actor {
         Actor::Here { held, .. } => {
             let who = &held.who;
+            let why = format!(
+                "{} opens a new connection for each request, and {closed}",
+                who.name
+            );
             let open = flow.split.entries - flow.split.of(Class::TimeWait);
+            let evidence = format!("; it holds {} of the {open} still open", held.entries);
             (
-                format!(
-                    "{} opens a new connection for each request, and {closed}; it holds {} of the {open} still open",
-                    who.name, held.entries
-                ),
+                if open > 0 && why.len() + evidence.len() <= LONGEST_LINE {
+                    why + &evidence
+                } else {
+                    why
+                },
                 format!(
                     "give {} a connection pool that outlives the request ({}, {} open)",
                     who.name,
@@ -111,7 +118,7 @@ pub(super) fn peers_vanished(basis: Basis<'_>) -> Advice {
             timeout(now)
         )),
         fix: Some(format!(
-            "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established={SHORT_ESTABLISHED} (now {}; acts at an entry's next packet, frees none that is there)",
+            "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established={SHORT_ESTABLISHED} (now {}; acts at the next packet of an entry, frees none that is idle)",
             now.map_or_else(|| "unknown".to_owned(), |now| now.as_secs().to_string())
         )),
         ..Advice::default()

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use check_conntrack::diagnosis::Hint;
+use check_conntrack::hint::Hint;
 
 const RUNBOOK: &str = include_str!("../../../docs/runbook.md");
 
