@@ -419,6 +419,33 @@ mod icinga {
         assert_checked(&recorder, &stored, &expected);
     }
 
+    /// A host may have it from the package and from a global zone.
+    #[test]
+    fn a_second_copy_of_the_command_is_no_second_definition() {
+        let recorder = Recorder::on("half-full");
+        let again = shipped("icinga2/check_conntrack.conf");
+        let stored = check(&recorder, &(again + &service("none", "")));
+        let expected = named([("none", words("--critical lost=100"))]);
+        assert_checked(&recorder, &stored, &expected);
+    }
+
+    #[test]
+    fn a_constant_leaves_the_command_to_another_definition() {
+        common::needs("icinga2", "icinga2-bin");
+        let recorder = Recorder::on("half-full");
+        let own = r#"
+            const ConntrackCommand = "own"
+            object CheckCommand "conntrack" {
+              command = [ PluginContribDir + "/check_conntrack", "--warning", "70" ]
+            }
+        "#;
+        let command = shipped("icinga2/check_conntrack.conf");
+        let file = file_of(&[AROUND, own, &command, &service("own", "")]);
+        let plugins = recorder.path("plugins");
+        successful_host("icinga2.sh", [file.path()], &[("PLUGIN_DIR", &plugins)]);
+        assert_eq!(recorder.calls(), [words("--warning 70")]);
+    }
+
     #[test]
     fn details_come_by_a_flag_or_by_their_number() {
         let recorder = Recorder::on("half-full");
