@@ -226,7 +226,7 @@ fn words(text: &str) -> Vec<String> {
 
 /// What the services for losses alone pass.
 fn losses_alone() -> Vec<String> {
-    words("-w lost=0 -c lost=100 -w usage=~: -w chain=~:")
+    words("-w lost=0 -c lost=100 -w usage=0: -w chain=0:")
 }
 
 fn shipped(name: &str) -> String {
@@ -492,7 +492,7 @@ mod icinga {
             }
         "#;
         let stored = check(&recorder, hosts);
-        let quiet = "--warning lost=0 --warning usage=~: --warning chain=~:";
+        let quiet = "--warning lost=0 --warning usage=0: --warning chain=0:";
         let expected = [
             ("plain!conntrack", "--top 5 --top-when problem".to_owned()),
             (
@@ -964,11 +964,27 @@ mod root {
 
     /// Runs a shipped command line by a shell, as its agent does, with the plugin elsewhere and a fixed table.
     fn run_line(recorder: &Recorder, line: &str) -> (i32, String) {
+        run_by(recorder, &["sh", "-c"], line)
+    }
+
+    /// The quoting of the Checkmk agent, version 2.3: a line with an interval is written between quotes into a program
+    /// for another shell, and every line is evaluated once more.
+    const CHECKMK: &str = r#"
+        run_mrpe() { shift && eval "$*"; }
+        export -f run_mrpe
+        case $1 in
+        "") run_mrpe name "$2" ;;
+        *) echo "run_mrpe 'name' '$2'" | bash ;;
+        esac
+    "#;
+
+    fn run_by(recorder: &Recorder, shell: &[&str], line: &str) -> (i32, String) {
         let here = recorder.path("plugins/check_conntrack");
         let moved = line.replace("/usr/lib/nagios/plugins/check_conntrack", &here);
         assert_ne!(moved, line);
-        let output = Command::new("sh")
-            .args(["-c", &moved])
+        let output = Command::new(shell[0])
+            .args(&shell[1..])
+            .arg(&moved)
             .stdin(Stdio::null())
             .output()
             .expect("sh starts");
@@ -985,23 +1001,20 @@ mod root {
         format!("{before}--state-dir {directory}{}", &behind[end..])
     }
 
-    /// What the Checkmk agent takes of each line: the service and the command line.
-    fn mrpe(line: &str) -> (&str, &str) {
+    /// What the Checkmk agent takes of each line: the service, the interval if there is one, and the command line.
+    fn mrpe(line: &str) -> (&str, &str, &str) {
         let (name, rest) = line.split_once(' ').expect("a service and a command");
         // (interval=300:...) in between
-        let command = match rest.strip_prefix('(') {
+        let (interval, command) = match rest.strip_prefix('(') {
             Some(options) => {
                 let (options, command) = options.split_once(") ").expect("options end");
-                for option in options.split(':') {
-                    let (key, value) = option.split_once('=').expect("an option");
-                    assert_eq!(key, "interval");
-                    assert!(value.parse::<u32>().is_ok(), "{line}");
-                }
-                command
+                let interval = options.strip_prefix("interval=").expect("the one option");
+                assert!(interval.parse::<u32>().is_ok(), "{line}");
+                (interval, command)
             }
-            None => rest,
+            None => ("", rest),
         };
-        (name, command)
+        (name, interval, command)
     }
 
     #[test]
@@ -1013,7 +1026,7 @@ mod root {
             .collect();
         assert_eq!(lines.len(), 2, "{lines:?}");
         for line in lines {
-            let (name, command) = mrpe(line);
+            let (name, interval, command) = mrpe(line);
             assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
             assert!(command.starts_with("/usr/lib/nagios/plugins/check_conntrack "));
             let recorder = Recorder::on("nearly-full");
@@ -1022,7 +1035,8 @@ mod root {
                 true => with_own_state(command, state.path()),
                 false => command.to_owned(),
             };
-            let (code, text) = run_line(&recorder, &command);
+            let agent = ["bash", "-c", CHECKMK, "agent", interval];
+            let (code, text) = run_by(&recorder, &agent, &command);
             assert!((0..=3).contains(&code));
             assert!(!text.contains(" refused: "), "{text}");
             let expected = match name {
