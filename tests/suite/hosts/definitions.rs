@@ -423,7 +423,7 @@ mod icinga {
 
     #[test]
     fn a_constant_leaves_the_command_to_another_definition() {
-        common::needs("icinga2", "icinga2-bin");
+        crate::common::needs("icinga2", "icinga2-bin");
         let recorder = Recorder::on("half-full");
         let own = r#"
             const ConntrackCommand = "own"
