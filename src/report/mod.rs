@@ -16,7 +16,7 @@ use crate::judge::range::{Range, Ratio, Side, Truncated};
 use crate::judge::threshold::Severity;
 use crate::model::error::ReadError;
 use crate::model::readings::{Change, Counter, Limit, Readings};
-use crate::model::text::{duration, duration_nearest, one_line};
+use crate::model::text::{duration, duration_nearest, one_line, printable};
 use crate::report::endpoints::Ranking;
 
 /// What passes everywhere, line feed included.
@@ -50,7 +50,7 @@ impl Report {
 
     /// Help or version: not a verdict, hence exit code 3 (guidelines, "plugin options"). May span lines.
     pub fn information(text: &str) -> Self {
-        let mut lines = text.lines().map(|line| line.trim_end().to_owned());
+        let mut lines = text.lines().map(|line| printable(line.trim_end()));
         let first = lines.next().unwrap_or_default();
         Self {
             state: ServiceState::Unknown,
