@@ -31,9 +31,9 @@ use model::error::ReadError;
 use model::netns::{Identity, Namespace, Resident};
 use model::readings::Readings;
 use nagiosplugin::ServiceState;
-use report::{Circumstances, Report, Reserve};
+use report::{Circumstances, Report};
 use runtime::state_file::{State, Written};
-use runtime::{privilege, process, state_file};
+use runtime::{privilege, state_file, unsafe_calls};
 use source::enter_netns::{Place, go_to};
 use source::procfs::netns::{add_others, resident};
 use survey::Survey;
@@ -41,13 +41,13 @@ use survey::Survey;
 /// As many lines about namespaces as an answer can have.
 const LISTED: usize = 100;
 
-/// Runs the check. As soon as there is a verdict it is handed to `in_reserve`: the answer to give when the check is cut
-/// short before everything else was read. `begin` is when the time started to run. What is returned beside the answer is
+/// Runs the check. As soon as there is a verdict it is handed to `set_fallback`: the report to print if the time limit is
+/// reached before everything else was read. `begin` is when the time started to run. What is returned beside the answer is
 /// to be kept for the next run once the answer is out.
 pub fn run(
     options: &Options,
     begin: Instant,
-    in_reserve: impl Fn(Reserve),
+    set_fallback: impl Fn(Report),
 ) -> (Report, Option<Written>) {
     let all = options.netns == Netns::All;
     let limit = Duration::from_secs(u64::from(options.timeout));
@@ -60,7 +60,7 @@ pub fn run(
         // until they have been
         readings.others = Some(ReadError::NotReached);
     }
-    in_reserve(reserve(options, &readings, None));
+    set_fallback(fallback(options, &readings, None));
     if readings.tracks() {
         source::details(&options.proc_root, &mut readings);
         let asking = source::Asking {
@@ -96,7 +96,7 @@ pub fn run(
             proc_root: &options.proc_root,
             service: &options.service,
             all,
-            cookie_of: options.is_live().then_some(process::netns_cookie),
+            cookie_of: options.is_live().then_some(unsafe_calls::netns_cookie),
         },
         &mut namespaces,
     );
@@ -127,7 +127,7 @@ pub fn run(
     }
     // a disk may hang as well as the table
     if wanted || all || state.is_some() {
-        in_reserve(reserve(options, &readings, overview.as_ref()));
+        set_fallback(fallback(options, &readings, overview.as_ref()));
     }
     let survey = if wanted {
         let place = match seen {
@@ -169,18 +169,15 @@ pub fn run(
     (report, written)
 }
 
-/// The answer without what is still to be read.
-fn reserve(options: &Options, readings: &Readings, overview: Option<&Overview>) -> Reserve {
-    let mut readings = readings.clone();
-    readings.say_the_check_ended();
+/// The report if the time limit is reached now: the verdict on what was read so far, with a note.
+fn fallback(options: &Options, readings: &Readings, overview: Option<&Overview>) -> Report {
     let circumstances = Circumstances {
-        time_up: Some(options.timeout),
+        timed_out: Some(options.timeout),
         verbosity: options.verbosity,
         overview,
         ..Circumstances::default()
     };
-    let answer = answer(options, &readings, &Survey::default(), circumstances);
-    Reserve::new(answer, options.timeout)
+    answer(options, readings, &Survey::default(), circumstances)
 }
 
 /// What is told of the namespaces besides the verdict on the deciding one.

@@ -16,6 +16,8 @@ use crate::model::dump::Choice;
 use crate::model::prefix::{Aggregate, Prefix};
 use crate::model::text::clean;
 
+/// The name in the help, whatever the caller passes as argv\[0\].
+const PROGRAM: &str = "check_conntrack";
 /// The longest time limit, in seconds.
 const TIMEOUT_MAX: u32 = 3600;
 /// The longest list of endpoints.
@@ -23,7 +25,7 @@ const TOP_MAX: u64 = 50;
 
 /// Checks how full the connection tracking table of the kernel (nf_conntrack) is
 #[derive(Debug, Clone, Parser)]
-#[command(name = "check_conntrack", version, disable_help_flag = true, disable_version_flag = true, after_help = AFTER_HELP)]
+#[command(name = PROGRAM, no_binary_name = true, version, disable_help_flag = true, disable_version_flag = true, after_help = AFTER_HELP)]
 pub struct Args {
     /// WARNING when METRIC is outside RANGE, repeatable [default: usage=80 chain=15]
     #[arg(short, long, value_name = "[METRIC=]RANGE", allow_hyphen_values = true, action = ArgAction::Append)]
@@ -265,7 +267,7 @@ pub fn parse(
     command_line: impl IntoIterator<Item = std::ffi::OsString>,
     elevation: Elevation,
 ) -> Result<Request, UsageError> {
-    match Args::try_parse_from(command_line) {
+    match Args::try_parse_from(command_line.into_iter().skip(1)) {
         Ok(args) => args.validate(elevation).map(Request::Check),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {

@@ -195,9 +195,6 @@ pub enum ReadError {
     /// The time was up before this was read.
     #[error("the time was up before it was read")]
     NotReached,
-    /// Time, memory or processor time was up before this was read: of an answer in reserve, made before one knows which.
-    #[error("the check ended before it was read")]
-    CutShort,
 }
 
 /// Why a run has no other to compare with.
@@ -323,7 +320,6 @@ impl ReadError {
             | Self::ProcessGone { .. }
             | Self::Io { .. }
             | Self::NotReached
-            | Self::CutShort
             | Self::OtherProcRoot
             | Self::Quadratic { .. } => None,
             Self::NotPermitted { .. } => Some(

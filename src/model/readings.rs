@@ -104,20 +104,6 @@ impl Readings {
         }
     }
 
-    /// What was not reached may not have been for lack of time.
-    pub fn say_the_check_ended(&mut self) {
-        let reasons = [
-            self.count.as_mut().err(),
-            self.change.as_mut().err(),
-            self.table.as_mut().err(),
-        ];
-        for why in reasons.into_iter().flatten().chain(&mut self.others) {
-            if *why == ReadError::NotReached {
-                *why = ReadError::CutShort;
-            }
-        }
-    }
-
     /// Whether this kernel tracks connections, as far as that can be seen.
     pub fn tracks(&self) -> bool {
         !matches!(self.count, Err(ReadError::NotTracking { .. }))

@@ -16,7 +16,7 @@ use crate::judge::range::{Range, Ratio, Side, Truncated};
 use crate::judge::threshold::Severity;
 use crate::model::error::ReadError;
 use crate::model::readings::{Change, Counter, Limit, Readings};
-use crate::model::text::{duration, duration_nearest, one_line};
+use crate::model::text::{duration, duration_nearest, one_line, printable};
 use crate::report::endpoints::Ranking;
 
 /// What passes everywhere, line feed included.
@@ -50,7 +50,7 @@ impl Report {
 
     /// Help or version: not a verdict, hence exit code 3 (guidelines, "plugin options"). May span lines.
     pub fn information(text: &str) -> Self {
-        let mut lines = text.lines().map(|line| line.trim_end().to_owned());
+        let mut lines = text.lines().map(|line| printable(line.trim_end()));
         let first = lines.next().unwrap_or_default();
         Self {
             state: ServiceState::Unknown,
@@ -59,95 +59,13 @@ impl Report {
     }
 }
 
-/// What ends a check before it has read everything, so that it answers with what it has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CutShort {
-    /// The time limit.
-    TimeUp,
-    /// No more memory is given (RLIMIT_AS, overcommitting).
-    NoMemory,
-    /// RLIMIT_CPU.
-    ProcessorTime,
-}
-
-impl CutShort {
-    /// The words that stand in an answer in reserve in the place of those for the time limit, and are never longer.
-    fn words(self) -> Option<&'static str> {
-        match self {
-            Self::TimeUp => None,
-            Self::NoMemory => Some("out of memory"),
-            Self::ProcessorTime => Some("out of processor time"),
-        }
-    }
-}
-
-fn time_up(seconds: u32) -> String {
-    format!("the time was up after {seconds} s")
-}
-
-/// The answer to give when the check is cut short: made in time, by whatever that will be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reserve {
-    report: Report,
-    /// Where the text names the time limit.
-    words: std::ops::Range<usize>,
-}
-
-impl Reserve {
-    /// Room for every answer.
-    pub const ROOM: usize = MAX_BYTES_VERBOSE;
-
-    /// Where nothing has been read. The time limit is in seconds.
-    pub fn of_nothing(timeout: u32) -> Self {
-        let why = format!("{} before anything was read", time_up(timeout));
-        Self::new(Report::unknown(&why), timeout)
-    }
-
-    /// An answer whose circumstances are that the time was up, after these seconds.
-    pub fn new(report: Report, timeout: u32) -> Self {
-        let words = time_up(timeout);
-        let at = report.text.find(&words);
-        Self {
-            // without a place, where they did not fit, nothing is replaced
-            words: at.map_or(0..0, |at| at..at + words.len()),
-            report,
-        }
-    }
-
-    /// The state, whatever cuts it short.
-    pub fn state(&self) -> ServiceState {
-        self.report.state
-    }
-
-    /// The text, where need be put together in `room`. A handler of a signal calls it: it allocates nothing and does not
-    /// panic.
-    pub fn text<'a>(&'a self, cut: CutShort, room: &'a mut [u8; Self::ROOM]) -> &'a [u8] {
-        let whole = self.report.text.as_bytes();
-        let around = (whole.get(..self.words.start), whole.get(self.words.end..));
-        let (Some(words), (Some(before), Some(after)), false) =
-            (cut.words(), around, self.words.is_empty())
-        else {
-            return whole;
-        };
-        let mut length = 0;
-        for part in [before, words.as_bytes(), after] {
-            let Some(place) = room.get_mut(length..length + part.len()) else {
-                return whole;
-            };
-            place.copy_from_slice(part);
-            length += part.len();
-        }
-        room.get(..length).unwrap_or(whole)
-    }
-}
-
 /// What an answer is made from besides the readings and the verdict.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Circumstances<'a> {
     /// `-v`, up to 3.
     pub verbosity: u8,
-    /// The time limit in seconds, when this is the answer for when it cuts the readings short.
-    pub time_up: Option<u32>,
+    /// The time limit in seconds, if this report is the fallback for a check that reaches it.
+    pub timed_out: Option<u32>,
     /// Lines about where the readings come from, for `-vv`.
     pub origin: &'a [String],
     /// The network namespaces, when all of them were to be judged.
@@ -244,9 +162,10 @@ fn status_text(
     if assessment.state != ServiceState::Ok && !announced {
         parts.extend(full_in(readings).map(|when| format!(", {when}")));
     }
-    if let Some(seconds) = circumstances.time_up {
-        let up = time_up(seconds);
-        parts.push(format!(", {up} and what was not read by then is left out"));
+    if let Some(seconds) = circumstances.timed_out {
+        parts.push(format!(
+            ", timed out after {seconds} s, the remaining data is missing"
+        ));
     }
     if let Some(overview) = circumstances.overview {
         parts.extend(losses_elsewhere(overview, circumstances.verbosity));
@@ -944,33 +863,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_in_reserve_names_what_cut_it_short() {
-        let reserve = Reserve::of_nothing(8);
-        let text = |cut| {
-            let mut room = [0; Reserve::ROOM];
-            String::from_utf8(reserve.text(cut, &mut room).to_vec()).unwrap()
-        };
-        for (cut, words) in [
-            (CutShort::TimeUp, "the time was up after 8 s"),
-            (CutShort::NoMemory, "out of memory"),
-            (CutShort::ProcessorTime, "out of processor time"),
-        ] {
-            assert_eq!(
-                text(cut),
-                format!("CONNTRACK is UNKNOWN: {words} before anything was read\n")
-            );
-            assert!(words.len() <= time_up(1).len(), "it may not fit");
-        }
-    }
-
-    #[test]
-    fn an_answer_without_room_for_a_reason_is_given_as_it_is() {
-        let report = Report::unknown("something else");
-        let reserve = Reserve::new(report.clone(), 8);
-        let mut room = [0; Reserve::ROOM];
-        assert_eq!(
-            reserve.text(CutShort::NoMemory, &mut room),
-            report.text.as_bytes()
-        );
+    fn help_keeps_its_layout_and_loses_what_an_output_may_not_have() {
+        let report =
+            Report::information("Usage: x|y\u{1b}[31m [OPTIONS]  \n\n  -h  caf\u{e9}; help\r\n");
+        assert_eq!(report.text, "Usage: xy[31m [OPTIONS]\n\n  -h  caf?; help\n");
+        assert_eq!(report.state, ServiceState::Unknown);
     }
 }
