@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
-use check_conntrack::model::netns::Identity;
-use check_conntrack::model::netns::Namespace;
+use check_conntrack::cli;
+use check_conntrack::model::netns::{Namespace, NetnsId, Walk};
 use check_conntrack::source::{self, procfs::netns::add_others};
 
 use crate::common::{
@@ -342,64 +342,73 @@ fn what_does_not_fit_is_left_out_by_whole_lines() {
 }
 
 #[test]
-fn a_look_that_is_cut_short_sums_nothing() {
+fn a_walk_that_is_cut_short_sums_nothing() {
     let root = host(10, 1000);
     namespace(&root, 70, 10, 0);
-    let look = |deadline| {
+    let walk = |deadline| {
         let mut namespaces = vec![Namespace {
-            identity: Identity::Unknown,
+            id: Ok(NetnsId::Unknown),
             readings: source::usage(root.path()),
             seen: None,
             own: true,
         }];
-        let cut_short = add_others(root.path(), false, deadline, &mut namespaces);
-        (cut_short, namespaces)
+        let walk = add_others(root.path(), deadline, &mut namespaces);
+        (walk, namespaces)
     };
-    let (cut_short, namespaces) = look(Instant::now());
-    assert_eq!((cut_short, namespaces.len()), (Some(true), 1));
+    let (cut_short, namespaces) = walk(Instant::now());
+    assert_eq!((cut_short, namespaces.len()), (Walk::Partial, 1));
     assert_eq!(namespaces[0].readings.sharing, None);
-    let (cut_short, namespaces) = look(Instant::now() + Duration::from_secs(60));
-    assert_eq!((cut_short, namespaces.len()), (Some(false), 2));
+    let (whole, namespaces) = walk(Instant::now() + Duration::from_secs(60));
+    assert_eq!((whole, namespaces.len()), (Walk::Complete, 2));
     for namespace in namespaces {
         assert_eq!(namespace.readings.sharing, Some(20));
     }
 }
 
-#[test]
-fn a_look_that_is_cut_short_is_told_and_measures_no_namespaces() {
-    use check_conntrack::judge::netns::Overview;
-    use check_conntrack::model::netns::Resident;
-    use check_conntrack::report::{Circumstances, report};
-
-    let root = host(10, 1000);
-    let mut readings = source::usage(root.path());
-    let thresholds = check_conntrack::judge::threshold::Thresholds::parse(&[], &[]).unwrap();
-    let said = |readings: &check_conntrack::model::readings::Readings, cut_short| {
-        let ok = nagiosplugin::ServiceState::Ok;
-        let assessment = check_conntrack::judge::assess::assess(readings, &thresholds, ok, ok);
-        let overview = Overview::of(Resident::default(), &[], cut_short);
-        let circumstances = Circumstances {
-            overview: Some(&overview),
-            ..Circumstances::default()
-        };
-        report(readings, &assessment, circumstances).text
+/// The answer of a check whose time for the walk was up before it began.
+fn without_time(root: &ProcRoot, arguments: &[&str]) -> (u8, String) {
+    let fixed = [
+        "check_conntrack",
+        "--proc-root",
+        root.path().to_str().unwrap(),
+        "--netns",
+        "all",
+        "--state-dir",
+        "/nonexistent",
+    ];
+    let words = fixed.iter().chain(arguments).map(Into::into);
+    let options = match cli::parse(words, cli::Elevation::None) {
+        Ok(cli::Request::Check(options)) => options,
+        other => panic!("{other:?}"),
     };
-    let whole = said(&readings, false);
-    assert!(whole.ends_with(" of this check, the only one|usage=1.0%;80;90;0;100 entries=10;800;900;0;1000 namespaces=1\n"));
-    let cut_short = said(&readings, true);
+    let begin = Instant::now() - Duration::from_secs(options.timeout.into());
+    // it gives up the capabilities of the thread that it runs in
+    let run = || check_conntrack::run(&options, begin, |_| ()).0;
+    let report = std::thread::scope(|scope| scope.spawn(run).join().unwrap());
+    (report.state.exit_code() as u8, report.text)
+}
+
+#[test]
+fn a_walk_that_is_cut_short_is_unknown_unless_what_was_seen_is_worse() {
+    let root = host(10, 1000);
+    namespace(&root, 70, 950, 0);
+    let (code, text) = without_time(&root, &[]);
+    assert_eq!(code, 3, "{text}");
     assert!(
-        cut_short.starts_with("CONNTRACK is OK: ")
-            && cut_short
-                .contains(", the time was up before every network namespace was looked for|")
-            && !cut_short.contains("namespaces="),
-        "{cut_short}"
+        text.starts_with("CONNTRACK is UNKNOWN: 1.0% of the table in use")
+            && text.contains(
+                ", other network namespaces not seen: the time was up before every process was looked at"
+            )
+            && !text.contains("namespaces="),
+        "{text}"
     );
-    readings.others = Some(check_conntrack::model::error::ReadError::NotReached);
-    let unseen = said(&readings, false);
-    assert!(
-        unseen.starts_with("CONNTRACK is UNKNOWN: ") && !unseen.contains("namespaces="),
-        "{unseen}"
-    );
+    for (arguments, expected) in [(["-w", "entries=5"], 1), (["-c", "entries=5"], 2)] {
+        let (code, text) = without_time(&root, &arguments);
+        assert_eq!(code, expected, "{text}");
+        assert!(text.contains("not seen: the time was up"), "{text}");
+    }
+    let whole = all(&root, &["-w", "96", "-c", "97"]);
+    assert_eq!((whole.code, value(&whole, "namespaces").as_str()), (0, "2"));
 }
 
 #[test]
