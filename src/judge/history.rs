@@ -257,23 +257,20 @@ impl Baseline {
             last,
             before: None,
         };
-        match (self.recent_history(id, run.at), self.began_after(run)) {
-            (Some(history), _) => Some(history.followed_by(read)),
+        match (self.history(id), self.began_after(run)) {
+            (Some(history), _) if age(history.last.at, run.at).is_ok() => {
+                Some(history.followed_by(read))
+            }
+            (Some(_), _) | (None, None) => Some(only(read.clone())),
             (None, Some(_)) if read.counters.is_none() => None,
             (None, Some(since)) => {
                 Some(only(NetnsSnapshot::new_namespace(since, read)).followed_by(read))
             }
-            (None, None) => Some(only(read.clone())),
         }
     }
 
     fn history(&self, id: NetnsId) -> Option<&NetnsHistory> {
         self.namespaces.iter().find(|history| history.id == id)
-    }
-
-    fn recent_history(&self, id: NetnsId, at: Duration) -> Option<&NetnsHistory> {
-        self.history(id)
-            .filter(|history| age(history.last.at, at).is_ok())
     }
 
     /// Returns the time after which a namespace began that this run sees and no previous run saw. It is known only if a

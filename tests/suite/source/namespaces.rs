@@ -669,36 +669,160 @@ done
 mod root {
     use crate::common::{Answer, binary, needs};
 
-    /// hidepid=1 refuses other users' processes and hidepid=2 hides them.
-    #[test]
-    fn hidden_processes_are_unknown() {
-        needs("setpriv", "util-linux");
+    /// The binary in a directory where every user may run it, with an empty directory beside it.
+    fn for_every_user() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("check_conntrack");
-        std::fs::copy(binary(), &path).unwrap();
-        for (hidepid, code) in [("0", 0), ("1", 3), ("2", 3)] {
-            let script = format!(
-                "chmod 755 {0}; mount -t proc -o hidepid={hidepid} proc /proc; sleep infinity & \
-                 setpriv --reuid 65534 --regid 65534 --clear-groups {0}/check_conntrack --netns all",
-                directory.path().display()
-            );
-            let output = std::process::Command::new("unshare")
-                .args([
-                    "-nmpf",
-                    "--mount-proc",
-                    "--kill-child",
-                    "bash",
-                    "-c",
-                    &script,
-                ])
-                .stdin(std::process::Stdio::null())
-                .output()
-                .unwrap();
-            let got = Answer::of(output);
-            assert_eq!(got.code, code, "hidepid={hidepid}: {}", got.text);
-            let told = ", other network namespaces not seen: /proc hides processes of other users and so their";
-            assert_eq!(got.first_line().contains(told), code == 3, "{}", got.text);
+        std::fs::copy(binary(), directory.path().join("check_conntrack")).unwrap();
+        std::fs::create_dir(directory.path().join("proc")).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(directory.path(), mode).unwrap();
+        directory
+    }
+
+    /// The answer of `--netns all` to nobody, in a process namespace that holds a namespace of root. `$1` is its
+    /// directory, `$2` the mount options of the procfs, `$3` where that is mounted.
+    fn as_nobody_below(
+        directory: &std::path::Path,
+        script: &str,
+        options: &str,
+        at: &str,
+    ) -> Answer {
+        let script = format!(
+            r#"
+nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups)
+check=("${{nobody[@]}}" "$1/check_conntrack" --proc-root "$3" --netns all --state-dir /nonexistent)
+wait_until() {{ # WHAT COMMAND...
+    for _ in $(seq 500); do
+        if "${{@:2}}" 2>/dev/null; then return; fi
+        sleep 0.02
+    done
+    echo "waited in vain for $1" >&2
+    exit 9
+}}
+sleeping() {{ [ "$("$@" sh -c 'cat /proc/[0-9]*/comm' | grep -c sleep)" = "$sleeps" ]; }}
+{script}"#
+        );
+        let output = std::process::Command::new("unshare")
+            .args(["-nmpf", "--mount-proc", "--kill-child"])
+            .args(["bash", "-ec", &script, "hidepid"])
+            .arg(directory)
+            .args([options, at])
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        Answer::of(output)
+    }
+
+    /// hidepid=1 refuses other users' processes, hidepid=2 and 4 hide them. A group that gid= names sees them, but with
+    /// hidepid=4.
+    #[test]
+    fn hidden_processes_are_unknown_below_every_proc_root() {
+        needs("setpriv", "util-linux");
+        let directory = for_every_user();
+        let elsewhere = directory.path().join("proc");
+        let script = r#"
+unshare -n sleep infinity &
+sleeps=1 wait_until 'another network namespace' sleeping
+mount -t proc -o "$2" proc "$3"
+"${check[@]}"
+exit $?
+"#;
+        for (options, code) in [
+            ("hidepid=0", 0),
+            ("hidepid=1", 3),
+            ("hidepid=2", 3),
+            ("hidepid=invisible", 3),
+            ("hidepid=ptraceable", 3),
+            ("hidepid=1,gid=65534", 0),
+            ("hidepid=2,gid=65534", 0),
+            ("hidepid=2,gid=4", 3),
+            ("hidepid=ptraceable,gid=65534", 3),
+        ] {
+            for at in ["/proc", elsewhere.to_str().unwrap()] {
+                let got = as_nobody_below(directory.path(), script, options, at);
+                let text = &got.text;
+                assert_eq!(got.code, code, "{options} {at}: {text}");
+                let told = format!(
+                    ", other network namespaces not seen: {at} hides processes of other users and so their"
+                );
+                assert_eq!(
+                    got.first_line().contains(&told),
+                    code == 3,
+                    "{options}: {text}"
+                );
+                let both = text.contains(" of bash[1], 1 of 2|") && text.contains(" namespaces=2");
+                assert_eq!(both, code == 0, "{options} {at}: {text}");
+            }
         }
+    }
+
+    #[test]
+    fn hidden_processes_are_unknown_where_process_1_is_the_users_own() {
+        needs("setpriv", "util-linux");
+        let directory = for_every_user();
+        let script = r#"
+unshare -mpf --kill-child "${nobody[@]}" sleep infinity &
+init() { init=$(cat "/proc/$!/task/$!/children") && [ "$(cat "/proc/${init% }/comm")" = sleep ]; }
+wait_until 'a process 1 of nobody' init
+inside=(nsenter -t "${init% }" -m -p)
+"${inside[@]}" mount -t proc -o "$2" proc "$3"
+"${inside[@]}" unshare -n sleep infinity &
+sleeps=2 wait_until 'a process of root in it' sleeping "${inside[@]}"
+"${inside[@]}" "${check[@]}"
+exit $?
+"#;
+        for (options, code) in [("hidepid=0", 0), ("hidepid=2", 3), ("hidepid=4", 3)] {
+            let got = as_nobody_below(directory.path(), script, options, "/proc");
+            assert_eq!(got.code, code, "{options}: {}", got.text);
+            assert_eq!(
+                got.text.contains(" sleep[1], 1 of 2|"),
+                code == 0,
+                "{}",
+                got.text
+            );
+        }
+    }
+
+    /// A process may go to another network namespace after it was looked at and before its namespace is entered. Here
+    /// the file that is looked at and the link that is followed are of different namespaces from the beginning.
+    #[test]
+    fn a_namespace_that_the_process_has_left_is_left_again() {
+        use check_conntrack::model::error::ReadError;
+        use check_conntrack::model::netns::Seen;
+        use check_conntrack::source::enter_netns::go_to;
+        use std::os::unix::fs::{MetadataExt, symlink};
+
+        let mut other = std::process::Command::new("unshare")
+            .args(["-n", "sleep", "1000"])
+            .spawn()
+            .unwrap();
+        let link = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).unwrap();
+        let its = other.id().to_string();
+        crate::common::wait_for("another network namespace", || link(&its) != link("self"));
+        let root = crate::common::ProcRoot::empty();
+        let file = root.join("70/net/stat/nf_conntrack");
+        std::fs::write(&file, "").unwrap();
+        let seen = Seen {
+            pid: 70,
+            inode: std::fs::metadata(&file).unwrap().ino(),
+        };
+        for (process, of) in [("70", its.as_str()), ("self", "thread-self")] {
+            let namespace = root.join(&format!("{process}/ns/net"));
+            symlink(format!("/proc/{of}/ns/net"), namespace).unwrap();
+        }
+        symlink("/proc/thread-self/net", root.join("self/net")).unwrap();
+        // it changes the capabilities and the namespace of the thread that it runs in
+        let (result, before, after) = std::thread::spawn(move || {
+            let before = link("thread-self");
+            let result = go_to(root.path(), true, seen);
+            (result, before, link("thread-self"))
+        })
+        .join()
+        .unwrap();
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert_eq!(result.err(), Some(ReadError::ProcessGone { pid: 70 }));
+        assert_eq!(before, after, "back where it was");
     }
 
     /// The fullest namespace to a user who is not root, with these capabilities.
@@ -735,11 +859,7 @@ exec setpriv --reuid 65534 --regid 65534 --clear-groups {capabilities} ./check_c
         for program in ["setpriv", "conntrack"] {
             needs(program, program);
         }
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("check_conntrack");
-        std::fs::copy(binary(), &path).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(directory.path(), mode).unwrap();
+        let directory = for_every_user();
         let with = |capabilities: &[&str], arguments: &str| {
             let list: Vec<String> = capabilities.iter().map(|name| format!("+{name}")).collect();
             let list = match list.join(",") {
