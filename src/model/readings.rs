@@ -253,3 +253,35 @@ impl Statistics {
         self.total(Counter::ChainTooLong).is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::error::NoBaseline;
+
+    #[test]
+    fn a_run_that_ends_early_is_no_first_run() {
+        let first_run = |why| Err(ReadError::FirstRun { why });
+        for change in [first_run(NoBaseline::FirstRun), Err(ReadError::NotReached)] {
+            let mut readings = Readings {
+                change,
+                ..Readings::none()
+            };
+            readings.say_the_check_ended();
+            assert_eq!(readings.change, Err(ReadError::CutShort));
+        }
+        let told = Ok(Change {
+            elapsed: Duration::from_secs(300),
+            entries: 0,
+            counters: Some([7, 0, 0, 0]),
+            counted_for: Duration::from_secs(300),
+            was_full: false,
+        });
+        let mut readings = Readings {
+            change: told.clone(),
+            ..Readings::none()
+        };
+        readings.say_the_check_ended();
+        assert_eq!(readings.change, told, "it has been compared");
+    }
+}
