@@ -294,8 +294,12 @@ impl Baseline {
             .filter(unread)
             .cloned()
             .partition(|history| now.walk == Walk::Complete && !now.saw(history.id));
-        vacant.sort_by_key(|history| std::cmp::Reverse(history.last.at));
-        vacant.truncate(MAX_VACANT_NAMESPACES);
+        // the oldest ones go; a sort of these large values would be 10 KB of code
+        while vacant.len() > MAX_VACANT_NAMESPACES {
+            let times = vacant.iter().map(|history| history.last.at).enumerate();
+            let oldest = times.min_by_key(|(_, at)| *at);
+            vacant.swap_remove(oldest.map_or(0, |(index, _)| index));
+        }
         for history in &mut vacant {
             history.before = None;
         }

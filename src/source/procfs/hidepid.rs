@@ -1,15 +1,16 @@
 //! The mount option hidepid= of a procfs, which hides the processes of other users (proc(5)).
 
-use std::ffi::CStr;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use rustix::fs::{
     AtFlags, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs, major, minor, openat, readlinkat,
     statat,
 };
 use rustix::io::Errno;
+
+use crate::source::file;
 
 /// Whether processes are hidden from this user, as far as a walk over the visible ones tells.
 pub(super) struct Hiding {
@@ -60,33 +61,31 @@ fn may_hide(root: &OwnedFd) -> bool {
     let Ok(mounts) = openat(root, MOUNTS, flags, Mode::empty()) else {
         return true;
     };
-    hidepid(BufReader::new(File::from(mounts)), &device)
-        .is_none_or(|value| !SHOWS_ALL.contains(&value.as_str()))
+    let Ok(mounts) = file::contents(File::from(mounts), Path::new(MOUNTS), MAX_BYTES) else {
+        return true;
+    };
+    let mounts = String::from_utf8_lossy(&mounts);
+    hidepid(&mounts, &device).is_none_or(|value| !SHOWS_ALL.contains(&value))
 }
 
 /// The mounts that this process sees, whichever procfs shows them.
-const MOUNTS: &CStr = c"self/mountinfo";
+const MOUNTS: &str = "self/mountinfo";
+/// The layers of an overlay make long lines, and there are thousands of them.
+const MAX_BYTES: usize = 8 << 20;
 /// Values with which every process is listed: with `noaccess` those of other users may not be looked into, which a walk
 /// meets by itself. Kernels before 5.8 print numbers.
 const SHOWS_ALL: [&str; 5] = ["", "0", "off", "1", "noaccess"];
 
 /// Finds the value of hidepid= of the mount with this device number; empty if it has none. The result is none if no such
 /// mount is listed.
-fn hidepid(mounts: impl BufRead, device: &str) -> Option<String> {
+fn hidepid<'a>(mounts: &'a str, device: &str) -> Option<&'a str> {
     // ID PARENT MAJOR:MINOR ROOT MOUNTPOINT OPTIONS [TAG...] - TYPE SOURCE SUPEROPTIONS (proc_pid_mountinfo(5))
-    for line in mounts.split(b'\n').map_while(Result::ok) {
-        let line = String::from_utf8_lossy(&line);
-        if line.split(' ').nth(2) != Some(device) {
-            continue;
-        }
-        let (_, filesystem) = line.split_once(" - ")?;
-        let options = filesystem.split(' ').nth(2)?;
-        let value = options
-            .split(',')
-            .find_map(|option| option.strip_prefix("hidepid="));
-        return Some(value.unwrap_or_default().to_owned());
-    }
-    None
+    let mut lines = mounts.lines();
+    let line = lines.find(|line| line.split(' ').nth(2) == Some(device))?;
+    let (_, filesystem) = line.split_once(" - ")?;
+    let mut options = filesystem.split(' ').nth(2)?.split(',');
+    let value = options.find_map(|option| option.strip_prefix("hidepid="));
+    Some(value.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -99,10 +98,10 @@ mod tests {
             23 27 0:22 / /sys rw,relatime shared:2 - sysfs sysfs rw\n\
             90 27 0:55 / /mnt/with\\040blank rw,nosuid shared:3 master:1 - proc none rw,gid=4,hidepid=invisible\n\
             91 27 0:56 / /mnt/old rw - proc proc rw,hidepid=2\n";
-        let of = |device| hidepid(mounts.as_bytes(), device);
-        assert_eq!(of("0:21").as_deref(), Some(""));
-        assert_eq!(of("0:55").as_deref(), Some("invisible"));
-        assert_eq!(of("0:56").as_deref(), Some("2"));
+        let of = |device| hidepid(mounts, device);
+        assert_eq!(of("0:21"), Some(""));
+        assert_eq!(of("0:55"), Some("invisible"));
+        assert_eq!(of("0:56"), Some("2"));
         assert_eq!(of("0:5"), None);
     }
 }

@@ -1,6 +1,5 @@
 //! The number that tells a network namespace from others, as far as it can be read without privilege.
 
-use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -18,8 +17,8 @@ pub type CookieOf = fn(BorrowedFd<'_>) -> Option<u64>;
 
 /// The netlink sockets of a namespace, below the directory of a process.
 const SOCKETS: &str = "net/netlink";
-/// The bytes of it that are looked through: 10000 sockets.
-const MAX_BYTES: u64 = 1 << 20;
+/// 10000 sockets.
+const MAX_BYTES: usize = 1 << 20;
 
 /// Reads the number of the network namespace of this process: its cookie, else its inode. Below another proc root, where
 /// there is no `cookie_of` a socket, what that shows.
@@ -74,7 +73,6 @@ pub(super) fn of_process(
     statistics: u64,
 ) -> Result<NetnsId, Unread> {
     let path = path.join(SOCKETS);
-    let failed = |error: &std::io::Error| Unread::Failed(file::explain(&path, error));
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let sockets = match openat(process, SOCKETS, flags, Mode::empty()) {
         Ok(sockets) => std::fs::File::from(sockets),
@@ -84,43 +82,36 @@ pub(super) fn of_process(
                 .then_some(NetnsId::Statistics(statistics))
                 .ok_or(Unread::Gone);
         }
-        Err(error) => return Err(failed(&error.into())),
+        Err(error) => return Err(Unread::Failed(file::explain(&path, &error.into()))),
     };
-    match route_socket(BufReader::new(sockets.take(MAX_BYTES))) {
-        Ok(Some(inode)) => Ok(NetnsId::RouteSocket(inode)),
-        Ok(None) => Err(Unread::Failed(ReadError::Malformed {
-            path: file::shown(&path),
-            found: "no rtnetlink socket of the kernel".to_owned(),
-            expected: "one",
-        })),
-        Err(error) => Err(failed(&error)),
-    }
+    let text = file::contents(sockets, &path, MAX_BYTES).map_err(Unread::Failed)?;
+    route_socket(&String::from_utf8_lossy(&text))
+        .map(NetnsId::RouteSocket)
+        .ok_or_else(|| {
+            Unread::Failed(ReadError::Malformed {
+                path: file::shown(&path),
+                found: "no rtnetlink socket of the kernel".to_owned(),
+                expected: "one",
+            })
+        })
 }
 
 /// Finds the inode of the kernel's rtnetlink socket: protocol 0, port 0 (`netlink_native_seq_show` in
 /// net/netlink/af_netlink.c).
-fn route_socket(lines: impl BufRead) -> std::io::Result<Option<u64>> {
-    let mut columns: Option<[usize; 3]> = None;
-    for line in lines.split(b'\n') {
-        let line = line?;
-        let line = String::from_utf8_lossy(&line);
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        let Some([protocol, port, inode]) = columns else {
-            let column = |name| words.iter().position(|word| *word == name);
-            let (Some(protocol), Some(port), Some(inode)) =
-                (column("Eth"), column("Pid"), column("Inode"))
-            else {
-                return Ok(None);
-            };
-            columns = Some([protocol, port, inode]);
-            continue;
-        };
-        let number = |column: usize| words.get(column)?.parse::<u64>().ok();
-        if number(protocol) == Some(0) && number(port) == Some(0) {
-            return Ok(number(inode).filter(|inode| *inode > 0));
-        }
-    }
-    Ok(None)
+fn route_socket(text: &str) -> Option<u64> {
+    let mut lines = text.lines();
+    let header = lines.next()?;
+    let column = |name| {
+        header
+            .split_ascii_whitespace()
+            .position(|word| word == name)
+    };
+    let (protocol, port, inode) = (column("Eth")?, column("Pid")?, column("Inode")?);
+    let number = |line: &str, column| line.split_ascii_whitespace().nth(column)?.parse().ok();
+    lines
+        .find(|line| [protocol, port].map(|column| number(line, column)) == [Some(0); 2])
+        .and_then(|line| number(line, inode))
+        .filter(|inode| *inode > 0)
 }
 
 #[cfg(test)]
@@ -129,10 +120,6 @@ mod tests {
 
     const HEADER: &str = "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n";
 
-    fn found(text: &str) -> Option<u64> {
-        route_socket(text.as_bytes()).unwrap()
-    }
-
     #[test]
     fn the_kernels_rtnetlink_socket_is_found_among_those_of_processes() {
         let text = format!(
@@ -140,7 +127,7 @@ mod tests {
              00000000b0afbcc5 0   0          00000000 0        0        0     2        0        4       \n\
              000000006df41300 4   0          00000000 0        0        0     2        0        562     \n"
         );
-        assert_eq!(found(&text), Some(4));
+        assert_eq!(route_socket(&text), Some(4));
     }
 
     #[test]
@@ -152,8 +139,11 @@ mod tests {
             HEADER,
             &format!("{HEADER}{others}"),
         ] {
-            assert_eq!(found(text), None, "{text:?}");
+            assert_eq!(route_socket(text), None, "{text:?}");
         }
-        assert_eq!(found(&format!("{HEADER}0 0 0 0 0 0 0 2 0 0\n")), None);
+        assert_eq!(
+            route_socket(&format!("{HEADER}0 0 0 0 0 0 0 2 0 0\n")),
+            None
+        );
     }
 }

@@ -210,4 +210,13 @@ fn a_run_that_cannot_read_its_counters_leaves_the_losses_to_the_next_even_a_mome
     assert_eq!(lost(&own()).as_deref(), Some("2"));
     host.at(1900);
     assert_eq!(lost(&own()).as_deref(), Some("0"));
+    host.at(2200)
+        .root
+        .file("1/net/stat/nf_conntrack", "nonsense\n");
+    assert_eq!(own().code, 3);
+    host.at(2500).counters(1, &[[18, 0, 0, 0]]);
+    let got = own();
+    assert_eq!(lost(&got).as_deref(), Some("7"));
+    let said = "7 packets lost in the last 10m";
+    assert!(got.first_line().contains(said), "{}", got.text);
 }
