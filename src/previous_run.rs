@@ -1,7 +1,7 @@
 //! Compares this run with the previous one of the same service, and keeps what it read for the next one: the order of
 //! reading the state file, judging and writing it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::judge::history::{Baseline, MAX_BASELINE_AGE, NetnsSnapshot, Snapshot};
@@ -35,8 +35,7 @@ pub struct Service<'a> {
 #[derive(Debug)]
 pub struct NextState {
     file: StateFile,
-    /// The directory, as it is printed.
-    path: String,
+    directory: PathBuf,
     stored: Stored,
     boot: String,
     at: Duration,
@@ -70,10 +69,10 @@ pub fn compare(service: Service<'_>, namespaces: &mut [Namespace]) -> Option<Nex
         fail(namespaces, ReadError::NoPreviousCapture);
         return None;
     }
-    let path = clean_path(&service.directory.to_string_lossy());
-    let (mut next, snapshot) = match read(service, namespaces, path.clone()) {
+    let (mut next, snapshot) = match read(service, namespaces) {
         Ok(read) => read,
         Err(problem) => {
+            let path = shown(service.directory);
             fail(namespaces, ReadError::NoState { path, problem });
             return None;
         }
@@ -105,7 +104,6 @@ pub fn compare(service: Service<'_>, namespaces: &mut [Namespace]) -> Option<Nex
 fn read(
     service: Service<'_>,
     namespaces: &mut [Namespace],
-    path: String,
 ) -> Result<(NextState, Snapshot), NoState> {
     if !service.writes {
         return Err(NoState::AnotherUser);
@@ -132,12 +130,17 @@ fn read(
     let next = NextState {
         stored: file.read()?,
         file,
-        path,
+        directory: service.directory.to_owned(),
         boot: boot.clone(),
         at,
         baseline: None,
     };
     Ok((next, Snapshot::of(boot, at, service.walk, namespaces)))
+}
+
+/// The path as it may be printed.
+fn shown(path: &Path) -> String {
+    clean_path(&path.to_string_lossy())
 }
 
 impl NextState {
@@ -161,7 +164,7 @@ impl NextState {
                 at: self.at,
             })),
             Err(reason) => Err(ReadError::StateNotWritten {
-                path: self.path,
+                path: shown(&self.directory),
                 reason,
             }),
         }

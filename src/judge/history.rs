@@ -544,6 +544,13 @@ mod tests {
         let known = |n: u64| baseline.history(NetnsId::RouteSocket(1000 + n)).is_some();
         assert_eq!(baseline.namespaces.len(), 2 + MAX_VACANT_NAMESPACES);
         assert!(known(299) && known(298) && known(299 - 256) && !known(299 - 257));
+        // and all of them if the walk was cut short
+        let crowd: Vec<_> = (0..300)
+            .map(|n| (NetnsId::RouteSocket(1000 + n), dropped(1)))
+            .collect();
+        let partial = run(300, Walk::Partial, &[(OWN, dropped(0))]);
+        let baseline = after(&[run(0, Walk::Complete, &crowd), partial]);
+        assert_eq!(baseline.namespaces.len(), 301);
         // for a week
         let late = MAX_BASELINE_AGE.as_secs() + 100;
         let often: Vec<Snapshot> = (0..=late / 86_400)

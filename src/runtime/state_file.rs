@@ -7,11 +7,13 @@
 //!
 //! The file is not synced to the disk: it is of no use after the next boot.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{
@@ -80,7 +82,7 @@ impl StateDirectory {
         let path = without_trailing_slash(path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let usable = || {
-            let directory = retry_on_intr(|| openat(CWD, &path, flags, Mode::empty()))?;
+            let directory = retry_on_intr(|| openat(CWD, path, flags, Mode::empty()))?;
             // by the effective user, as it will be used
             let access = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
             accessat(&directory, ".", access, AtFlags::EACCESS)?;
@@ -107,12 +109,18 @@ impl StateDirectory {
 
 /// Returns a path whose last component is the name of the directory. With a slash or a dot after it the kernel would
 /// follow a symbolic link of that name (path_resolution(7)).
-fn without_trailing_slash(path: &Path) -> Result<PathBuf, NoState> {
-    let components = path.components();
-    if components.clone().next_back() == Some(Component::ParentDir) {
+fn without_trailing_slash(path: &Path) -> Result<&Path, NoState> {
+    let mut bytes = path.as_os_str().as_bytes();
+    while let [rest @ .., b'/', b'.'] | [rest @ .., b'/'] = bytes {
+        if rest.is_empty() {
+            break;
+        }
+        bytes = rest;
+    }
+    if bytes == b".." || bytes.ends_with(b"/..") {
         return Err(NoState::EndsInParent);
     }
-    Ok(components.collect())
+    Ok(Path::new(OsStr::from_bytes(bytes)))
 }
 
 /// The state file of one service.
@@ -275,4 +283,36 @@ fn is_old(stat: &Stat, max_age: Duration) -> bool {
 
 fn reason(error: Errno) -> String {
     clean(&error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_ends_in_the_name_of_the_directory() {
+        for (typed, opened) in [
+            ("/var/lib/x", "/var/lib/x"),
+            ("/var/lib/x/", "/var/lib/x"),
+            ("/var/lib/x//", "/var/lib/x"),
+            ("/var/lib/x/.", "/var/lib/x"),
+            ("/var/lib/x//.//./", "/var/lib/x"),
+            ("/var/lib/x/..name", "/var/lib/x/..name"),
+            ("/var/lib/x.", "/var/lib/x."),
+            ("x/", "x"),
+            ("./", "."),
+            (".", "."),
+            ("/", "/"),
+            ("//", "/"),
+            ("/.", "/."),
+            ("", ""),
+        ] {
+            let path = without_trailing_slash(Path::new(typed));
+            assert_eq!(path, Ok(Path::new(opened)), "{typed:?}");
+        }
+        for parent in ["..", "../", "x/..", "x/../", "x/../.", "/x/..//"] {
+            let path = without_trailing_slash(Path::new(parent));
+            assert_eq!(path, Err(NoState::EndsInParent), "{parent:?}");
+        }
+    }
 }

@@ -97,7 +97,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let fault = prop_oneof![
         8 => Just(Fault::None),
-        3 => (0..3_usize).prop_map(Fault::Unreadable),
+        2 => Just(Fault::Unreadable(0)),
+        2 => (1..3_usize).prop_map(Fault::Unreadable),
         2 => Just(Fault::CutShort),
         1 => Just(Fault::KilledBeforeTheWrite),
         2 => Just(Fault::KilledBeforeTheRename),
@@ -107,9 +108,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let step = (
         passes,
-        prop::collection::vec(loss, 0..4),
+        prop::collection::vec(loss, 0..6),
         event,
-        0..3_usize,
+        prop_oneof![3 => Just(0_usize), 3 => Just(1_usize), 1 => Just(2_usize)],
         fault,
     )
         .prop_map(|(passes, losses, event, service, fault)| Step {

@@ -640,6 +640,61 @@ say "$@" --top 1 --source netlink -w 96 -c 97
         );
     }
 
+    /// The state holds the number of each namespace. The kernel uses the inodes of one that is gone again, and not that
+    /// number.
+    #[test]
+    fn a_namespace_in_the_place_of_another_has_another_number() {
+        let got = in_namespaces(
+            r#"
+set -- "${@/\/nonexistent/$PWD/state}"
+mkdir -m 700 state
+numbers() { sed -n 's/^namespace //p' state/*; echo =0; }
+at() { # SECONDS: as if so much time had passed since the previous run
+    umount /proc/uptime 2>/dev/null || true
+    echo "$1.00 0.00" >uptime
+    mount --bind uptime /proc/uptime
+}
+at 1000
+space pod 5
+say "$@" -c lost=0
+numbers
+kill "$pod"
+wait "$pod" || true
+space pod 7
+at 1300
+say "$@" -c lost=0
+numbers
+at 1600
+say inside "$pod" "$@" -c lost=0
+numbers
+"#,
+        );
+        let [first, before, second, after, inside, last] = &got[..] else {
+            panic!("{got:?}")
+        };
+        for answer in [first, second, inside] {
+            assert_eq!(answer.code, 0, "{}", answer.text);
+        }
+        assert_eq!(value(second, "lost"), "0", "{}", second.text);
+        let numbers =
+            |answer: &Answer| -> Vec<String> { answer.text.lines().map(str::to_owned).collect() };
+        let (before, after, last) = (numbers(before), numbers(after), numbers(last));
+        assert_eq!((before.len(), after.len()), (2, 3), "{before:?} {after:?}");
+        assert!(
+            before
+                .iter()
+                .chain(&after)
+                .all(|n| n.starts_with("routesocket "))
+        );
+        // the own one, the new one, and the one that is gone
+        assert!(
+            before.iter().all(|n| after.contains(n)),
+            "{before:?} {after:?}"
+        );
+        // to a run inside another namespace they have the same numbers
+        assert!(last.iter().all(|n| after.contains(n)), "{after:?} {last:?}");
+    }
+
     #[test]
     fn the_own_namespace_is_one_of_the_others_to_who_is_elsewhere() {
         // the limit that was put over the file is not seen there
