@@ -245,7 +245,8 @@ fn load(directory: &OwnedFd, name: &str) -> Result<Stored, Errno> {
     if !is_ours(&fstat(&file)?) {
         return Ok(Stored::Foreign);
     }
-    let mut bytes = Vec::new();
+    // one read for most of them
+    let mut bytes = Vec::with_capacity(4096);
     File::from(file)
         .take(MAX_BYTES)
         .read_to_end(&mut bytes)
