@@ -17,6 +17,7 @@ pub mod cli;
 pub mod diagnosis;
 pub mod judge;
 pub mod model;
+pub mod previous_run;
 pub mod report;
 pub mod runtime;
 pub mod source;
@@ -28,12 +29,12 @@ use cli::{Netns, Options, TopWhen};
 use judge::assess::{self, Assessment};
 use judge::netns::{self, Judged, Other, Overview};
 use model::error::ReadError;
-use model::netns::{Identity, Namespace, Resident};
+use model::netns::{Namespace, NetnsId, Resident, Walk};
 use model::readings::Readings;
 use nagiosplugin::ServiceState;
+use previous_run::{NextState, Written};
 use report::{Circumstances, Report};
-use runtime::state_file::{State, Written};
-use runtime::{privilege, state_file, unsafe_calls};
+use runtime::{privilege, unsafe_calls};
 use source::enter_netns::{Place, go_to};
 use source::procfs::netns::{add_others, resident};
 use survey::Survey;
@@ -80,22 +81,22 @@ pub fn run(
     let mut namespaces = vec![Namespace {
         seen: None,
         own: true,
-        identity: Identity::Unknown,
+        id: Ok(NetnsId::Unknown),
         readings,
     }];
-    let cut_short = if all && tracks {
-        let (proc_root, live) = (&options.proc_root, options.is_live());
-        add_others(proc_root, live, begin + limit / 2, &mut namespaces)
+    let walk = if all && tracks {
+        add_others(&options.proc_root, begin + limit / 2, &mut namespaces)
     } else {
-        None
+        Walk::NotDone
     };
-    let state = state_file::compare(
-        state_file::Wanted {
+    let state = previous_run::compare(
+        previous_run::Service {
             directory: &options.state_dir,
             writes: options.writes,
             proc_root: &options.proc_root,
-            service: &options.service,
+            command_line: &options.service,
             all,
+            walk,
             cookie_of: options.is_live().then_some(unsafe_calls::netns_cookie),
         },
         &mut namespaces,
@@ -110,8 +111,7 @@ pub fn run(
     let Some(deciding) = judged.next().map(|judged| judged.namespace) else {
         return (Report::unknown("no network namespace was judged"), None);
     };
-    let overview =
-        cut_short.map(|cut_short| overview(options, &deciding, judged.as_slice(), cut_short));
+    let overview = (walk != Walk::NotDone).then(|| overview(options, &deciding, judged.as_slice()));
     // before the other namespace is where this process is
     let origin = if options.verbosity > 1 {
         source::origin(&options.proc_root)
@@ -147,7 +147,7 @@ pub fn run(
     } else {
         Survey::default()
     };
-    let written = match state.map(State::write) {
+    let written = match state.map(NextState::write) {
         Some(Ok(written)) => written,
         Some(Err(why)) => {
             readings.change = Err(why);
@@ -177,18 +177,18 @@ fn fallback(options: &Options, readings: &Readings, overview: Option<&Overview>)
         overview,
         ..Circumstances::default()
     };
-    answer(options, readings, &Survey::default(), circumstances)
+    answer(
+        options,
+        &readings.clone().ended_early(),
+        &Survey::default(),
+        circumstances,
+    )
 }
 
 /// What is told of the namespaces besides the verdict on the deciding one.
-fn overview(
-    options: &Options,
-    deciding: &Namespace,
-    others: &[Box<Judged>],
-    cut_short: bool,
-) -> Overview {
+fn overview(options: &Options, deciding: &Namespace, others: &[Box<Judged>]) -> Overview {
     let resident = |seen| resident(&options.proc_root, seen);
-    let mut overview = Overview::of(resident(deciding.seen), others, cut_short);
+    let mut overview = Overview::of(resident(deciding.seen), others);
     if options.verbosity > 0 {
         let other = |(index, judged): (usize, &Judged)| Other {
             resident: match judged.namespace.seen {

@@ -152,6 +152,9 @@ pub enum ReadError {
         /// By which it was known.
         pid: i32,
     },
+    /// The walk over the processes ended before it had looked at all of them.
+    #[error("the time was up before every process was looked at")]
+    WalkCutShort,
     /// There is no file that shows a network namespace.
     #[error("{path} does not exist")]
     NotShown {
@@ -164,12 +167,15 @@ pub enum ReadError {
         /// The procfs.
         proc_root: String,
     },
-    /// There is nothing to compare with, and that is as it should be: the baseline is there from now on.
+    /// There is nothing to compare with, and that is as it should be: this run writes the baseline for the next one.
     #[error("first run: {why}")]
     FirstRun {
         /// Why there is nothing.
-        why: FirstRun,
+        why: NoBaseline,
     },
+    /// The previous run did not look at this network namespace: its walk over the processes ended early.
+    #[error("the previous run did not reach this network namespace")]
+    PreviousRunIncomplete,
     /// The directory for the state cannot be used, so no run is ever compared with another.
     #[error("{path} {problem}")]
     NoState {
@@ -199,38 +205,41 @@ pub enum ReadError {
 
 /// Why a run has no other to compare with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum FirstRun {
-    /// Nobody was here before.
+pub enum NoBaseline {
+    /// This service has no state file yet.
     #[error("no previous run is known")]
-    NoBaseline,
-    /// The file is damaged, or of another version of this check.
+    FirstRun,
+    /// The file is damaged.
     #[error("the state of the previous run is not readable")]
     Unreadable,
+    /// The file was written by another version of this check.
+    #[error("the state of the previous run was written by another version of this check")]
+    OtherVersion,
     /// The file, or what stands in its place, was not written by this user.
     #[error("the state of the previous run is not a file of this user")]
     Foreign,
-    /// The host was started anew.
+    /// The host was rebooted.
     #[error("the host was started since the previous run")]
     OtherBoot,
-    /// The state is of others.
+    /// The state is of another network namespace.
     #[error("the previous run did not see this network namespace")]
     OtherNamespace,
-    /// Its time is later than now.
+    /// The time of the previous run is later than now.
     #[error("the previous run lies in the future")]
     Future,
-    /// So long ago that a difference means nothing.
+    /// The previous run was so long ago that a difference means nothing.
     #[error("the previous run is more than 7 days ago")]
     TooOld,
-    /// A moment ago, and there is none before it.
+    /// The previous run was a moment ago, and none is known before it.
     #[error("the previous run is only a moment ago")]
     TooRecent,
-    /// Processors were added or taken away, or the counters are others.
+    /// Processors were added or taken away, or the kernel counts other events.
     #[error("the counters are those of other processors than at the previous run")]
     OtherProcessors,
     /// Counters fell: the module was loaded anew.
     #[error("the counters were reset since the previous run")]
     Reset,
-    /// The counters could not be read at the previous run.
+    /// No previous run could read the counters.
     #[error("the previous run had no counters")]
     NoCounters,
 }
@@ -244,6 +253,9 @@ pub enum NoState {
     /// Something else is.
     #[error("is not a directory, or a symbolic link to one")]
     NotADirectory,
+    /// Its name ends in `..`, which may lead through a symbolic link.
+    #[error("ends in .., which may lead through a symbolic link")]
+    EndsInParent,
     /// It may not be written to.
     #[error("may not be written to by this user")]
     Denied,
@@ -292,7 +304,9 @@ impl ReadError {
             | Self::Malformed { .. } => {
                 Some("is this a procfs? check --proc-root and what is mounted there")
             }
-            Self::CaptureUnfinished => Some("more time is given with --timeout"),
+            Self::CaptureUnfinished | Self::WalkCutShort => {
+                Some("more time is given with --timeout")
+            }
             Self::OnlySockets => Some("the table needs CAP_NET_ADMIN"),
             Self::Crowded { .. } => Some("--source netlink reads the table all the same"),
             Self::NoState {
@@ -312,7 +326,12 @@ impl ReadError {
                 "mounted with hidepid? its option gid= names a group that sees them all the same",
             ),
             Self::StateNotWritten { .. } => Some("is the disk full, or mounted read-only?"),
+            Self::NoState {
+                problem: NoState::EndsInParent,
+                ..
+            } => Some("name the directory itself"),
             Self::FirstRun { .. }
+            | Self::PreviousRunIncomplete
             | Self::NoState { .. }
             | Self::NoPreviousCapture
             | Self::TableDenied { .. }

@@ -2,28 +2,50 @@
 
 use std::fmt;
 
-use crate::model::readings::Readings;
+use crate::model::readings::{Reading, Readings};
 use crate::model::text::named;
 
-/// Which network namespace something was read of.
+/// The number that tells a network namespace from others, from one run to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Identity {
-    /// SO_NETNS_COOKIE (from 5.14): never used again while the host runs.
+pub enum NetnsId {
+    /// SO_NETNS_COOKIE (from 5.14): never used again while the host runs. Only a process inside the namespace can ask for
+    /// it.
     Cookie(u64),
-    /// The inode of /proc/PID/ns/net: may be used again once the namespace is gone.
+    /// The inode of the kernel's own rtnetlink socket, which /proc/PID/net/netlink shows to every user. The kernel counts
+    /// these inodes upwards (`get_next_ino` in fs/inode.c), so the number of a namespace that is gone comes back only
+    /// after 2^32 sockets and pipes.
+    RouteSocket(u64),
+    /// The inode of /proc/PID/ns/net. The kernel uses it again for a later namespace.
     Inode(u64),
-    /// The inode of its net/stat/nf_conntrack, which is all that can be seen of another namespace without privilege.
-    /// May be used again too.
+    /// The inode of the namespace's net/stat/nf_conntrack. The kernel uses it again for a later namespace.
     Statistics(u64),
-    /// Nothing tells it from another: below another proc root.
+    /// There is no such number: below a proc root without these files.
     Unknown,
+}
+
+impl NetnsId {
+    /// Returns true if a later namespace may get the number of one that is gone.
+    pub fn may_be_reused(self) -> bool {
+        matches!(self, Self::Inode(_) | Self::Statistics(_))
+    }
+}
+
+/// How much a run with `--netns all` saw of the processes, and so of their network namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Walk {
+    /// No process was looked at: `--netns all` was not given, or the proc root shows no network namespaces.
+    NotDone,
+    /// Some processes were not looked at: the time was up, or the procfs hides them.
+    Partial,
+    /// Every process was looked at.
+    Complete,
 }
 
 /// A network namespace and what was read of it.
 #[derive(Debug, Clone)]
 pub struct Namespace {
-    /// What tells it from others from one run to the next.
-    pub identity: Identity,
+    /// The number that tells it from others, or why that could not be read this time.
+    pub id: Reading<NetnsId>,
     /// What was read of it.
     pub readings: Readings,
     /// Where it was seen, when processes were looked at; none where that was not asked for.
@@ -90,7 +112,7 @@ mod tests {
     fn namespace(pid: i32, count: u32, limit: Limit) -> Namespace {
         let inode = pid.unsigned_abs().into();
         Namespace {
-            identity: Identity::Statistics(inode),
+            id: Ok(NetnsId::Statistics(inode)),
             readings: Readings {
                 count: Ok(count),
                 limit: Ok(limit),

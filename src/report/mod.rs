@@ -6,6 +6,8 @@
 
 pub mod endpoints;
 
+use std::time::Duration;
+
 use nagiosplugin::{CheckResult, PerfString, Resource, ServiceState, ToPerfString, Unit};
 
 use crate::diagnosis::Hint;
@@ -15,7 +17,7 @@ use crate::judge::netns::{Other, Overview};
 use crate::judge::range::{Range, Ratio, Side, Truncated};
 use crate::judge::threshold::Severity;
 use crate::model::error::ReadError;
-use crate::model::readings::{Change, Counter, Limit, Readings};
+use crate::model::readings::{Counter, Limit, Readings};
 use crate::model::text::{duration, duration_nearest, one_line, printable};
 use crate::report::endpoints::Ranking;
 
@@ -169,10 +171,6 @@ fn status_text(
     }
     if let Some(overview) = circumstances.overview {
         parts.extend(losses_elsewhere(overview, circumstances.verbosity));
-        if overview.cut_short {
-            parts
-                .push(", the time was up before every network namespace was looked for".to_owned());
-        }
     }
     parts.extend(
         readings
@@ -375,13 +373,13 @@ fn losses(readings: &Readings) -> Option<String> {
     let packets = if lost == 1 { "packet" } else { "packets" };
     Some(format!(
         "{lost} {packets} lost in the last {}{causes}",
-        ago(change)
+        ago(change.counted_for)
     ))
 }
 
 /// How long ago the previous run was.
-fn ago(change: &Change) -> String {
-    duration_nearest(change.elapsed / 100)
+fn ago(time: Duration) -> String {
+    duration_nearest(time.as_secs())
 }
 
 /// When the table will be full, where it grows and is not.
@@ -419,7 +417,7 @@ fn out_of_range(finding: &Finding, readings: &Readings, assessment: &Assessment)
             let since = readings
                 .change
                 .as_ref()
-                .map(|change| format!(" in the last {}", ago(change)))
+                .map(|change| format!(" in the last {}", ago(change.counted_for)))
                 .unwrap_or_default();
             format!("{} +{increase} {side}{since}", counter.name())
         }
@@ -607,7 +605,7 @@ impl Perfdata {
 
     /// How many namespaces there are, where all of them were seen: last, because it is not about the one that decides.
     fn add_namespaces(&mut self, readings: &Readings, overview: &Overview) {
-        if overview.cut_short || readings.others.is_some() {
+        if readings.others.is_some() {
             return;
         }
         self.0.push(Value {
@@ -795,9 +793,13 @@ fn since_the_previous_run(readings: &Readings) -> Option<String> {
         .collect();
     parts.extend(growth(readings));
     parts.extend(full_in(readings));
+    if change.counted_for > change.elapsed {
+        let since = ago(change.counted_for);
+        parts.push(format!("the counters since {since} ago"));
+    }
     Some(format!(
         "since the previous run {} ago: {}",
-        ago(change),
+        ago(change.elapsed),
         parts.join(", ")
     ))
 }

@@ -1310,7 +1310,7 @@ fn closed_standard_streams_are_not_taken_for_the_files_that_are_opened_next() {
         };
         let text = std::fs::read_to_string(file).unwrap();
         assert!(
-            text.starts_with("check_conntrack state 1\n") && !text.contains("CONNTRACK is"),
+            text.starts_with("check_conntrack state 2\n") && !text.contains("CONNTRACK is"),
             "{text}"
         );
     }
