@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 
+use crate::analysis::listening::Listening;
 use crate::analysis::local_addresses::Own;
 use crate::analysis::owners::group;
 use crate::analysis::tally::{Attribution, Counting, Endpoint, Peer, Scale, Tally, half_width};
@@ -13,7 +14,7 @@ use crate::analysis::traffic::Direction;
 use crate::cli::Options;
 use crate::diagnosis::{EndpointFacts, Situation, TableFacts};
 use crate::model::conntrack::{Class, Entry};
-use crate::model::dump::{End, Listing, Source};
+use crate::model::dump::{Choice, End, Listing, Source};
 use crate::model::error::ReadError;
 use crate::model::readings::{Counts, Readings};
 use crate::model::text::clean_path;
@@ -67,7 +68,7 @@ pub fn survey(
         deadline,
     };
     let (own, own_error) = own_addresses(options, &wanted.place);
-    let mut counting = Counting::new(own, options.aggregate);
+    let mut counting = counting(options, &wanted, own);
     let read = match &options.table {
         Some(capture) => {
             entries::from_capture(capture, options.sample, deadline, |entry: &Entry| {
@@ -221,6 +222,22 @@ pub fn survey(
         ranking: ranking.or_else(|| readings.table.is_ok().then(basis)),
         unavailable: None,
         situation: Some(situation),
+    }
+}
+
+/// Ready to count, with what tells which side opened a connection.
+fn counting(options: &Options, wanted: &Wanted, own: Own) -> Counting {
+    let counting = Counting::new(own, options.aggregate);
+    if options.table.is_some() {
+        return counting.of_a_capture();
+    }
+    // sockets know whom they were opened by
+    if options.source == Choice::Sockets {
+        return counting;
+    }
+    match entries::listening(wanted) {
+        Ok(sockets) => counting.with_listening(Listening::new(sockets)),
+        Err(_) => counting.by_source_ports(),
     }
 }
 

@@ -7,7 +7,7 @@ use super::capture::{open::open_capture, reader};
 use super::enter_netns::Place;
 use super::netlink::{ct_dump, sock_diag};
 use super::procfs::{ct_table, netns, sockets, sysctl};
-use crate::model::conntrack::{Entry, Protocol, Tuple};
+use crate::model::conntrack::{Entry, Protocol, Side, Tuple};
 use crate::model::dump::{Choice, End, Listing, Source};
 use crate::model::error::ReadError;
 use crate::model::socket::LocalSocket;
@@ -229,6 +229,28 @@ pub fn all_sockets(wanted: &Wanted, mut each: impl FnMut(&LocalSocket)) -> Resul
     } else {
         sockets::sockets(&wanted.place.net_root, each)
     }
+}
+
+/// The sockets that wait for others to open a connection: the TCP sockets that listen, and the unconnected UDP sockets
+/// whose port was chosen and not given by the kernel. The connections themselves are not looked at.
+///
+/// # Errors
+/// Neither sock_diag nor the files could be read.
+pub fn listening(wanted: &Wanted) -> Result<Vec<(Protocol, Side)>, ReadError> {
+    let given = sysctl::local_ports(&wanted.proc_root);
+    let mut sides = Vec::new();
+    let mut each = |socket: &LocalSocket| {
+        let port = socket.local.port();
+        if socket.protocol == Protocol::TCP || !given.contains(&port) {
+            sides.push((socket.protocol, (socket.local.ip().into(), port)));
+        }
+    };
+    if wanted.place.live && sock_diag_is_there(&wanted.proc_root, &["tcp_diag ", "udp_diag "]) {
+        sock_diag::waiting(wanted.deadline, &mut each)?;
+    } else {
+        sockets::waiting(&wanted.place.net_root, &mut each)?;
+    }
+    Ok(sides)
 }
 
 /// Asking for sock_diag would load its module where it is one and nobody used it yet, and this check loads none. A
