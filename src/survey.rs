@@ -154,8 +154,8 @@ pub fn survey(
             destination.owner = seen.map(|owner| owner.name.clone());
         }
     }
-    // every namespace has its own, which are seen from inside only
-    let timeouts = if wanted.place.net_root == options.proc_root {
+    // every namespace has its own, which are seen from inside only, and so has the host of a capture
+    let timeouts = if wanted.place.net_root == options.proc_root && options.max.is_none() {
         timeouts(&options.proc_root)
     } else {
         Timeouts::default()

@@ -64,6 +64,9 @@ pub enum ReadError {
         /// What is the matter with it, as a verb and the rest.
         problem: &'static str,
     },
+    /// A capture says nothing about the hash table of its host.
+    #[error("a capture does not tell how many hash buckets its host has")]
+    NoBuckets,
     /// A directory, a fifo, a device.
     #[error("{path} is a {kind}, not a kernel file")]
     WrongKind {
@@ -325,6 +328,7 @@ impl ReadError {
             | Self::NotReached
             | Self::CutShort
             | Self::OtherProcRoot
+            | Self::NoBuckets
             | Self::Quadratic { .. } => None,
             Self::NotPermitted { .. } => Some(
                 "the capability counts in the user namespace that owns this network namespace, does a sandbox take it away?",
@@ -345,6 +349,7 @@ impl ReadError {
             Self::Missing { .. }
                 | Self::NoStatistics { .. }
                 | Self::NoTable { .. }
+                | Self::NoBuckets
                 | Self::NotTracking { .. }
                 | Self::NoSysNet { .. }
         )
