@@ -53,7 +53,7 @@ pub fn run(
     let all = options.netns == Netns::All;
     let limit = Duration::from_secs(u64::from(options.timeout));
     let mut readings = if options.table.is_some() {
-        source::limit(&options.proc_root)
+        source::limit(&options.proc_root, options.max)
     } else {
         source::usage(&options.proc_root)
     };

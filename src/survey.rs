@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 
+use crate::analysis::listening::Listening;
 use crate::analysis::local_addresses::Own;
 use crate::analysis::owners::group;
 use crate::analysis::tally::{Attribution, Counting, Endpoint, Peer, Scale, Tally, half_width};
@@ -13,7 +14,7 @@ use crate::analysis::traffic::Direction;
 use crate::cli::Options;
 use crate::diagnosis::{EndpointFacts, Situation, TableFacts};
 use crate::model::conntrack::{Class, Entry};
-use crate::model::dump::{End, Listing, Source};
+use crate::model::dump::{Choice, End, Listing, Source};
 use crate::model::error::ReadError;
 use crate::model::readings::{Counts, Readings};
 use crate::model::text::clean_path;
@@ -67,13 +68,16 @@ pub fn survey(
         deadline,
     };
     let (own, own_error) = own_addresses(options, &wanted.place);
-    let mut counting = Counting::new(own, options.aggregate);
+    let mut counting = counting(options, &wanted, own);
     let read = match &options.table {
         Some(capture) => {
             entries::from_capture(capture, options.sample, deadline, |entry: &Entry| {
                 counting.add(entry)
             })
-            .map(|(listing, total)| (listing, None, total))
+            .map(|listing| {
+                let total = listing.seen;
+                (listing, None, total)
+            })
         }
         None => entries::entries(&wanted, |entry: &Entry| counting.add(entry)).map(|entries| {
             let total = match entries.listing.end {
@@ -92,6 +96,10 @@ pub fn survey(
         Err(error) => return unavailable(error, readings),
     };
     let tally = counting.finish();
+    let of_kernel = matches!(listing.source, Source::Netlink | Source::Procfs);
+    let gaps = listing.gaps(of_kernel.then_some(count));
+    let hidden = gaps.iter().find(|gap| gap.hides_the_numbers());
+    let hidden = hidden.map(|gap| ReadError::Incomplete(*gap));
     // no entry was seen before it ended: there is nothing to rank, and nobody to say who does not stand out
     if !readings.capture && tally.read() == 0 {
         match listing.end {
@@ -106,28 +114,40 @@ pub fn survey(
         total,
     };
     // advice may be about one that is not shown
+    let own_missing = (readings.capture && tally.read() > 0 && !tally.knows_own()).then_some(
+        ReadError::OwnMissing {
+            given: !options.own.is_empty(),
+        },
+    );
     let leading = tally.top(options.top.unwrap_or_default().max(LOOKED_AT));
     let top = leading.get(..options.top.unwrap_or(1)).unwrap_or(&leading);
     if readings.capture {
         // part of a capture says nothing about how many it holds
-        readings.count = match &listing.end {
-            End::Failed(error) => Err(error.clone()),
-            End::TimeUp => Err(ReadError::CaptureUnfinished),
-            End::Whole | End::Sampled => Ok(u32::try_from(total).unwrap_or(u32::MAX)),
+        readings.count = match (&listing.end, &hidden) {
+            (End::Failed(error), _) => Err(error.clone()),
+            (End::TimeUp, _) => Err(ReadError::CaptureUnfinished),
+            (End::Whole | End::Sampled, Some(hidden)) => Err(hidden.clone()),
+            (End::Whole | End::Sampled, None) => Ok(u32::try_from(total).unwrap_or(u32::MAX)),
         };
     }
     readings.table = match (listing.source, &listing.end) {
         (Source::Sockets, _) => Err(match &why {
-            Some(why @ (ReadError::Crowded { .. } | ReadError::NotEntered { .. })) => why.clone(),
+            Some(
+                why @ (ReadError::Crowded { .. }
+                | ReadError::NotEntered { .. }
+                | ReadError::NothingParsed { .. }),
+            ) => why.clone(),
             _ => ReadError::OnlySockets,
         }),
         (Source::Capture, End::Failed(error)) => Err(error.clone()),
         (Source::Capture, End::TimeUp) => Err(ReadError::CaptureUnfinished),
-        _ => Ok(Counts {
-            // whoever reads a capture from elsewhere says --own, or takes everything for forwarded
-            own_unknown: own_error.clone().filter(|_| !readings.capture),
-            ..counts(&tally, top, scale)
-        }),
+        _ => match hidden {
+            Some(hidden) => Err(hidden),
+            None => Ok(Counts {
+                own_unknown: own_missing.clone().or_else(|| own_error.clone()),
+                ..counts(&tally, top, scale)
+            }),
+        },
     };
     // a capture's sockets are on another host, or gone
     let behind = if options.top.is_some() && !readings.capture {
@@ -153,14 +173,16 @@ pub fn survey(
             destination.owner = seen.map(|owner| owner.name.clone());
         }
     }
-    // every namespace has its own, which are seen from inside only
-    let timeouts = if wanted.place.net_root == options.proc_root {
+    // every namespace has its own, which are seen from inside only, and so has the host of a capture
+    let timeouts = if wanted.place.net_root == options.proc_root && options.max.is_none() {
         timeouts(&options.proc_root)
     } else {
         Timeouts::default()
     };
     // a few sockets say nothing about a table that is full of something else
-    let telling = listing.source != Source::Sockets || tally.read() >= u64::from(wanted.count) / 2;
+    let telling = (listing.source != Source::Sockets
+        || tally.read() >= u64::from(wanted.count) / 2)
+        && !gaps.iter().any(|gap| gap.forbids_findings());
     let situation = Situation {
         table: telling.then_some(facts),
         timeout_time_wait: timeouts.time_wait,
@@ -183,6 +205,8 @@ pub fn survey(
     let basis = || Ranking {
         sample,
         notes: notes(&listing),
+        gaps: gaps.clone(),
+        own_missing: own_missing.clone(),
         inexact: listing.inexact,
         ..Ranking::default()
     };
@@ -194,7 +218,9 @@ pub fn survey(
                 clean_path(&wanted.place.net_root.to_string_lossy())
             ));
         }
-        notes.extend(own_error.map(|error| format!("own addresses unknown: {error}")));
+        if own_missing.is_none() {
+            notes.extend(own_error.map(|error| format!("own addresses unknown: {error}")));
+        }
         notes.extend(behind.as_ref().and_then(|behind| behind.note.clone()));
         Ranking {
             endpoints: ranked(top, scale, behind),
@@ -214,13 +240,32 @@ pub fn survey(
                 .map(|service| (service.to_string(), share(service.entries, scale.read)))
                 .collect(),
             notes,
+            gaps: gaps.clone(),
+            own_missing: own_missing.clone(),
             inexact: listing.inexact,
         }
     });
+    let something_to_say = readings.table.is_ok() || !gaps.is_empty();
     Survey {
-        ranking: ranking.or_else(|| readings.table.is_ok().then(basis)),
+        ranking: ranking.or_else(|| something_to_say.then(basis)),
         unavailable: None,
         situation: Some(situation),
+    }
+}
+
+/// Ready to count, with what tells which side opened a connection.
+fn counting(options: &Options, wanted: &Wanted, own: Own) -> Counting {
+    let counting = Counting::new(own, options.aggregate);
+    if options.table.is_some() {
+        return counting.of_a_capture();
+    }
+    // sockets know whom they were opened by
+    if options.source == Choice::Sockets {
+        return counting;
+    }
+    match entries::listening(wanted) {
+        Ok(sockets) => counting.with_listening(Listening::new(sockets)),
+        Err(_) => counting.by_source_ports(),
     }
 }
 
@@ -531,21 +576,16 @@ fn reason(why: &ReadError) -> String {
 
 fn notes(listing: &Listing) -> Vec<String> {
     let mut notes = Vec::new();
-    if listing.broken > 0 {
-        let what = if listing.source == Source::Netlink {
-            "messages"
-        } else {
-            "lines"
-        };
+    if listing.broken > 0 && listing.source != Source::Netlink {
         notes.push(format!(
-            "{} {what} were not understood and left out",
-            listing.broken
+            "lines that could not be parsed: {}",
+            listing.unread
         ));
     }
     match &listing.end {
         End::Whole | End::Sampled => {}
         // the headline says it
-        End::TimeUp if listing.source == Source::Capture => {}
+        End::TimeUp | End::Failed(_) if listing.source == Source::Capture => {}
         End::TimeUp => notes.push(
             "the time for the table was up, what was read until then is taken as a sample"
                 .to_owned(),

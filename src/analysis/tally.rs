@@ -24,6 +24,7 @@ mod profiles;
 mod remains;
 mod scale;
 mod services;
+mod source_ports;
 
 pub use counting::Counting;
 use endpoint::Key;
@@ -54,6 +55,8 @@ pub struct Tally {
     remains: Remains,
     services: Services,
     profiles: Profiles,
+    /// Whether an address of this host was seen; looked for in a capture only.
+    knows_own: bool,
     /// Takes the place of the tuples themselves, so it must not collide.
     hashes: foldhash::quality::RandomState,
 }
@@ -67,6 +70,11 @@ impl Tally {
     /// Entries counted.
     pub fn read(&self) -> u64 {
         self.remains.len() as u64
+    }
+
+    /// Whether an address of the host occurs in the entries of a capture.
+    pub fn knows_own(&self) -> bool {
+        self.knows_own
     }
 
     /// Entries in each class, in the order of [`Class::ALL`].
@@ -118,7 +126,9 @@ impl Tally {
         for (key, number) in &self.numbers {
             let count = counts.get(*number as usize).copied().unwrap_or_default();
             let candidate = Reverse((count, Reverse(*key), *number));
-            if best.len() < n {
+            if count == 0 {
+                // its entries turned out to be inbound
+            } else if best.len() < n {
                 best.push(candidate);
             } else if let Some(mut last) = best.peek_mut() {
                 if candidate < *last {

@@ -222,6 +222,25 @@ impl Entry {
         !self.assured && !self.offloaded
     }
 
+    /// Whether its state proves that the source of the original direction opened the connection: no other state of TCP
+    /// begins with its SYN (`tcp_conntracks` in nf_conntrack_proto_tcp.c).
+    pub fn shows_who_opened_it(&self) -> bool {
+        matches!(
+            self.tcp_state,
+            Some(TcpState::SynSent | TcpState::SynRecv | TcpState::SynSent2)
+        )
+    }
+
+    /// The same entry as if its other side had sent the first packet.
+    #[must_use]
+    pub fn reversed(&self) -> Self {
+        Self {
+            original: self.reply,
+            reply: self.original,
+            ..*self
+        }
+    }
+
     /// Whether addresses are translated, so that the reply is not the reverse of the original.
     pub fn is_translated(&self) -> bool {
         self.original.from() != self.reply.to() || self.original.to() != self.reply.from()

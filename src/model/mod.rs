@@ -4,6 +4,7 @@ pub mod address;
 pub mod conntrack;
 pub mod dump;
 pub mod error;
+pub mod foreign;
 pub mod netns;
 pub mod prefix;
 pub mod readings;

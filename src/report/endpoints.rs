@@ -2,7 +2,8 @@
 
 use crate::analysis::owners::Owner;
 use crate::model::conntrack::Class;
-use crate::model::dump::Source;
+use crate::model::dump::{Gap, Source};
+use crate::model::error::ReadError;
 
 /// What is shown of the table.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +16,10 @@ pub struct Ranking {
     pub source_note: Option<String>,
     /// How much of the table was read.
     pub sample: Option<Sample>,
+    /// The parts of the table that were not read although the reading came to its end.
+    pub gaps: Vec<Gap>,
+    /// Why the directions of a capture are not known.
+    pub own_missing: Option<ReadError>,
     /// Whether entries may be missing or double, because the hash table was resized meanwhile.
     pub inexact: bool,
     /// Shares of the directions, largest first.
@@ -55,7 +60,12 @@ pub struct Ranked {
 
 impl Ranking {
     /// The phrase for line 1, the first one with everything that helps at night.
+    ///
+    /// None of them if the list says too little about the table.
     pub fn phrase(&self, index: usize) -> Option<String> {
+        if self.gaps.iter().any(|gap| gap.forbids_findings()) {
+            return None;
+        }
         let endpoint = self.endpoints.get(index)?;
         let mut facts = Vec::new();
         if let Some((class, share)) = endpoint.classes.first() {
@@ -165,6 +175,9 @@ impl Ranking {
 
     /// The local service most entries are aimed at, where most are inbound: `:443/tcp 88% of entries`.
     pub fn aim(&self) -> Option<String> {
+        if self.gaps.iter().any(|gap| gap.forbids_findings()) {
+            return None;
+        }
         let (service, share) = self.services.first()?;
         (*share >= 0.5).then(|| format!("{service} {} of entries", percent(*share)))
     }

@@ -16,6 +16,7 @@ use crate::judge::metric::Metric;
 use crate::judge::netns::{Other, Overview};
 use crate::judge::range::{Range, Ratio, Side, Truncated};
 use crate::judge::threshold::Severity;
+use crate::model::dump::Gap;
 use crate::model::error::ReadError;
 use crate::model::readings::{Counter, Limit, Readings};
 use crate::model::text::{duration, duration_nearest, one_line, printable};
@@ -148,6 +149,19 @@ fn status_text(
 ) -> String {
     let room = room(assessment.state, perfdata);
     let mut parts = vec![headline(readings, assessment)];
+    parts.extend(gaps(readings, circumstances.ranking));
+    let own_missing = circumstances
+        .ranking
+        .and_then(|ranking| ranking.own_missing.as_ref());
+    parts.extend(own_missing.map(|why| {
+        let measured = assessment.unmeasured.iter().all(|one| one.why != *why);
+        let endpoint = if measured {
+            ""
+        } else {
+            "endpoint not measured: "
+        };
+        format!(", {endpoint}{}", with_hint(why))
+    }));
     parts.extend(circumstances.overview.map(whereabouts));
     parts.extend(untracked(readings).map(|untracked| format!(", {untracked}")));
     parts.extend(losses(readings).map(|losses| format!(", {losses}")));
@@ -184,10 +198,18 @@ fn status_text(
             .and_then(|ranking| ranking.phrase(0))
             .map(|phrase| format!(", {phrase}")),
     );
-    let mut said = vec![readings.count.as_ref().err(), readings.limit.as_ref().err()];
+    let mut said = vec![
+        readings.count.as_ref().err(),
+        readings.limit.as_ref().err(),
+        own_missing,
+    ];
     for unmeasured in &assessment.unmeasured {
         // a missing count is the headline already
-        if !said.contains(&Some(&unmeasured.why)) {
+        if said.contains(&Some(&unmeasured.why))
+            && matches!(unmeasured.why, ReadError::Incomplete(_))
+        {
+            parts.push(format!(", {} not measured", unmeasured.metric));
+        } else if !said.contains(&Some(&unmeasured.why)) {
             parts.push(format!(
                 ", {} not measured: {}",
                 unmeasured.metric,
@@ -237,6 +259,10 @@ fn one_line_part(part: &str) -> String {
 fn headline(readings: &Readings, assessment: &Assessment) -> String {
     match (&readings.count, &readings.limit) {
         // what was expected needs no advice
+        (Err(ReadError::Incomplete(gap @ Gap::Unparsed { .. })), _) => {
+            let entries = if gap.read() == 1 { "entry" } else { "entries" };
+            format!("{} {entries} read from the capture, {gap}", gap.read())
+        }
         (Err(error), _) if assessment.state == ServiceState::Ok => error.to_string(),
         (Err(error), _) => with_hint(error),
         (Ok(count), Err(_)) if readings.capture => format!("{count} entries in the capture"),
@@ -263,6 +289,20 @@ fn headline(readings: &Readings, assessment: &Assessment) -> String {
             format!("{usage} of the table in use ({count} of {max} entries, {room})")
         }
     }
+}
+
+/// The parts of the table that were not read, unless the headline has them.
+fn gaps(readings: &Readings, ranking: Option<&Ranking>) -> Vec<String> {
+    let gaps = ranking.map(|ranking| ranking.gaps.as_slice());
+    let headline = match &readings.count {
+        Err(ReadError::Incomplete(gap)) => Some(gap),
+        _ => None,
+    };
+    let others = gaps.unwrap_or_default().iter();
+    others
+        .filter(|gap| Some(*gap) != headline)
+        .map(|gap| format!(", {gap}"))
+        .collect()
 }
 
 /// Which network namespace it is, and of how many.

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use crate::model::error::ReadError;
 use crate::model::prefix::Prefix;
-use crate::model::readings::Readings;
+use crate::model::readings::{Limit, Readings};
 use crate::model::text::clean;
 use crate::runtime::privilege;
 use netlink::ct_stats;
@@ -29,11 +29,20 @@ pub fn usage(proc_root: &Path) -> Readings {
     }
 }
 
-/// Reads what a capture is held against: how many entries the table may hold here.
-pub fn limit(proc_root: &Path) -> Readings {
-    let (_, limit) = sysctl::count_and_limit(proc_root);
+/// Reads what a capture is held against: how many entries the table may hold here, unless `given` says how many its
+/// host may hold. Nothing else is known of that host then.
+pub fn limit(proc_root: &Path, given: Option<u32>) -> Readings {
+    let (limit, buckets) = match given {
+        Some(0) => (Ok(Limit::None(0)), Err(ReadError::NoBuckets)),
+        Some(max) => (Ok(Limit::Entries(max)), Err(ReadError::NoBuckets)),
+        None => (
+            sysctl::count_and_limit(proc_root).1,
+            Err(ReadError::NotReached),
+        ),
+    };
     Readings {
         limit,
+        buckets,
         capture: true,
         ..Readings::none()
     }
@@ -58,7 +67,9 @@ pub fn timeouts(proc_root: &Path) -> Timeouts {
 
 /// Adds what makes the verdict better: the hash table's size and the counters.
 pub fn details(proc_root: &Path, readings: &mut Readings) {
-    readings.buckets = sysctl::buckets(proc_root);
+    if readings.buckets != Err(ReadError::NoBuckets) {
+        readings.buckets = sysctl::buckets(proc_root);
+    }
     // the counters of this host say nothing about a capture
     if !readings.capture {
         readings.statistics = ct_stat::read(proc_root);

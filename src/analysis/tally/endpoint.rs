@@ -61,6 +61,11 @@ impl Key {
         (key, length.is_some())
     }
 
+    /// The address of a destination, and whether it is on this host.
+    pub(super) fn destination(&self) -> (Address, bool) {
+        (Address::from(self.address), self.kind == Kind::Local)
+    }
+
     /// The endpoint, given the first address of its group and whether there are more.
     pub(super) fn peer(&self, first: Address, several: bool, aggregate: Aggregate) -> Peer {
         match self.kind {

@@ -133,11 +133,9 @@ pub fn list(
         }
     };
     Ok(Listing {
-        source: Source::Netlink,
-        read,
         broken,
-        end,
         inexact: outcome.interrupted,
+        ..Listing::new(Source::Netlink, read, end)
     })
 }
 

@@ -21,6 +21,9 @@ const LONGEST: usize = 64 << 20;
 /// What is longer is no line of such a table.
 const LONGEST_LINE: u64 = 512;
 
+const TCP: [&str; 2] = ["net/tcp", "net/tcp6"];
+const UDP: [&str; 2] = ["net/udp", "net/udp6"];
+
 /// Hands on every socket of the four files; a file that is missing has none.
 ///
 /// # Errors
@@ -29,14 +32,14 @@ pub(in crate::source) fn sockets(
     proc_root: &Path,
     mut each: impl FnMut(&LocalSocket),
 ) -> Result<(), ReadError> {
-    for (index, name) in ["net/tcp", "net/tcp6"].iter().enumerate() {
+    for (index, name) in TCP.iter().enumerate() {
         match parsed::<TcpNetEntries>(&proc_root.join(name)) {
             Ok(TcpNetEntries(entries)) => entries.iter().map(tcp).for_each(|socket| each(&socket)),
             Err(error) if index == 0 => return Err(error),
             Err(_) => {}
         }
     }
-    for name in ["net/udp", "net/udp6"] {
+    for name in UDP {
         if let Ok(UdpNetEntries(entries)) = parsed::<UdpNetEntries>(&proc_root.join(name)) {
             entries.iter().map(udp).for_each(|socket| each(&socket));
         }
@@ -52,34 +55,89 @@ pub(in crate::source) fn established(
     proc_root: &Path,
     each: &mut dyn FnMut(&LocalSocket) -> ControlFlow<()>,
 ) -> Result<(), ReadError> {
-    for (index, name) in ["net/tcp", "net/tcp6"].iter().enumerate() {
-        let path = proc_root.join(name);
-        let failed = |error: std::io::Error| file::explain(&path, &error);
-        let file = match file::open(&path).map_err(failed) {
-            Err(ReadError::Missing { .. }) if index > 0 => continue,
-            file => file?,
-        };
-        let mut lines = BufReader::new(file.take(LONGEST as u64));
-        let mut line = Vec::new();
-        let header = (&mut lines).take(LONGEST_LINE).read_until(b'\n', &mut line);
-        header.map_err(failed)?;
-        loop {
-            // the parser passes over the first line, which is the header
-            line.clear();
-            line.push(b'\n');
-            let read = (&mut lines).take(LONGEST_LINE).read_until(b'\n', &mut line);
-            if read.map_err(failed)? == 0 {
-                break;
+    for_each_of_tcp(proc_root, &mut |entry| {
+        if entry.state == SocketState::Established {
+            each(&tcp(entry))
+        } else {
+            ControlFlow::Continue(())
+        }
+    })
+    .map(drop)
+}
+
+/// Hands on the TCP sockets that listen, and the unconnected UDP sockets; a file that is missing has none.
+///
+/// # Errors
+/// That of net/tcp or net/tcp6.
+pub(in crate::source) fn waiting(
+    proc_root: &Path,
+    each: &mut dyn FnMut(&LocalSocket),
+) -> Result<(), ReadError> {
+    for name in TCP {
+        // the kernel lists those that listen first (`tcp_get_idx` in net/ipv4/tcp_ipv4.c)
+        for_each_in(proc_root, name, &mut |entry| {
+            if entry.state == SocketState::Listen {
+                each(&tcp(entry));
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
             }
-            let TcpNetEntries(entries) = parse(&path, &line)?;
-            for entry in entries {
-                if entry.state == SocketState::Established && each(&tcp(&entry)).is_break() {
-                    return Ok(());
-                }
-            }
+        })
+        .map(drop)?;
+    }
+    for name in UDP {
+        if let Ok(UdpNetEntries(entries)) = parsed::<UdpNetEntries>(&proc_root.join(name)) {
+            let unconnected = entries.iter().map(udp).filter(|socket| socket.listening);
+            unconnected.for_each(|socket| each(&socket));
         }
     }
     Ok(())
+}
+
+/// Hands on the TCP sockets of both files, line by line, until `each` has enough.
+fn for_each_of_tcp(
+    proc_root: &Path,
+    each: &mut dyn FnMut(&TcpNetEntry) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, ReadError> {
+    for name in TCP {
+        if for_each_in(proc_root, name, each)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Hands on the TCP sockets of one file, line by line, until `each` has enough; a missing net/tcp6 has none.
+fn for_each_in(
+    proc_root: &Path,
+    name: &str,
+    each: &mut dyn FnMut(&TcpNetEntry) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, ReadError> {
+    let path = proc_root.join(name);
+    let failed = |error: std::io::Error| file::explain(&path, &error);
+    let file = match file::open(&path).map_err(failed) {
+        Err(ReadError::Missing { .. }) if name != TCP[0] => return Ok(ControlFlow::Continue(())),
+        file => file?,
+    };
+    let mut lines = BufReader::new(file.take(LONGEST as u64));
+    let mut line = Vec::new();
+    let header = (&mut lines).take(LONGEST_LINE).read_until(b'\n', &mut line);
+    header.map_err(failed)?;
+    loop {
+        // the parser passes over the first line, which is the header
+        line.clear();
+        line.push(b'\n');
+        let read = (&mut lines).take(LONGEST_LINE).read_until(b'\n', &mut line);
+        if read.map_err(failed)? == 0 {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let TcpNetEntries(entries) = parse(&path, &line)?;
+        for entry in &entries {
+            if each(entry).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+    }
 }
 
 fn parsed<T: FromBufReadSI>(path: &Path) -> Result<T, ReadError> {

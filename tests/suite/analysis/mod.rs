@@ -1,4 +1,5 @@
 //! Who holds the entries.
 
+mod picked_up;
 mod tally;
 mod top;

@@ -21,7 +21,7 @@ const OWN: [&str; 5] = [
     "fe80::10",
 ];
 
-fn own() -> Own {
+pub(super) fn own() -> Own {
     Own::new(OWN.map(ip), Vec::new()).with_broadcasts([ip("10.0.0.255")])
 }
 
@@ -46,7 +46,7 @@ fn tuple(source: &str, destination: &str) -> Tuple {
 }
 
 /// `[source, destination]` of the original and of the reply direction.
-fn translated(protocol: Protocol, original: [&str; 2], reply: [&str; 2]) -> Entry {
+pub(super) fn translated(protocol: Protocol, original: [&str; 2], reply: [&str; 2]) -> Entry {
     Entry {
         protocol,
         original: tuple(original[0], original[1]),
@@ -58,19 +58,19 @@ fn translated(protocol: Protocol, original: [&str; 2], reply: [&str; 2]) -> Entr
     }
 }
 
-fn plain(protocol: Protocol, source: &str, destination: &str) -> Entry {
+pub(super) fn plain(protocol: Protocol, source: &str, destination: &str) -> Entry {
     translated(protocol, [source, destination], [destination, source])
 }
 
-fn tcp(source: &str, destination: &str) -> Entry {
+pub(super) fn tcp(source: &str, destination: &str) -> Entry {
     plain(Protocol::TCP, source, destination)
 }
 
-fn udp(source: &str, destination: &str) -> Entry {
+pub(super) fn udp(source: &str, destination: &str) -> Entry {
     plain(Protocol::UDP, source, destination)
 }
 
-fn in_state(state: TcpState, entry: Entry) -> Entry {
+pub(super) fn in_state(state: TcpState, entry: Entry) -> Entry {
     Entry {
         tcp_state: Some(state),
         ..entry
@@ -99,7 +99,7 @@ fn grouped(aggregate: &str, entries: &[Entry]) -> Vec<String> {
 }
 
 /// With their entries: `2 to 10.0.3.7:6379/tcp`.
-fn labels(endpoints: &[Endpoint]) -> Vec<String> {
+pub(super) fn labels(endpoints: &[Endpoint]) -> Vec<String> {
     endpoints
         .iter()
         .map(|endpoint| format!("{} {endpoint}", endpoint.entries))
