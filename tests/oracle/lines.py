@@ -24,7 +24,7 @@ OFFLOADED = {b"[OFFLOAD]", b"[HW_OFFLOAD]"}
 
 BLANKS = b" \t"
 TIMEOUT = re.compile(rb"-?[0-9]+")
-KEY = re.compile(rb"[A-Za-z][A-Za-z0-9_.-]*=")
+KEY = re.compile(rb"[A-Za-z0-9_.-]+=")
 NAME = re.compile(rb"[a-z]+")
 SUMMARY = re.compile(rb"conntrack v.*flow entries have been shown\.")
 LINE_NUMBER = re.compile(rb"[ \t]*[0-9]+(?::[ \t]*|[ \t]+)(?=[a-z])")  # of grep -n, cat -n
@@ -44,9 +44,7 @@ class Entry:
 class NotAnEntry(Exception):
     """The line is counted as one that was not read."""
 
-    def __init__(self, reason, rests_on=()):
-        super().__init__(reason)
-        self.rests_on = set(rests_on)
+    rests_on = frozenset()
 
 
 def is_blank(line):
@@ -58,6 +56,15 @@ def is_blank(line):
 def entry(line):
     """Reads one line without its line feed. Raises NotAnEntry."""
     rests_on = set() if is_utf8(line) else {"text that is no UTF-8"}
+    try:
+        return whole(line, rests_on)
+    except NotAnEntry as reason:
+        reason.rests_on = rests_on
+        raise
+
+
+def whole(line, rests_on):
+    """Reads one line, and adds to `rests_on`."""
     text = line.rstrip(BLANKS + b"\r")
     numbered = LINE_NUMBER.match(text)
     if numbered:
@@ -72,7 +79,7 @@ def entry(line):
     try:
         first = next(i for i in range(at, len(words)) if words[i].startswith(b"src="))
     except StopIteration:
-        raise NotAnEntry("no tuple", rests_on) from None
+        raise NotAnEntry("no tuple") from None
     state = private(protocol, words[at:first])
 
     addresses = []
@@ -82,9 +89,10 @@ def entry(line):
         if words[at] == b"[UNREPLIED]":
             unreplied = True
         elif words[at].startswith(b"dst="):
-            raise NotAnEntry("a third tuple", rests_on | {"a third tuple"})
+            rests_on.add("a third tuple")
+            raise NotAnEntry("a third tuple")
         elif not KEY.match(words[at]):
-            raise NotAnEntry("a word between the tuples", rests_on)
+            raise NotAnEntry("a word between the tuples")
         elif not re.fullmatch(rb"[a-z-]+=.+", words[at]):
             rests_on.add("any key between the tuples")
         at += 1
@@ -92,15 +100,17 @@ def entry(line):
 
     versions = {address.version for address in addresses}
     if len(versions) > 1 or family not in (None, *versions):
-        raise NotAnEntry("addresses of another family", rests_on)
+        raise NotAnEntry("addresses of another family")
     if any(address.version == 6 and address.ipv4_mapped for address in addresses):
-        raise NotAnEntry("IPv4-mapped", rests_on | {"IPv4-mapped addresses"})
+        rests_on.add("IPv4-mapped addresses")
+        raise NotAnEntry("IPv4-mapped")
 
     tail = words[at:]
     if any(word.startswith((b"src=", b"dst=")) for word in tail):
-        raise NotAnEntry("a third tuple", rests_on | {"a third tuple"})
+        rests_on.add("a third tuple")
+        raise NotAnEntry("a third tuple")
     if not any(re.fullmatch(rb"use=[0-9]+", word) for word in tail):
-        raise NotAnEntry("cut, there is no use=", rests_on)
+        raise NotAnEntry("cut, there is no use=")
     if not USUAL.fullmatch(b" ".join(tail)):
         rests_on.add("any word after the tuples")
     # a label may be anything, but nothing after it is a flag: these stand before it
@@ -175,8 +185,9 @@ def tuple_(words, at, protocol, addresses):
 
 def address(text):
     """An address of either family."""
-    if b"%" in text:
-        raise NotAnEntry("a zone in an address")
+    # Python before 3.9.5 takes 192.0.2.01 for an address
+    if b"%" in text or re.search(rb"(?:^|[.:])0[0-9]+(?:\.|$)", text) and b"." in text:
+        raise NotAnEntry("no address")
     try:
         return ipaddress.ip_address(text.decode("ascii"))
     except ValueError:

@@ -11,6 +11,7 @@ NAMES = {
     "a third tuple",
     "gzip",
     "IPv4-mapped addresses",
+    "line 1 says how many lines of how many",
     "line numbers",
     "tabs between words",
     "text that is no UTF-8",

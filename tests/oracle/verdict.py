@@ -184,12 +184,14 @@ def verdict(host, given, previous=None, remembered=False, counts=None, partly=Fa
     """The answer that is right for a host, given ranges, and the run before.
 
     `remembered` says that there is a directory for the state; a first run has one, and no previous run.
-    `counts` are the classes of the entries if these were read, `partly` that a tenth or more could not be.
+    `counts` are the classes of the entries of a capture, `partly` says that a tenth of its lines or more were not read.
+    The limit of a capture need not be known.
     """
     ranges = with_defaults(given, host.chains_are_limited)
     values, limit = measured(host, previous, remembered), host.limited()
     values.update({name: Fraction(count) for name, count in (counts or {}).items()})
-    state = OK if host.count is not None and host.limit is not None else UNKNOWN
+    known = host.count is not None and (host.limit is not None or counts is not None)
+    state = OK if known else UNKNOWN
 
     def worse(other):
         nonlocal state
