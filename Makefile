@@ -18,7 +18,7 @@ SOURCE_DATE_EPOCH ?= $(shell { [ -e .git ] && git -c safe.directory='*' log -1 -
 	|| stat -c %Y CHANGELOG.md)
 export SOURCE_DATE_EPOCH
 
-.PHONY: all build run demo test kernels fuzz soak check check-flow coverage toolchains supply-chain bench \
+.PHONY: all build run demo test oracle kernels fuzz soak check check-flow coverage toolchains supply-chain bench \
 	instructions test-packages man completions licences install uninstall epoch dist deb rpm clean help
 
 all: build man licences ## what install installs
@@ -37,6 +37,10 @@ demo: build ## an OK, a WARNING and a CRITICAL on recorded kernel files, anywher
 
 test: build ## every test; as root on Debian and Ubuntu installs the test hosts first (NO_INSTALL=1: does not)
 	@CHECK_CONNTRACK=$(CURDIR)/$(BINARY) CARGO=$(CARGO) tests/run
+
+oracle: build ## ORACLE_CASES (100000) thresholds and as many lines of captures, against a second implementation in Python
+	@CHECK_CONNTRACK=$(CURDIR)/$(BINARY) tests/oracle/run $(addprefix --seed ,$(ORACLE_SEED)) \
+		--runs $(or $(ORACLE_CASES),100000) --lines $(or $(ORACLE_CASES),100000)
 
 soak: build ## SOAK_RUNS (10000) runs under churn, as many with signals, every call failing with each of its errors
 	@CHECK_CONNTRACK=$(CURDIR)/$(BINARY) CARGO=$(CARGO) tests/soak

@@ -14,25 +14,37 @@ from verdict import CLASSES, CRITICAL, TABLE, UNKNOWN, WARNING, Host
 
 CORPUS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "captures")
 LINES_OF_A_FILE = 10  # 1023 lines, each a power of two of times
-TCP_STATES = ["SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2",
-              "NONE"]
+TCP_STATES = [
+    "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2",
+    "NONE", "LISTEN",
+]
 SCTP_STATES = ["CLOSED", "COOKIE_WAIT", "ESTABLISHED", "HEARTBEAT_SENT", "NONE"]
 DCCP_STATES = ["REQUEST", "OPEN", "TIMEWAIT"]
 FLAGS = ["[ASSURED]", "[OFFLOAD]", "[HW_OFFLOAD]", "[UNREPLIED]"]
-OF_VENDORS = ["[FASTNAT]", "[RTCACHE o33/r11]", "[SWOFFLOAD]", "nmark=256", "sc=0", "ifw=59", "ifl=35",
-              "mac=00:00:5e:00:53:01", "slan", "swan", "attrs=", "nomac", "no_if", "iqprio=0", "swaccel=4", "hwaccel=4", "blog=1",
-              "l7proto=http", "secmark=0", "secctx=system_u:object_r:unlabeled_t:s0", "secctx=a label (enforce)", "helper=ftp",
-              "labels=eth0-in,b", "[start=Sun Nov 22 11:28:18 2026]", "x1y2=3", "delta-time=3", "zone=7", "use=3", "id=17",
-              "Mixed_Case.key-2=v=w"]
-OTHER_WORDS = ["tcp", "udp", "unknown", "6", "17", "ipv4", "ipv6", "2", "10", "src=192.0.2.9", "dst=192.0.2.8", "sport=1", "dport=2",
-               "sport=65536", "dport=", "packets=1", "bytes=2", "type=8", "code=0", "id=1", "srckey=0x0", "use=", "use=x", "mark=0",
-               "src=", "src=x.x.x.x", "dst=192.0.2", "src=2001:db8::9", "dst=::ffff:192.0.2.1", "=", "a=b=c", "garbage", "-3", "...",
-               "TIME_WAIT", "ESTABLISHED", "timeout=600,", "stream_timeout=18000", "zone-orig=3", "zone-reply=4", "[NEW]", "[X", "Y]"]
-TEXT = ["# conntrack -L", "conntrack v1.4.4 (conntrack-tools): Operation failed: sorry, you must be root or get CAP_NET_ADMIN",
-        "cat: /proc/net/nf_conntrack: Permission denied", "<flow type=\"new\">", "cpu=0 found=0 invalid=1 insert=0 drop=0",
-        "    [NEW] udp      17 30 src=192.0.2.1 dst=192.0.2.2 sport=1 dport=53 [UNREPLIED] src=192.0.2.2 dst=192.0.2.1 sport=53 "
-        "dport=1", "tcp", "ipv4     2", "--", "~ # ", "tcp        0      0 192.0.2.1:22    192.0.2.7:50000   ESTABLISHED",
-        "ipv4", "17 17", "src=192.0.2.1", "[ASSURED]"]
+OF_VENDORS = [
+    "[FASTNAT]", "[RTCACHE o33/r11]", "[SWOFFLOAD]", "nmark=256", "sc=0", "ifw=59", "ifl=35",
+    "mac=00:00:5e:00:53:01", "slan", "swan", "attrs=", "nomac", "no_if", "iqprio=0", "swaccel=4", "hwaccel=4",
+    "blog=1", "l7proto=http", "secmark=0", "secctx=system_u:object_r:unlabeled_t:s0", "secctx=a label (enforce)",
+    "helper=ftp", "labels=eth0-in,b", "[start=Sun Nov 22 11:28:18 2026]", "x1y2=3", "delta-time=3", "zone=7",
+    "use=3", "id=17", "Mixed_Case.key-2=v=w",
+]
+OTHER_WORDS = [
+    "tcp", "udp", "unknown", "6", "17", "ipv4", "ipv6", "2", "10", "src=192.0.2.9", "dst=192.0.2.8", "sport=1",
+    "dport=2", "sport=65536", "dport=", "packets=1", "bytes=2", "type=8", "code=0", "id=1", "srckey=0x0", "use=",
+    "use=x", "mark=0", "src=", "src=x.x.x.x", "dst=192.0.2", "src=2001:db8::9", "dst=::ffff:192.0.2.1", "=",
+    "a=b=c", "garbage", "-3", "...", "TIME_WAIT", "ESTABLISHED", "timeout=600,", "stream_timeout=18000",
+    "zone-orig=3", "zone-reply=4", "[NEW]", "[X", "Y]",
+]
+TEXT = [
+    "# conntrack -L",
+    "conntrack v1.4.4 (conntrack-tools): Operation failed: sorry, you must be root or get CAP_NET_ADMIN",
+    "cat: /proc/net/nf_conntrack: Permission denied", '<flow type="new">',
+    "cpu=0 found=0 invalid=1 insert=0 drop=0",
+    "    [NEW] udp      17 30 src=192.0.2.1 dst=192.0.2.2 sport=1 dport=53 [UNREPLIED] src=192.0.2.2 dst=192.0.2.1 "
+    "sport=53 dport=1",
+    "tcp", "ipv4     2", "--", "~ # ", "tcp        0      0 192.0.2.1:22    192.0.2.7:50000   ESTABLISHED", "ipv4",
+    "17 17", "src=192.0.2.1", "[ASSURED]",
+]
 BLANK = ["", " ", "\t", "conntrack v1.4.6 (conntrack-tools): 50 flow entries have been shown.", "  \r"]
 
 
@@ -188,17 +200,22 @@ def change_byte(random, line):
 
 
 def change_family(random, line):
-    changes = [(b"ipv4     2", b"ipv6     10"), (b"ipv6     10", b"ipv4     2"), (b"ipv4     2 ", b""), (b"ipv4     2", b"ipv4     10"),
-               (b"ipv4", b"unknown"), (b"192.0.2.", b"::ffff:192.0.2."), (b"2001:db8::", b"192.0.2."),
-               (b"tcp      6", b"udp      17"), (b"udp      17", b"tcp      6"), (b"icmp     1", b"icmpv6   58"), (b"tcp", b"udp")]
-    old, new = random.choice(changes)
+    old, new = random.choice([
+        (b"ipv4     2", b"ipv6     10"), (b"ipv6     10", b"ipv4     2"), (b"ipv4     2 ", b""),
+        (b"ipv4     2", b"ipv4     10"), (b"ipv4", b"unknown"), (b"192.0.2.", b"::ffff:192.0.2."),
+        (b"2001:db8::", b"192.0.2."), (b"tcp      6", b"udp      17"), (b"udp      17", b"tcp      6"),
+        (b"icmp     1", b"icmpv6   58"), (b"tcp", b"udp"),
+    ])
     return line.replace(old, new, random.choice([1, 2, 4]))
 
 
 def with_prefix(random, line):
+    """What grep -n, cat -n, mail and others put in front of a line."""
     n = random.randint(1, 999)
-    return random.choice([f"{n}:", f"{n:6}\t", f"{n:6}  ", f"{n}: ", "    ", "\t", "> ", f"capture:{n}:", f"{n}-", "* ", "\ufeff", f"{n} ",
-                          f"{n}.", f"[{n}.000001] "]).encode() + line
+    return random.choice([
+        f"{n}:", f"{n:6}\t", f"{n:6}  ", f"{n}: ", f"{n} ", "    ", "\t", "> ", "* ", f"capture:{n}:", f"{n}-", f"{n}.",
+        f"[{n}.000001] ", "\ufeff",
+    ]).encode() + line
 
 
 def with_ending(random, line):
@@ -220,12 +237,13 @@ def in_upper_case(random, line):
 
 def not_ascii(random, line):
     at = random.choice([0, len(line), random.randrange(len(line) + 1)])
-    return line[:at] + random.choice(["\u00e9", "\u00a0", "\u2026", "\u0663", "\ufeff"]).encode() + line[at:] if random.random() < 0.7 \
-        else line[:at] + random.choice([b"\xe9", b"\xff", b"\x80"]) + line[at:]
+    text = random.choice(["\u00e9", "\u00a0", "\u2026", "\u0663", "\ufeff"]).encode()
+    return line[:at] + random.choice([text, text, b"\xe9", b"\xff", b"\x80"]) + line[at:]
 
 
 def with_another(random, line):
-    return line + random.choice([b"", b" ", b"  "]) + random.choice([clean_line(random), cut(random, clean_line(random))])
+    other = clean_line(random)
+    return line + random.choice([b"", b" ", b"  "]) + random.choice([other, cut(random, other)])
 
 
 def after_a_part(random, line):
@@ -241,14 +259,16 @@ def narrower(random, line):
 
 
 def redacted(random, line):
-    return re.sub(rb"192\.0\.2\.\d+|2001:[0-9a-f:]+", random.choice([b"x.x.x.x", b"1.2.3.x", b"<hidden>", b"*", b""]), line,
-                  count=random.choice([1, 2, 4]))
+    instead = random.choice([b"x.x.x.x", b"1.2.3.x", b"<hidden>", b"*", b""])
+    return re.sub(rb"192\.0\.2\.\d+|2001:[0-9a-f:]+", instead, line, count=random.choice([1, 2, 4]))
 
 
-OPERATORS = [in_words(drop_word), in_words(duplicate_word), in_words(replace_word), in_words(swap_words), in_words(insert_word),
-             in_words(append_word), in_words(append_word), in_words(append_word), cut, cut_near_the_end, cut_in_front, swap_tuples,
-             change_digit, change_digit, change_byte, change_family, with_prefix, with_prefix, with_ending, with_tabs,
-             in_upper_case, not_ascii, with_another, after_a_part, wider, narrower, redacted]
+OPERATORS = [
+    *map(in_words, [drop_word, duplicate_word, replace_word, swap_words, insert_word, append_word, append_word]),
+    cut, cut_near_the_end, cut_in_front, swap_tuples, change_digit, change_digit, change_byte, change_family,
+    with_prefix, with_prefix, with_ending, with_tabs, in_upper_case, not_ascii, with_another, after_a_part, wider,
+    narrower, redacted,
+]
 
 
 def mutated_line(random):
@@ -343,16 +363,24 @@ def draw(random):
     packed = random.random() < 0.1 and "gzip" not in pending.NAMES
     limit = random.choice([None, None, random.randint(1, 5000)])
     case = Case(chosen, weighted, packed, limit, [], wrapping(random))
-    if random.random() < 0.3:
-        totals = expected_counts(case)[0]
-        for metric in random.sample(TABLE[1:], random.choice([1, 1, 2])):
-            near = max(totals[metric] + random.choice([-1, 0, 0, 1]), 0)
-            text = number(random, near)
-            if limit and random.random() < 0.3:
-                text = number(random, totals[metric] * 100 // limit) + "%"
-            form = random.choice(["{}", "{}:", "@{}", "~:{}", "0:{}"])
-            case.options.append((random.choice([WARNING, CRITICAL]), f"{metric}={form.format(text)}"))
+    case.options = some_options(random, limit, expected_counts(case)[0])
     return case
+
+
+def some_options(random, limit, totals):
+    """Mostly no threshold, or few at what the counters are; now and then more than performance data has room for."""
+    how_many, far = random.choice([(0, 0)] * 14 + [(1, 0.05), (1, 0), (2, 0), (3, 0), (8, 0.3), (14, 0.9)])
+    options = []
+    for metric in random.sample(TABLE, how_many):
+        for severity in random.choice([[WARNING], [CRITICAL], [WARNING, CRITICAL]]):
+            text = number(random, max(totals.get(metric, 0) + random.choice([-1, 0, 0, 1]), 0))
+            if random.random() < far:
+                text = str(random.randint(10**8, 10**random.choice([9, 14, 18]) - 1))
+            elif limit and metric in totals and random.random() < 0.3:
+                text = number(random, totals[metric] * 100 // limit) + "%"
+            form = random.choice(["{}", "{}:", "@{}", "~:{}", "0:{}", "-" + "5" * random.randint(1, 18) + ":{}"])
+            options.append((severity, f"{metric}={form.format(text)}"))
+    return options
 
 
 def expected_counts(case):
@@ -387,11 +415,12 @@ def difference(folder, case):
     plugin.write(folder.capture, case.content())
     folder.holds({} if case.limit is None else {NETFILTER + "max": f"{case.limit}\n"})
     words = [word for severity, text in case.options for word in (NAMES[severity][0], text)]
-    answer = plugin.run(["--proc-root", folder.proc, "--state-dir", "/nonexistent", "-t", "60", "--own", "192.0.2.1", "--table",
-                         folder.capture, *words])
+    answer = plugin.run(["--proc-root", folder.proc, "--state-dir", "/nonexistent", "-t", "60", "-v",
+                         "--own", "192.0.2.1", "--table", folder.capture, *words])
     totals, entries, refused = expected_counts(case)
     told, of = unread(answer)
-    endpoint = int(answer.values().get("endpoint", -1))  # the largest endpoint is not followed here, it only has to be possible
+    # which endpoint is the largest is not decided here, its number only has to be a possible one
+    endpoint = int(answer.values().get("endpoint", -1))
     partly = "a tenth of the lines" not in pending.NAMES and refused > 0 and refused * 10 >= entries + refused
     wanted = verdict.verdict(Host(entries, case.limit, None, None), verdict.thresholds(case.options),
                              counts={"endpoint": endpoint, **totals}, partly=partly)

@@ -14,12 +14,14 @@ NETFILTER = "sys/net/netfilter/nf_conntrack_"
 BEFORE_5_15 = "entries searched found new invalid ignore delete delete_list insert insert_failed drop early_drop " \
     "icmp_error expect_new expect_create expect_delete search_restart"
 FROM_5_15 = BEFORE_5_15.replace("searched", "clashres").replace("delete_list", "chainlength")
-COLUMN_OF = {"drop": "drop", "chaintoolong": "chainlength", "early_drop": "early_drop", "insert_failed": "insert_failed"}
-MALFORMED = ["", "@", ":", "@:", "~", "@~", "~5", "~:~", "10:~", "-5", "20:10", "@20:10", "5:-5", "nan", "inf", "-inf", "1e3",
-             "0x10", "1_000", "1,5", "\u0663", "\uff11", "1234567890123456789", "0.1234567890123456789", "80foo", "foo",
-             "5:foo", " 5", "5 ", "+10", ".5", "5.", "1.2.3", "--5", "1:2:3", "10%%", "%", "%5", "@@5", "/root:80",
-             "/home/ann:80", "10;20", "5-10", ">5", "=5", "5\n", "5h", "5s:", "1h30m:", "5%:", "-5%", "50%:40%", "101",
-             "100.01:", "200%", "8 0", "\udcff", "80:\udce9", "10:20:", "::", "0.5.", "-", "-.5", "1e", "%:5"]
+COLUMN_OF = {**{name: name for name in COUNTERS}, "chaintoolong": "chainlength"}
+MALFORMED = [
+    "", "@", ":", "@:", "~", "@~", "~5", "~:~", "10:~", "-5", "20:10", "@20:10", "5:-5", "nan", "inf", "-inf",
+    "1e3", "0x10", "1_000", "1,5", "\u0663", "\uff11", "1234567890123456789", "0.1234567890123456789", "80foo",
+    "foo", "5:foo", " 5", "5 ", "+10", ".5", "5.", "1.2.3", "--5", "1:2:3", "10%%", "%", "%5", "@@5", "/root:80",
+    "/home/ann:80", "10;20", "5-10", ">5", "=5", "5\n", "5h", "5s:", "1h30m:", "5%:", "-5%", "50%:40%", "101",
+    "100.01:", "200%", "8 0", "\udcff", "80:\udce9", "10:20:", "::", "0.5.", "-", "-.5", "1e", "%:5",
+]
 CHARACTERS = "@~:%.-+eExX_, nasmh=/0123456789\u0663"
 
 
@@ -151,7 +153,8 @@ def later(random, host):
     if random.random() < 0.3 and host.limited():
         moved = host.limit - host.count + random.choice([0, -1, 1])
     count = min(max(host.count + moved, 0), 2**31 - 1)
-    rows = host.rows and [[old + random.choice([0, 0, 0, 1, random.randint(0, 10**5)]) for old in row] for row in host.rows]
+    rows = host.rows and [
+        [old + random.choice([0, 0, 0, 1, random.randint(0, 10**5)]) for old in row] for row in host.rows]
     boot = host.boot
     event = random.random()
     if rows and event < 0.05:
