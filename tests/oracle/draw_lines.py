@@ -372,13 +372,15 @@ def some_options(random, limit, totals):
     how_many, far = random.choice([(0, 0)] * 14 + [(1, 0.05), (1, 0), (2, 0), (3, 0), (8, 0.3), (14, 0.9)])
     options = []
     for metric in random.sample(TABLE, how_many):
-        for severity in random.choice([[WARNING], [CRITICAL], [WARNING, CRITICAL]]):
+        both = [[WARNING, CRITICAL]] * (4 if far == 0.9 else 1)
+        for severity in random.choice([[WARNING], [CRITICAL], *both]):
             text = number(random, max(totals.get(metric, 0) + random.choice([-1, 0, 0, 1]), 0))
             if random.random() < far:
                 text = str(random.randint(10**8, 10**random.choice([9, 14, 18]) - 1))
             elif limit and metric in totals and random.random() < 0.3:
                 text = number(random, totals[metric] * 100 // limit) + "%"
-            form = random.choice(["{}", "{}:", "@{}", "~:{}", "0:{}", "-" + "5" * random.randint(1, 18) + ":{}"])
+            wide = "-" + "5" * random.randint(1, 18) + ":{}"
+            form = random.choice(["{}", "{}:", "@{}", "~:{}", "0:{}", wide, wide, "@" + wide])
             options.append((severity, f"{metric}={form.format(text)}"))
     return options
 
