@@ -4,18 +4,20 @@ Remove a name together with the change of the check that makes it true. `tests/o
 """
 
 NAMES = {
+    # captures
     "a capture without an entry",
+    "a line without use=",
     "a tenth of the lines",
-    "any key between the tuples",
-    "any word after the tuples",
     "a third tuple",
+    "any key between the tuples",
+    "any name of a protocol",
+    "any word after the tuples",
     "gzip",
     "IPv4-mapped addresses",
     "line 1 says how many lines of how many",
-    "line numbers",
-    "tabs between words",
-    "text that is no UTF-8",
-    "full before the next check",
+    "what is put around a line",
+    # ranges
     "a range that is no UTF-8 is refused with the name of its option",
+    "full before the next check",
     "thresholds of growth and full_in are rounded",
 }

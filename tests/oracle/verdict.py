@@ -180,18 +180,18 @@ def unlimited(host, metric):
         "usage", "free", "full_in")
 
 
-def verdict(host, given, previous=None, remembered=False, counts=None, partly=False):
+def verdict(host, given, previous=None, remembered=False, counts=None):
     """The answer that is right for a host, given ranges, and the run before.
 
     `remembered` says that there is a directory for the state; a first run has one, and no previous run.
-    `counts` are the classes of the entries of a capture, `partly` says that a tenth of its lines or more were not read.
-    The limit of a capture need not be known.
+    `counts` are the classes of the entries of a capture, {} if too few of its lines were read to count any. The limit
+    of a capture need not be known.
     """
     ranges = with_defaults(given, host.chains_are_limited)
     values, limit = measured(host, previous, remembered), host.limited()
     values.update({name: Fraction(count) for name, count in (counts or {}).items()})
-    known = host.count is not None and (host.limit is not None or counts is not None)
-    state = OK if known else UNKNOWN
+    known = host.count is not None and host.limit is not None
+    state = OK if known or counts is not None else UNKNOWN
 
     def worse(other):
         nonlocal state
@@ -200,9 +200,7 @@ def verdict(host, given, previous=None, remembered=False, counts=None, partly=Fa
     filling = False
     for severity in (WARNING, CRITICAL):
         for metric, range_ in ranges[severity].items():
-            if metric in TABLE and partly:
-                worse(UNKNOWN)
-            elif metric in values:
+            if metric in values:
                 if range_.alerts(values[metric], limit):
                     worse(severity)
                     filling = filling or (severity == WARNING and metric in FULLNESS)
