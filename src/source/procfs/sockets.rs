@@ -18,6 +18,9 @@ use crate::source::file;
 /// A line is 150 bytes: some hundred thousand sockets.
 const LONGEST: usize = 64 << 20;
 
+/// So much of a file is parsed at once.
+const PIECE: usize = 64 << 10;
+
 /// What is longer is no line of such a table.
 const LONGEST_LINE: u64 = 512;
 
@@ -30,16 +33,19 @@ pub(in crate::source) fn sockets(
     mut each: impl FnMut(&LocalSocket),
 ) -> Result<(), ReadError> {
     for (index, name) in ["net/tcp", "net/tcp6"].iter().enumerate() {
-        match parsed::<TcpNetEntries>(&proc_root.join(name)) {
-            Ok(TcpNetEntries(entries)) => entries.iter().map(tcp).for_each(|socket| each(&socket)),
+        let read = in_pieces(&proc_root.join(name), |TcpNetEntries(entries)| {
+            entries.iter().map(tcp).for_each(|socket| each(&socket));
+        });
+        match read {
             Err(error) if index == 0 => return Err(error),
-            Err(_) => {}
+            _ => {}
         }
     }
     for name in ["net/udp", "net/udp6"] {
-        if let Ok(UdpNetEntries(entries)) = parsed::<UdpNetEntries>(&proc_root.join(name)) {
+        // a file that is missing or broken has no more
+        let _ = in_pieces(&proc_root.join(name), |UdpNetEntries(entries)| {
             entries.iter().map(udp).for_each(|socket| each(&socket));
-        }
+        });
     }
     Ok(())
 }
@@ -82,8 +88,45 @@ pub(in crate::source) fn established(
     Ok(())
 }
 
-fn parsed<T: FromBufReadSI>(path: &Path) -> Result<T, ReadError> {
-    parse(path, &file::read(path, LONGEST)?)
+/// Parses a file piece by piece: hundreds of thousands of sockets at once would take as many kilobytes.
+fn in_pieces<T: FromBufReadSI>(path: &Path, mut each: impl FnMut(T)) -> Result<(), ReadError> {
+    let mut file = file::open(path).map_err(|error| file::explain(path, &error))?;
+    let mut piece = Vec::with_capacity(PIECE);
+    let mut length = 0;
+    loop {
+        let room = PIECE.saturating_sub(piece.len()) as u64;
+        let read = file.by_ref().take(room).read_to_end(&mut piece);
+        let odd = |error| file::odd_kind(path, &file).unwrap_or(error);
+        let read = read.map_err(|error| odd(file::explain(path, &error)))?;
+        length += read;
+        if length == 0 {
+            return Err(odd(ReadError::Empty {
+                path: file::shown(path),
+            }));
+        }
+        let last_break = piece.iter().rposition(|byte| *byte == b'\n');
+        let lines = match last_break {
+            _ if read == 0 => piece.len(),
+            // the first line break stands in the place of the header
+            Some(end @ 1..) => end + 1,
+            // the next piece is the end
+            _ if piece.len() < PIECE => continue,
+            _ => 0,
+        };
+        if lines == 0 || length > LONGEST {
+            return Err(odd(ReadError::TooLong {
+                path: file::shown(path),
+                limit: LONGEST,
+            }));
+        }
+        each(parse(path, piece.get(..lines).unwrap_or_default())?);
+        if read == 0 {
+            return Ok(());
+        }
+        // the parser passes over the first line, which is the header
+        piece.drain(..lines);
+        piece.insert(0, b'\n');
+    }
 }
 
 fn parse<T: FromBufReadSI>(path: &Path, bytes: &[u8]) -> Result<T, ReadError> {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use check_conntrack::analysis::local_addresses::Own;
 use check_conntrack::analysis::tally::{
-    Attribution, Counting, Endpoint, Holder, Scale, Tally, Unattributed, half_width,
+    Attribution, Counting, Endpoint, Fit, Holder, Scale, Tally, Unattributed, half_width,
 };
 use check_conntrack::analysis::traffic::Direction;
 use check_conntrack::model::conntrack::{Class, Entry, Protocol, TcpState, Tuple};
@@ -55,6 +55,7 @@ fn translated(protocol: Protocol, original: [&str; 2], reply: [&str; 2]) -> Entr
         replied: true,
         assured: true,
         offloaded: false,
+        timeout: None,
     }
 }
 
@@ -732,9 +733,10 @@ fn attributed(label: &str, entries: &[Entry], sockets: &[LocalSocket]) -> Attrib
     assert_eq!(found.len(), top.len());
     for (endpoint, found) in top.iter().zip(&found) {
         if !endpoint.to_string().ends_with("local") {
-            let held: u64 = found.holders.iter().map(|holder| holder.entries).sum();
+            let held = found.holders.iter().map(|holder| holder.entries);
+            assert_eq!(held.sum::<u32>(), found.attributed as u32);
             assert_eq!(
-                held + found.unattributed.total(),
+                found.attributed + found.unattributed.total(),
                 endpoint.entries,
                 "{endpoint}"
             );
@@ -746,13 +748,20 @@ fn attributed(label: &str, entries: &[Entry], sockets: &[LocalSocket]) -> Attrib
     found[at.unwrap_or_else(|| panic!("{label} in {:?}", labels(&top)))].clone()
 }
 
-fn holder(inode: u64, uid: u32, dialled: bool, entries: u64) -> Holder {
+fn holder(inode: u64, uid: u32, dialled: bool, entries: u32) -> Holder {
     Holder {
         inode,
         uid,
         dialled,
+        fit: Fit::BothEnds,
+        silent: 0,
         entries,
     }
+}
+
+/// A socket of UDP that is not connected.
+fn at_port(fit: Fit, holder: Holder) -> Holder {
+    Holder { fit, ..holder }
 }
 
 #[test]
@@ -913,7 +922,7 @@ fn unconnected_udp_sockets_match_by_port_and_address() {
     };
 
     let found = attributed(label, &queries, &[any(9)]);
-    assert_eq!(found.holders, [holder(9, 53, true, 3)]);
+    assert_eq!(found.holders, [at_port(Fit::Port, holder(9, 53, true, 3))]);
     assert_eq!(found.unattributed, other(1));
 
     // its own address before any, several at one place count once, a full match before all
@@ -932,14 +941,14 @@ fn unconnected_udp_sockets_match_by_port_and_address() {
         found.holders,
         [
             holder(6, 55, true, 1),
-            holder(7, 54, true, 1),
-            holder(8, 53, true, 1)
+            at_port(Fit::Port, holder(7, 54, true, 1)),
+            at_port(Fit::Port, holder(8, 53, true, 1))
         ]
     );
 
     // :: takes IPv4 as well, 0.0.0.0 does not take IPv6
     let found = attributed(label, &queries, &[socket(u, "[::]:53", "[::]:0", 3, 53)]);
-    assert_eq!(found.holders, [holder(3, 53, true, 3)]);
+    assert_eq!(found.holders, [at_port(Fit::Port, holder(3, 53, true, 3))]);
     let over_v6 = [udp("[2001:db8:1::5]:1", "[2001:db8::10]:53")];
     let found = attributed("from 2001:db8:1::5", &over_v6, &[any(9)]);
     assert_eq!((found.holders.len(), found.unattributed), (0, other(1)));
@@ -953,7 +962,10 @@ fn unconnected_udp_sockets_match_by_port_and_address() {
             socket(u, "0.0.0.0:40000", "0.0.0.0:0", 2, 1000),
         ],
     );
-    assert_eq!(found.holders, [holder(2, 1000, false, 1)]);
+    assert_eq!(
+        found.holders,
+        [at_port(Fit::EphemeralPort, holder(2, 1000, false, 1))]
+    );
 
     // multicast goes to sockets of any address
     let found = attributed(
@@ -961,7 +973,7 @@ fn unconnected_udp_sockets_match_by_port_and_address() {
         &[udp("10.0.0.50:5353", "224.0.0.251:5353")],
         &[socket(u, "0.0.0.0:5353", "0.0.0.0:0", 4, 70)],
     );
-    assert_eq!(found.holders, [holder(4, 70, true, 1)]);
+    assert_eq!(found.holders, [at_port(Fit::Port, holder(4, 70, true, 1))]);
 }
 
 fn any_address() -> impl Strategy<Value = IpAddr> {
@@ -1001,6 +1013,7 @@ prop_compose! {
             replied: flags[0],
             assured: flags[1],
             offloaded: flags[2],
+            timeout: None,
         }
     }
 }
@@ -1263,6 +1276,7 @@ fn worst(n: u32) -> impl Iterator<Item = Entry> {
             replied: false,
             assured: false,
             offloaded: false,
+            timeout: None,
         }
     })
 }
