@@ -311,3 +311,332 @@ fn nobody(who: Who, connections: usize) -> Owner {
         passed: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::cgroup::{Container, ContainerName, Unit};
+
+    fn unit(path: &str, name: &str, user: Option<u32>) -> Cgroup {
+        Cgroup {
+            path: path.to_owned(),
+            name: Name::Unit(Unit {
+                name: name.to_owned(),
+                user: user.map(User::unnamed),
+            }),
+        }
+    }
+
+    fn process(pid: i32, command: &str, cgroup: Cgroup, threads: u64, inodes: &[u64]) -> Process {
+        Process {
+            pid,
+            command: command.to_owned(),
+            cgroup,
+            threads,
+            inodes: inodes.to_vec(),
+            ..Process::default()
+        }
+    }
+
+    /// A process in no unit.
+    fn alone(pid: i32, command: &str, threads: u64, inodes: &[u64]) -> Process {
+        process(pid, command, Cgroup::default(), threads, inodes)
+    }
+
+    fn of_user(uid: u32, process: Process) -> Process {
+        Process {
+            uid: Some(uid),
+            ..process
+        }
+    }
+
+    fn owners(processes: &[Process]) -> Owners {
+        Owners::new(processes.to_vec(), NoHolder::NotPermitted, Users::default())
+    }
+
+    /// Owners in words: with the first process, connections, processes, threads, and what was passed on.
+    fn said(owners: &[Owner]) -> Vec<String> {
+        let said = |owner: &Owner| {
+            let passed = owner.passed.as_ref();
+            let passed =
+                passed.map(|passed| format!(", {} of {}", passed.connections, passed.user));
+            format!(
+                "{} {} {} {}{}",
+                owner.with_process(),
+                owner.connections,
+                owner.processes,
+                owner.threads,
+                passed.unwrap_or_default()
+            )
+        };
+        owners.iter().map(said).collect()
+    }
+
+    fn group(processes: &[Process], sockets: &[(u64, u32)]) -> Vec<String> {
+        said(&owners(processes).group(sockets))
+    }
+
+    #[test]
+    fn processes_of_a_unit_are_one_owner_and_a_shared_socket_counts_once() {
+        let sidekiq = || unit("/system.slice/sidekiq.service", "sidekiq.service", None);
+        let processes = [
+            process(900, "ruby", sidekiq(), 5, &[1, 2, 3]),
+            process(812, "bundle", sidekiq(), 20, &[3, 4]),
+            alone(7, "curl", 1, &[5]),
+        ];
+        let sockets = [(1, 33), (2, 33), (3, 33), (4, 33), (5, 0)];
+        assert_eq!(
+            group(&processes, &sockets),
+            [
+                "sidekiq.service (bundle[812]) 4 2 25",
+                "curl (curl[7]) 1 1 1"
+            ]
+        );
+    }
+
+    #[test]
+    fn units_of_the_same_name_are_told_apart_by_their_paths() {
+        let container = Container {
+            name: Some(ContainerName::Given("101".to_owned())),
+            inside: Some(Unit {
+                name: "nginx.service".to_owned(),
+                user: None,
+            }),
+            ..Container::default()
+        };
+        let of_container = Cgroup {
+            path: "/lxc/101/ns/system.slice/nginx.service".to_owned(),
+            name: Name::Container(container),
+        };
+        let name = "nginx.service";
+        let processes = [
+            process(
+                1,
+                "nginx",
+                unit("/system.slice/nginx.service", name, None),
+                1,
+                &[1, 2],
+            ),
+            process(
+                2,
+                "nginx",
+                unit("/user@7.service/nginx.service", name, Some(7)),
+                1,
+                &[3],
+            ),
+            process(
+                3,
+                "nginx",
+                unit("/user@8.service/nginx.service", name, Some(8)),
+                1,
+                &[4],
+            ),
+            process(4, "nginx", of_container, 1, &[5]),
+            alone(5, name, 1, &[6]),
+        ];
+        let sockets = [1, 2, 3, 4, 5, 6].map(|inode| (inode, 33));
+        assert_eq!(
+            group(&processes, &sockets),
+            [
+                "nginx.service (nginx[1]) 2 1 1",
+                "command nginx.service (nginx.service[5]) 1 1 1",
+                "container 101, nginx.service (nginx[4]) 1 1 1",
+                "nginx.service (uid 7, nginx[2]) 1 1 1",
+                "nginx.service (uid 8, nginx[3]) 1 1 1",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_command_cannot_be_taken_for_anything_else() {
+        for (command, shown) in [
+            ("nginx", "nginx"),
+            ("containerd-shim", "containerd-shim"),
+            ("sshd.service", "command sshd.service"),
+            (" SSHD.Service ", "command  SSHD.Service "),
+            ("sshd\u{1b}.service", "command sshd.service"),
+            ("a.service[1]", "command a.service[1]"),
+            ("session-1.scope", "command session-1.scope"),
+            ("container 4f2a", "command container 4f2a"),
+            ("pod 1", "command pod 1"),
+            ("uid 0", "command uid 0"),
+            ("user root", "command user root"),
+            ("no process", "command no process"),
+            ("command x", "command command x"),
+            ("x (user root)", "command x (user root)"),
+            ("a, b", "command a, b"),
+            ("|;", "(unnamed)"),
+        ] {
+            let owners = owners(&[alone(1, command, 1, &[1])]).group(&[(1, 0)]);
+            assert_eq!(owners[0].who.to_string(), shown, "{command:?}");
+        }
+    }
+
+    #[test]
+    fn commands_of_different_groups_are_different_owners() {
+        let session = |number: u32| Cgroup {
+            path: format!("/user.slice/session-{number}.scope"),
+            name: Name::Nothing,
+        };
+        let processes = [
+            process(1, "curl", session(1), 1, &[1]),
+            process(2, "curl", session(2), 1, &[2]),
+            process(3, "curl", session(1), 1, &[3]),
+        ];
+        assert_eq!(
+            group(&processes, &[(1, 0), (2, 0), (3, 0)]),
+            ["curl (curl[1]) 2 2 2", "curl (curl[2]) 1 1 1"]
+        );
+    }
+
+    #[test]
+    fn only_the_sockets_asked_for_count_and_only_the_processes_that_hold_them() {
+        let processes = [alone(10, "nginx", 1, &[1, 2]), alone(11, "nginx", 64, &[2])];
+        assert_eq!(group(&processes, &[(1, 33)]), ["nginx (nginx[10]) 1 1 1"]);
+        assert_eq!(group(&processes, &[]), [""; 0]);
+    }
+
+    #[test]
+    fn what_no_seen_process_holds_goes_by_its_user_and_says_why() {
+        let sockets = [(1, 1000), (2, 1000), (3, 33), (4, 0)];
+        let mut users = Users::default();
+        users.add(1000, "alice");
+        for (why, shown) in [
+            (NoHolder::NotPermitted, ["user alice", "uid 0", "uid 33"]),
+            (NoHolder::NotReached, ["user alice", "uid 0", "uid 33"]),
+            (
+                NoHolder::NoProcess,
+                [
+                    "user alice (no process)",
+                    "uid 0 (no process)",
+                    "uid 33 (no process)",
+                ],
+            ),
+        ] {
+            let owners = Owners::new(Vec::new(), why, users.clone()).group(&sockets);
+            let names: Vec<String> = owners.iter().map(Owner::with_process).collect();
+            assert_eq!(names, shown);
+            assert_eq!(owners[0].connections, 2);
+        }
+    }
+
+    #[test]
+    fn sockets_without_an_inode_are_counted_each_and_are_nobodys() {
+        let processes = [alone(1, "x", 1, &[0])];
+        assert_eq!(
+            group(&processes, &[(0, 0), (0, 0), (0, 1000)]),
+            [format!("{NO_PROCESS} 3 0 0")]
+        );
+    }
+
+    #[test]
+    fn a_socket_listed_twice_is_one() {
+        let processes = [alone(1, "x", 1, &[9, 9])];
+        assert_eq!(group(&processes, &[(9, 0), (9, 0)]), ["x (x[1]) 1 1 1"]);
+    }
+
+    #[test]
+    fn a_service_manager_does_not_count_beside_the_service_it_passed_a_socket_to() {
+        let init = Cgroup {
+            path: "/init.scope".to_owned(),
+            name: Name::Nothing,
+        };
+        let rpcbind = unit("/system.slice/rpcbind.service", "rpcbind.service", None);
+        let processes = [
+            process(1, "systemd", init, 1, &[1, 2]),
+            process(500, "rpcbind", rpcbind, 1, &[1]),
+        ];
+        let owners = owners(&processes);
+        assert_eq!(
+            said(&owners.group(&[(1, 0)])),
+            ["rpcbind.service (rpcbind[500]) 1 1 1"]
+        );
+        assert_eq!(
+            said(&owners.group(&[(2, 0)])),
+            ["systemd (systemd[1]) 1 1 1"]
+        );
+        assert_eq!(owners.of(1).len(), 1);
+    }
+
+    #[test]
+    fn sockets_of_another_user_are_said_to_be_passed_on_unless_that_user_is_root() {
+        let dbus = || unit("/system.slice/dbus.service", "dbus.service", None);
+        let broker = |inodes: &[u64]| of_user(81, process(70, "dbus", dbus(), 1, inodes));
+        // three of mallory's, one of its own, one that root opened
+        let sockets = [(1, 1002), (2, 1002), (3, 1002), (4, 81), (5, 0)];
+        assert_eq!(
+            group(&[broker(&[1, 2, 3, 4, 5])], &sockets),
+            ["dbus.service (dbus[70]) 5 1 1, 3 of uid 1002"]
+        );
+        // the user that holds them too is no other user
+        let mallory = of_user(1002, alone(80, "x", 1, &[1, 2]));
+        assert_eq!(
+            group(&[broker(&[1, 2, 3]), mallory.clone()], &sockets[..3]),
+            [
+                "dbus.service (dbus[70]) 3 1 1, 3 of uid 1002",
+                "x (x[80]) 2 1 1",
+            ]
+        );
+        // one of the processes of the unit may be that user's
+        let worker = of_user(1002, process(71, "dbus", dbus(), 1, &[2]));
+        assert_eq!(
+            group(&[broker(&[1, 2]), worker], &sockets[..2]),
+            ["dbus.service (dbus[70]) 2 2 2, 1 of uid 1002"]
+        );
+        // below a proc root that is no procfs users are not known
+        let unknown = process(70, "dbus", dbus(), 1, &[1]);
+        assert_eq!(
+            group(&[unknown], &sockets[..1]),
+            ["dbus.service (dbus[70]) 1 1 1"]
+        );
+    }
+
+    #[test]
+    fn the_age_of_a_socket_is_that_of_its_oldest_process_if_all_are_known() {
+        let of_age = |seconds: Option<u64>, pid, inodes: &[u64]| Process {
+            age: seconds.map(Duration::from_secs),
+            ..alone(pid, "x", 1, inodes)
+        };
+        let owners = owners(&[
+            of_age(Some(5), 1, &[1, 2, 3]),
+            of_age(Some(9), 2, &[2]),
+            of_age(None, 3, &[3]),
+        ]);
+        let ages = [1, 2, 3, 4].map(|inode| owners.age(inode).map(|age| age.as_secs()));
+        assert_eq!(ages, [Some(5), Some(9), None, None]);
+    }
+
+    #[test]
+    fn equal_numbers_are_ordered_by_name_whatever_the_order_of_the_processes() {
+        let mut processes = vec![
+            alone(3, "b", 1, &[1]),
+            alone(2, "c", 1, &[2]),
+            alone(9, "a", 1, &[3]),
+        ];
+        let sockets = [(1, 0), (2, 0), (3, 0)];
+        let expected = ["a (a[9]) 1 1 1", "b (b[3]) 1 1 1", "c (c[2]) 1 1 1"];
+        assert_eq!(group(&processes, &sockets), expected);
+        processes.reverse();
+        assert_eq!(group(&processes, &sockets), expected);
+    }
+
+    #[test]
+    fn foreign_names_are_cleaned_and_never_empty() {
+        let processes = [
+            alone(1, "x|evil=1;rm\n\u{1b}[31m", 1, &[1]),
+            alone(2, "", 1, &[2]),
+            process(3, "|;$", unit("/b", "a`b.service", None), 1, &[3]),
+            alone(4, &"y".repeat(200), u64::MAX, &[4]),
+        ];
+        let long = "y".repeat(64);
+        assert_eq!(
+            group(&processes, &[(1, 0), (2, 0), (3, 0), (4, 0)]),
+            [
+                "(unnamed) ((unnamed)[2]) 1 1 1".to_owned(),
+                "ab.service ((unnamed)[3]) 1 1 1".to_owned(),
+                "xevil=1rm[31m (xevil=1rm[31m[1]) 1 1 1".to_owned(),
+                format!("{long} ({long}[4]) 1 1 {}", u64::MAX),
+            ]
+        );
+    }
+}

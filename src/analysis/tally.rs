@@ -228,7 +228,7 @@ impl Tally {
     ) -> Vec<Attribution> {
         let mut matching = self.matching(top, UdpSettings::default());
         sockets.for_each(|socket| matching.add(socket));
-        matching.finish().attributions()
+        matching.finish().attributions(&[])
     }
 
     /// The same for sockets that come one by one.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::analysis::owners::{Owner, Owners};
 use crate::analysis::tally::{
-    Attribution, Endpoint, Fit, Holder, Matched, Matching, Peer, Scale, Tally,
+    Attribution, Endpoint, Holder, Matched, Matching, Peer, Scale, Tally,
 };
 use crate::diagnosis::SeenAtSockets;
 use crate::model::conntrack::Protocol;
@@ -49,28 +49,24 @@ pub(super) fn ownership(
     read_at: Instant,
 ) -> Ownership {
     let (matched, mut dialled, look) = match_sockets(tally, top, scale, wanted);
-    let mut attributions = matched.attributions();
-    drop(matched);
-    if look.failed.is_some() {
-        for attribution in &mut attributions {
-            attribution.unattributed.other = 0;
-        }
-    }
+    let mut attributions = matched.attributions(&[]);
     let asked_for: Vec<Socket> = sockets(top, &attributions, &dialled).concat();
     let silence = read_at.elapsed();
-    let found = search(wanted, &asked_for);
+    let (found, closed) = search(wanted, &asked_for, &attributions);
     drop(asked_for);
-    let no_holder = found.no_holder();
-    let (missing, cut) = (found.missing.len(), found.cut);
-    dialled.leave_out(&found.closed);
+    if !closed.is_empty() {
+        attributions = matched.attributions(&closed);
+        dialled.leave_out(&closed);
+    }
+    drop(matched);
+    let (missing, no_holder, cut) = (found.missing.len(), found.no_holder(), found.cut);
     let names = names(wanted, &found, &attributions, &dialled);
-    let is_open = |holder: &Holder| found.closed.binary_search(&holder.inode).is_err();
-    attributions
-        .iter_mut()
-        .for_each(|attribution| attribution.retain(is_open));
     let by_process = Owners::new(found.processes, no_holder, names.clone());
     for attribution in &mut attributions {
-        attribution.retain(|holder| !is_too_young(holder, &by_process, silence));
+        attribution.disbelieve(|holder| is_too_young(holder, &by_process, silence));
+        if look.failed.is_some() {
+            attribution.unattributed.other = 0;
+        }
     }
     let sockets = sockets(top, &attributions, &dialled);
     let mut owners: Vec<Vec<Owner>> = sockets
@@ -210,25 +206,46 @@ fn sockets(top: &[Endpoint], attributions: &[Attribution], dialled: &Dialled) ->
 }
 
 /// Searches for the processes that hold these sockets. If a holder is missing, the sockets are looked at again: one that
-/// was closed meanwhile must not look like a socket of somebody else.
-fn search(wanted: &Wanted, sockets: &[Socket]) -> processes::Owners {
-    let mut search = Search::new(&wanted.proc_root, sockets, wanted.deadline);
+/// was closed meanwhile must not look like a socket of somebody else. Returns the closed ones too, in order, among them
+/// those that were not asked for.
+fn search(
+    wanted: &Wanted,
+    asked_for: &[Socket],
+    attributions: &[Attribution],
+) -> (processes::Owners, Vec<u64>) {
+    let mut search = Search::new(&wanted.proc_root, asked_for, wanted.deadline);
     privilege::with(privilege::PROCESSES, || search.look());
-    let missing = search.missing();
-    if !missing.is_empty() {
-        let mut open = Vec::new();
-        let read = entries::all_sockets(wanted, |socket| {
-            if missing.binary_search(&socket.inode).is_ok() {
-                open.push(socket.inode);
-            }
-        });
-        // a socket that was not seen again may still be there
-        if read.is_ok() {
-            open.sort_unstable();
-            privilege::with(privilege::PROCESSES, || search.look_again(&open));
-        }
+    if search.has_found_all() {
+        return (search.finish(), Vec::new());
     }
-    search.finish()
+    let holders = attributions.iter().flat_map(|found| &found.holders);
+    let mut inodes: Vec<u64> = holders
+        .map(|holder| holder.inode)
+        .chain(asked_for.iter().map(|(inode, _)| *inode))
+        .collect();
+    inodes.sort_unstable();
+    inodes.dedup();
+    let mut open = Vec::new();
+    let read = entries::all_sockets(wanted, |socket| {
+        if inodes.binary_search(&socket.inode).is_ok() {
+            open.push(socket.inode);
+        }
+    });
+    if read.is_err() {
+        // a socket that was not seen again may still be there
+        return (search.finish(), Vec::new());
+    }
+    open.sort_unstable();
+    privilege::with(privilege::PROCESSES, || search.look_again(&open));
+    let found = search.finish();
+    let mut asked_for: Vec<u64> = asked_for.iter().map(|(inode, _)| *inode).collect();
+    asked_for.sort_unstable();
+    inodes.retain(|inode| {
+        open.binary_search(inode).is_err()
+            && (asked_for.binary_search(inode).is_err()
+                || found.closed.binary_search(inode).is_ok())
+    });
+    (found, inodes)
 }
 
 /// The names of the users that may be shown. /etc/passwd has none of those below another proc root.
@@ -260,8 +277,7 @@ fn names(
 /// long ago the entries were read.
 fn is_too_young(holder: &Holder, owners: &Owners, silence: Duration) -> bool {
     let silent = Duration::from_secs(holder.silent.into());
-    holder.fit != Fit::BothEnds
-        && holder.silent > 0
+    holder.silent > 0
         && owners
             .age(holder.inode)
             .is_some_and(|age| age < silent + silence)

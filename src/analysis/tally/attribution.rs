@@ -63,13 +63,16 @@ impl Unattributed {
 }
 
 impl Attribution {
-    /// Leaves out the holders that do not count after all. Entries without another holder have no socket then.
-    pub fn retain(&mut self, is_holder: impl FnMut(&Holder) -> bool) {
-        self.holders.retain(is_holder);
-        let entries = |holder: &Holder| u64::from(holder.entries);
-        let left = self.attributed.min(self.holders.iter().map(entries).sum());
-        self.unattributed.other += self.attributed - left;
-        self.attributed = left;
+    /// Leaves out holders that were found by their port alone and are not believed. Their entries have no socket then.
+    pub fn disbelieve(&mut self, is_wrong: impl Fn(&Holder) -> bool) {
+        let mut entries = 0;
+        self.holders.retain(|holder| {
+            let is_left_out = holder.fit != Fit::BothEnds && is_wrong(holder);
+            entries += u64::from(holder.entries) * u64::from(is_left_out);
+            !is_left_out
+        });
+        self.attributed -= entries;
+        self.unattributed.other += entries;
     }
 
     /// Puts holders that were noted for one entry each together.

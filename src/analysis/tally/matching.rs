@@ -98,6 +98,7 @@ impl Matched<'_> {
     pub fn of_sample(&self) -> Vec<(u64, u32)> {
         let mut sockets = Vec::new();
         self.each_entry(
+            &[],
             |_| true,
             |_, _, matches| {
                 let certain = matches
@@ -111,8 +112,9 @@ impl Matched<'_> {
         sockets
     }
 
-    /// The sockets of each endpoint of the list, in its order.
-    pub fn attributions(&self) -> Vec<Attribution> {
+    /// The sockets of each endpoint of the list, in its order. The sockets whose inodes are in `closed`, in order, count
+    /// as if they had not been there.
+    pub fn attributions(&self, closed: &[u64]) -> Vec<Attribution> {
         let mut attributions = vec![Attribution::default(); self.peers.len()];
         // entries of each endpoint at ports that the kernel chose, which have no socket of their own
         let mut ephemeral = vec![0_u64; self.peers.len()];
@@ -121,7 +123,7 @@ impl Matched<'_> {
             self.tally.members.len(),
         );
         let is_shown = |seen: &Seen| shown.slots(seen.groups) != [NOT_SHOWN; 2];
-        self.each_entry(is_shown, |seen, found, matches| {
+        self.each_entry(closed, is_shown, |seen, found, matches| {
             let slots = shown.slots(seen.groups);
             let is_exact = matches
                 .first()
@@ -168,10 +170,10 @@ impl Matched<'_> {
         if matched.is_empty() {
             return;
         }
-        attribution.retain(|holder| {
+        attribution.disbelieve(|holder| {
             let sockets = sockets.get(&holder.uid).copied().unwrap_or_default();
             let matched = matched.get(&holder.uid).copied().unwrap_or_default();
-            holder.fit != Fit::EphemeralPort || !self.by_port.is_chance(matched, entries, sockets)
+            holder.fit == Fit::EphemeralPort && self.by_port.is_chance(matched, entries, sockets)
         });
     }
 
@@ -179,13 +181,20 @@ impl Matched<'_> {
     /// and the sockets that processes hold.
     fn each_entry(
         &self,
+        closed: &[u64],
         is_wanted: impl Fn(&Seen) -> bool,
         mut each: impl FnMut(&Seen, Found, &[Match]),
     ) {
         let mut matches = Vec::new();
         for seen in self.tally.remains.iter().filter(is_wanted) {
             matches.clear();
-            let found = self.sockets_of(&seen, &mut matches);
+            let mut found = self.sockets_of(&seen, &mut matches);
+            if !closed.is_empty() && found == Found::Held {
+                matches.retain(|found| closed.binary_search(&found.holder.inode).is_err());
+                if matches.is_empty() {
+                    found = Found::Nothing;
+                }
+            }
             each(&seen, found, &matches);
         }
     }

@@ -396,7 +396,7 @@ mod tests {
                 "container 3f4e0a7d5c1b",
             ),
             (
-                format!("/lxc/101/ns/user.slice/user-7.slice/user@7.service/app.slice/a.service"),
+                "/lxc/101/ns/user.slice/user-7.slice/user@7.service/app.slice/a.service".to_owned(),
                 "container 101, a.service (uid 7)",
             ),
             (

@@ -129,9 +129,9 @@ impl Search {
         }
     }
 
-    /// The sockets of which no holder was found yet, by inode.
-    pub fn missing(&self) -> Vec<u64> {
-        self.wanted.missing()
+    /// Whether a holder was found of each socket.
+    pub fn has_found_all(&self) -> bool {
+        self.wanted.are_all_held()
     }
 
     /// Looks once more for the holders of the sockets that are missing, of which only `open`, in order, still exist: a
@@ -156,7 +156,7 @@ impl Search {
 
     /// What was found.
     pub fn finish(mut self) -> Owners {
-        let missing = self.missing();
+        let missing = self.wanted.missing();
         let cut = self.cut.filter(|cut| match cut {
             SearchCut::TimeUp => !missing.is_empty(),
             SearchCut::TooManyDescriptors { uid } => self.wanted.count(*uid).missing > 0,

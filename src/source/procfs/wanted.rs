@@ -133,3 +133,39 @@ impl Wanted {
         uid.is_some_and(|uid| !self.users.contains_key(&uid))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_are_counted_once_and_only_with_an_inode() {
+        let wanted = Wanted::new(&[(3, 7), (0, 7), (1, 8), (3, 7), (2, 7)]);
+        assert_eq!(wanted.missing(), [1, 2, 3]);
+        assert_eq!(wanted.missing_users(), BTreeSet::from([7, 8]));
+        let counts = [Some(7), Some(8), Some(9), None].map(|uid| wanted.count(uid).all);
+        assert_eq!(counts, [2, 1, 0, 3]);
+        assert!(wanted.is_stranger(Some(9)) && !wanted.is_stranger(Some(8)));
+        assert!(!wanted.is_stranger(None));
+        assert!(Wanted::new(&[(0, 0)]).is_empty());
+    }
+
+    #[test]
+    fn what_is_held_or_closed_is_not_missing() {
+        let mut wanted = Wanted::new(&[(1, 7), (2, 7), (3, 8), (4, 8)]);
+        wanted.hold(1);
+        wanted.hold(1);
+        wanted.hold(99);
+        assert_eq!(
+            (wanted.missing(), wanted.count(Some(7)).missing),
+            (vec![2, 3, 4], 1)
+        );
+        // a socket that is held is not looked for among those that are open
+        assert_eq!(wanted.close_all_but(&[4]), [2, 3]);
+        assert_eq!((wanted.missing(), wanted.count(None).missing), (vec![4], 1));
+        assert!(wanted.contains(1) && !wanted.contains(2));
+        assert_eq!(wanted.count(Some(7)).missing, 0);
+        wanted.hold(4);
+        assert!(wanted.are_all_held());
+    }
+}

@@ -1,4 +1,5 @@
 //! Who holds the entries.
 
+mod owners;
 mod tally;
 mod top;
