@@ -3,12 +3,10 @@
 //! Like [`crate::run`] it knows an order and nothing else: what opens is in `reading`, what counts in `tally`, what
 //! speaks in `ranking`.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 
 use crate::analysis::listening::Listening;
 use crate::analysis::local_addresses::Own;
-use crate::analysis::owners::group;
 use crate::analysis::tally::{Attribution, Counting, Endpoint, Peer, Scale, Tally, half_width};
 use crate::analysis::traffic::Direction;
 use crate::cli::Options;
@@ -23,8 +21,11 @@ use crate::runtime::privilege;
 use crate::source::enter_netns::Place;
 use crate::source::entries::{self, Wanted};
 use crate::source::procfs::addresses;
-use crate::source::procfs::processes::owners;
 use crate::source::{Timeouts, timeouts};
+
+mod ownership;
+
+use ownership::{Ownership, ownership};
 
 /// The local services that are named.
 const SERVICES: usize = 3;
@@ -95,6 +96,7 @@ pub fn survey(
         Ok(read) => read,
         Err(error) => return unavailable(error, readings),
     };
+    let read_at = Instant::now();
     let tally = counting.finish();
     let of_kernel = matches!(listing.source, Source::Netlink | Source::Procfs);
     let gaps = listing.gaps(of_kernel.then_some(count));
@@ -151,12 +153,12 @@ pub fn survey(
     };
     // a capture's sockets are on another host, or gone
     let behind = if options.top.is_some() && !readings.capture {
-        Some(behind(&tally, top, scale, &wanted))
+        Some(ownership(&tally, top, scale, &wanted, read_at))
     } else {
         None
     };
     privilege::give_up_all();
-    let mut facts = facts(&tally, &leading);
+    let mut facts = facts(&tally, &leading, scale);
     if let Some(behind) = &behind {
         facts.established_without_socket = if behind.incomplete {
             None
@@ -165,12 +167,13 @@ pub fn survey(
         };
         let dialler = top
             .iter()
-            .zip(&behind.owners)
+            .zip(behind.owners.iter().zip(&behind.seen))
             .find(|(endpoint, _)| !is_client(endpoint));
-        if let (Some(destination), Some((_, owners))) = (&mut facts.destination, dialler) {
+        if let (Some(destination), Some((_, (owners, seen)))) = (&mut facts.destination, dialler) {
             // a uid has no connection pool
-            let seen = owners.iter().find(|owner| owner.processes > 0);
-            destination.owner = seen.map(|owner| owner.name.clone());
+            let first = owners.iter().find(|owner| owner.processes > 0);
+            destination.owner = first.map(|owner| owner.who.to_string());
+            destination.seen = Some(*seen);
         }
     }
     // every namespace has its own, which are seen from inside only, and so has the host of a capture
@@ -222,6 +225,9 @@ pub fn survey(
             notes.extend(own_error.map(|error| format!("own addresses unknown: {error}")));
         }
         notes.extend(behind.as_ref().and_then(|behind| behind.note.clone()));
+        let behind_names = behind
+            .as_ref()
+            .and_then(|behind| behind.names_incomplete.clone());
         Ranking {
             endpoints: ranked(top, scale, behind),
             source: Some(listing.source),
@@ -242,6 +248,7 @@ pub fn survey(
             notes,
             gaps: gaps.clone(),
             own_missing: own_missing.clone(),
+            names_incomplete: behind_names,
             inexact: listing.inexact,
         }
     });
@@ -330,7 +337,7 @@ fn is_client(endpoint: &Endpoint) -> bool {
     matches!(endpoint.peer, Peer::From { .. })
 }
 
-fn facts(tally: &Tally, top: &[Endpoint]) -> TableFacts {
+fn facts(tally: &Tally, top: &[Endpoint], scale: Scale) -> TableFacts {
     let of_class = |wanted| {
         tally
             .classes()
@@ -359,7 +366,13 @@ fn facts(tally: &Tally, top: &[Endpoint]) -> TableFacts {
             share: endpoint.share,
             time_wait: share(of_class(Class::TimeWait), endpoint.entries),
             unanswered: share(of_class(Class::SynSent).max(silent), endpoint.entries),
+            unproven: share(
+                of_class(Class::SynRecv) + endpoint.unreplied,
+                endpoint.entries,
+            ),
+            entries: scale.extrapolate(endpoint.entries),
             owner: None,
+            seen: None,
         }
     };
     TableFacts {
@@ -387,125 +400,7 @@ fn without_socket(top: &[Endpoint], attributions: &[Attribution]) -> Option<f64>
     (expected > 0).then(|| share(without, expected))
 }
 
-/// Who is behind the shown endpoints.
-struct Behind {
-    attributions: Vec<Attribution>,
-    /// In the order of the endpoints.
-    owners: Vec<Vec<crate::analysis::owners::Owner>>,
-    /// Not every socket was seen, so one that was not may be there all the same.
-    incomplete: bool,
-    note: Option<String>,
-}
-
-fn behind(tally: &Tally, top: &[Endpoint], scale: Scale, wanted: &Wanted) -> Behind {
-    let mut matching = tally.matching(top);
-    // of a sample, every socket to a destination counts, not only those whose entry happens to be in it
-    let mut dialled: HashMap<_, usize> = HashMap::new();
-    if scale.is_sample() {
-        for (index, endpoint) in top.iter().enumerate() {
-            if let Peer::To {
-                address,
-                protocol,
-                local: false,
-            } = endpoint.peer
-            {
-                dialled.insert((address, protocol), index);
-            }
-        }
-    }
-    let mut complete: Vec<BTreeSet<(u64, u32)>> = vec![BTreeSet::new(); top.len()];
-    let mut seen = false;
-    let failed = entries::all_sockets(wanted, |socket| {
-        seen = true;
-        matching.add(socket);
-        let remote =
-            std::net::SocketAddr::new(socket.remote.ip().to_canonical(), socket.remote.port());
-        let found = dialled
-            .get(&(remote, socket.protocol))
-            .and_then(|index| complete.get_mut(*index));
-        if let Some(sockets) = found.filter(|_| socket.inode != 0) {
-            sockets.insert((socket.inode, socket.uid));
-        }
-    });
-    let mut attributions = matching.finish();
-    if failed.is_err() {
-        for attribution in &mut attributions {
-            attribution.unattributed.other = 0;
-        }
-    }
-    let sockets: Vec<Vec<(u64, u32)>> = attributions
-        .iter()
-        .zip(top)
-        .zip(&complete)
-        .map(|((attribution, endpoint), complete)| {
-            // within this host both ends have a socket: the client's tells who opens the connections
-            let within = matches!(endpoint.peer, Peer::To { local: true, .. });
-            let clients_only = within && attribution.holders.iter().any(|holder| !holder.dialled);
-            let matched = attribution
-                .holders
-                .iter()
-                .filter(|holder| !(clients_only && holder.dialled));
-            let matched = matched.map(|holder| (holder.inode, holder.uid));
-            matched
-                .chain(complete.iter().copied())
-                .collect::<BTreeSet<_>>()
-                .into_iter()
-                .collect()
-        })
-        .collect();
-    let inodes: HashSet<u64> = sockets.iter().flatten().map(|(inode, _)| *inode).collect();
-    let found = privilege::with(privilege::PROCESSES, || {
-        owners(&wanted.proc_root, &inodes, wanted.deadline)
-    });
-    let mut notes = Vec::new();
-    let incomplete = failed.is_err();
-    notes.extend(failed.err().map(|error| {
-        if seen {
-            format!("not every socket was seen: {error}")
-        } else {
-            format!("no owners: {error}")
-        }
-    }));
-    let held: HashSet<u64> = found
-        .processes
-        .iter()
-        .flat_map(|process| process.inodes.iter().copied())
-        .collect();
-    let unknown = inodes.difference(&held).count();
-    if unknown > 0 && found.unseen > 0 {
-        notes.push(format!(
-            "{unknown} sockets belong to processes this user may not look into, shown by uid (CAP_SYS_PTRACE and \
-             CAP_DAC_READ_SEARCH show them)"
-        ));
-    }
-    if found.truncated {
-        notes.push("the time was up before every process was looked at".to_owned());
-    }
-    let mut owners: Vec<_> = sockets
-        .iter()
-        .map(|sockets| group(&found.processes, sockets))
-        .collect();
-    for (index, owners) in owners.iter_mut().enumerate() {
-        // what could not be counted whole is a sample like its entries
-        let counted = complete
-            .get(index)
-            .is_some_and(|sockets| !sockets.is_empty());
-        if scale.is_sample() && !counted {
-            for owner in owners {
-                let connections = scale.extrapolate(owner.connections as u64);
-                owner.connections = usize::try_from(connections).unwrap_or(usize::MAX);
-            }
-        }
-    }
-    Behind {
-        attributions,
-        owners,
-        incomplete,
-        note: (!notes.is_empty()).then(|| notes.join(", ")),
-    }
-}
-
-fn ranked(top: &[Endpoint], scale: Scale, behind: Option<Behind>) -> Vec<Ranked> {
+fn ranked(top: &[Endpoint], scale: Scale, behind: Option<Ownership>) -> Vec<Ranked> {
     let (attributions, owners) = match behind {
         Some(behind) => (behind.attributions, behind.owners),
         None => (Vec::new(), Vec::new()),
@@ -541,7 +436,7 @@ fn reasons(attribution: &Attribution, scale: Scale) -> Vec<(&'static str, u64)> 
         ("in TIME_WAIT", left.time_wait),
         ("forwarded", left.forwarded),
         ("held by no process", left.unheld),
-        ("gone or in another namespace", left.other),
+        ("no socket left", left.other),
     ];
     reasons
         .into_iter()

@@ -1,6 +1,7 @@
 //! Plain values that every stage understands; this folder imports no stage.
 
 pub mod address;
+pub mod cgroup;
 pub mod conntrack;
 pub mod dump;
 pub mod error;
@@ -10,3 +11,5 @@ pub mod prefix;
 pub mod readings;
 pub mod socket;
 pub mod text;
+pub mod udp;
+pub mod user;

@@ -28,6 +28,8 @@ pub struct Ranking {
     pub services: Vec<(String, f64)>,
     /// What else must be said: broken lines, processes that could not be seen.
     pub notes: Vec<String>,
+    /// Why the names of owners may be missing or wrong, for line 1.
+    pub names_incomplete: Option<String>,
 }
 
 /// A part that stands for the whole.
@@ -109,7 +111,14 @@ impl Ranking {
         };
         let inexact = "inexact, the hash table was resized meanwhile".to_owned();
         let inexact = self.inexact.then_some(inexact);
-        let parts: Vec<String> = sample.into_iter().chain(inexact).chain(source).collect();
+        let names = self.names_incomplete.as_ref();
+        let names = names.map(|why| format!("names incomplete: {why}"));
+        let parts: Vec<String> = sample
+            .into_iter()
+            .chain(inexact)
+            .chain(source)
+            .chain(names)
+            .collect();
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 
@@ -206,19 +215,24 @@ fn holds(owner: &Owner, by: &str) -> String {
     let connections = plural(owner.connections as u64, "connection", "connections");
     // known by its uid only, or not at all
     if owner.processes == 0 {
-        return format!("{} {connections}", owner.name);
+        return format!("{} {connections}", owner.who);
     }
     let threads = plural(owner.threads, "thread", "threads");
     let processes = match owner.processes {
         1 => String::new(),
         n => format!("{n} processes "),
     };
-    if by.is_empty() {
-        format!(
-            "{} ({}[{}]) {connections} {processes}{threads}",
-            owner.name, owner.command, owner.pid
-        )
+    let opened = match &owner.passed {
+        Some(passed) if passed.connections == owner.connections => {
+            format!(" (opened by {})", passed.user)
+        }
+        Some(passed) => format!(" ({} opened by {})", passed.connections, passed.user),
+        None => String::new(),
+    };
+    let who = if by.is_empty() {
+        owner.with_process()
     } else {
-        format!("{} {connections}{by} {processes}{threads}", owner.name)
-    }
+        owner.who.to_string()
+    };
+    format!("{who} {connections}{opened}{by} {processes}{threads}")
 }

@@ -297,6 +297,7 @@ fn as_entry(socket: &LocalSocket, dialled_here: bool) -> Entry {
         replied: true,
         assured: true,
         offloaded: false,
+        timeout: None,
     }
 }
 

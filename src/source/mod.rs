@@ -7,6 +7,7 @@ pub mod file;
 pub mod netlink;
 pub mod procfs;
 mod untracked;
+pub mod users;
 
 use std::path::Path;
 use std::time::Instant;
@@ -15,6 +16,7 @@ use crate::model::error::ReadError;
 use crate::model::prefix::Prefix;
 use crate::model::readings::{Limit, Readings};
 use crate::model::text::clean;
+use crate::model::udp::UdpSettings;
 use crate::runtime::privilege;
 use netlink::ct_stats;
 use procfs::{ct_stat, sysctl};
@@ -62,6 +64,19 @@ pub fn timeouts(proc_root: &Path) -> Timeouts {
     Timeouts {
         time_wait: sysctl::timeout(proc_root, "nf_conntrack_tcp_timeout_time_wait"),
         established: sysctl::timeout(proc_root, "nf_conntrack_tcp_timeout_established"),
+    }
+}
+
+/// Reads what tells to whom an entry of UDP belongs; what cannot be read is as kernels have it unless told otherwise.
+pub fn udp_settings(proc_root: &Path) -> UdpSettings {
+    let timeout = |name| {
+        let seconds = sysctl::timeout(proc_root, name)?;
+        Some(u16::try_from(seconds).unwrap_or(u16::MAX))
+    };
+    UdpSettings {
+        ephemeral: sysctl::local_ports(proc_root),
+        timeout: timeout("nf_conntrack_udp_timeout"),
+        timeout_stream: timeout("nf_conntrack_udp_timeout_stream"),
     }
 }
 

@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 
 use super::endpoint::Key;
 use super::profiles::Profiles;
-use super::remains::{self, Place, Remains, Seen};
+use super::remains::{self, Place, Remains, Seen, UdpEnd};
 use super::services::Services;
 use super::source_ports::SourcePorts;
 use super::{Members, NONE, Tally};
@@ -145,9 +145,16 @@ impl Counting {
                 Some(_) => Place::HereV6,
                 None => Place::Elsewhere,
             },
+            unreplied: !entry.replied,
             udp: here
                 .filter(|_| entry.protocol == Protocol::UDP)
-                .map(|(address, port)| (tally.address_hash(address), port)),
+                .map(|(address, port)| UdpEnd {
+                    address: tally.address_hash(address),
+                    port,
+                    left: entry
+                        .timeout
+                        .map_or(u16::MAX, |left| left.try_into().unwrap_or(u16::MAX)),
+                }),
         });
 
         if let Some(address) = way.from() {

@@ -145,6 +145,8 @@ pub struct Endpoint {
     pub share: f64,
     /// How many in each class, most first; without the classes that have none.
     pub classes: Vec<(Class, u64)>,
+    /// Entries to which no packet came back yet.
+    pub unreplied: u64,
     /// Whether most of the entries pass through this host. A client may also connect to this host itself: what it
     /// mostly does is what to look into first.
     pub forwarded: bool,

@@ -186,7 +186,11 @@ fn parse_entry(mut words: Words) -> Option<Entry> {
     let (protocol, family) = parse_protocol(&mut words)?;
     // the timeout is absent when offloaded, and was negative while an expired entry was still there
     let mut word = words.next()?;
+    let mut timeout = None;
     if is_number(word.strip_prefix(b"-").unwrap_or(word)) {
+        if protocol == Protocol::UDP {
+            timeout = number(word);
+        }
         word = words.next()?;
     }
     let mut tcp_state = None;
@@ -214,6 +218,7 @@ fn parse_entry(mut words: Words) -> Option<Entry> {
         replied,
         assured: status.assured,
         offloaded: status.offloaded,
+        timeout,
     })
 }
 

@@ -18,6 +18,9 @@ use crate::source::file;
 /// A line is 150 bytes: some hundred thousand sockets.
 const LONGEST: usize = 64 << 20;
 
+/// So much of a file is parsed at once.
+const PIECE: usize = 64 << 10;
+
 /// What is longer is no line of such a table.
 const LONGEST_LINE: u64 = 512;
 
@@ -33,16 +36,19 @@ pub(in crate::source) fn sockets(
     mut each: impl FnMut(&LocalSocket),
 ) -> Result<(), ReadError> {
     for (index, name) in TCP.iter().enumerate() {
-        match parsed::<TcpNetEntries>(&proc_root.join(name)) {
-            Ok(TcpNetEntries(entries)) => entries.iter().map(tcp).for_each(|socket| each(&socket)),
+        let read = in_pieces(&proc_root.join(name), |TcpNetEntries(entries)| {
+            entries.iter().map(tcp).for_each(|socket| each(&socket));
+        });
+        match read {
             Err(error) if index == 0 => return Err(error),
-            Err(_) => {}
+            _ => {}
         }
     }
     for name in UDP {
-        if let Ok(UdpNetEntries(entries)) = parsed::<UdpNetEntries>(&proc_root.join(name)) {
+        // a file that is missing or broken has no more
+        let _ = in_pieces(&proc_root.join(name), |UdpNetEntries(entries)| {
             entries.iter().map(udp).for_each(|socket| each(&socket));
-        }
+        });
     }
     Ok(())
 }
@@ -86,10 +92,11 @@ pub(in crate::source) fn waiting(
         .map(drop)?;
     }
     for name in UDP {
-        if let Ok(UdpNetEntries(entries)) = parsed::<UdpNetEntries>(&proc_root.join(name)) {
+        // a file that is missing or broken has no more
+        let _ = in_pieces(&proc_root.join(name), |UdpNetEntries(entries)| {
             let unconnected = entries.iter().map(udp).filter(|socket| socket.listening);
             unconnected.for_each(|socket| each(&socket));
-        }
+        });
     }
     Ok(())
 }
@@ -140,8 +147,45 @@ fn for_each_in(
     }
 }
 
-fn parsed<T: FromBufReadSI>(path: &Path) -> Result<T, ReadError> {
-    parse(path, &file::read(path, LONGEST)?)
+/// Parses a file piece by piece: hundreds of thousands of sockets at once would take as many kilobytes.
+fn in_pieces<T: FromBufReadSI>(path: &Path, mut each: impl FnMut(T)) -> Result<(), ReadError> {
+    let mut file = file::open(path).map_err(|error| file::explain(path, &error))?;
+    let mut piece = Vec::with_capacity(PIECE);
+    let mut length = 0;
+    loop {
+        let room = PIECE.saturating_sub(piece.len()) as u64;
+        let read = file.by_ref().take(room).read_to_end(&mut piece);
+        let odd = |error| file::odd_kind(path, &file).unwrap_or(error);
+        let read = read.map_err(|error| odd(file::explain(path, &error)))?;
+        length += read;
+        if length == 0 {
+            return Err(odd(ReadError::Empty {
+                path: file::shown(path),
+            }));
+        }
+        let last_break = piece.iter().rposition(|byte| *byte == b'\n');
+        let lines = match last_break {
+            _ if read == 0 => piece.len(),
+            // the first line break stands in the place of the header
+            Some(end @ 1..) => end + 1,
+            // the next piece is the end
+            _ if piece.len() < PIECE => continue,
+            _ => 0,
+        };
+        if lines == 0 || length > LONGEST {
+            return Err(odd(ReadError::TooLong {
+                path: file::shown(path),
+                limit: LONGEST,
+            }));
+        }
+        each(parse(path, piece.get(..lines).unwrap_or_default())?);
+        if read == 0 {
+            return Ok(());
+        }
+        // the parser passes over the first line, which is the header
+        piece.drain(..lines);
+        piece.insert(0, b'\n');
+    }
 }
 
 fn parse<T: FromBufReadSI>(path: &Path, bytes: &[u8]) -> Result<T, ReadError> {

@@ -40,10 +40,18 @@ fn text(name: &str) -> String {
     fs::read_to_string(file(name)).unwrap()
 }
 
+/// An entry without its timeout, which differs from one listing to the next.
 fn entry(line: &str) -> Entry {
     match parse_line(line.as_bytes()) {
-        Line::Entry(entry) => entry,
+        Line::Entry(entry) => without_timeout(&entry),
         other => panic!("{other:?}: {line}"),
+    }
+}
+
+fn without_timeout(entry: &Entry) -> Entry {
+    Entry {
+        timeout: None,
+        ..*entry
     }
 }
 
@@ -58,7 +66,9 @@ fn soon() -> Instant {
 
 fn read_all(source: impl Read, which: Source, sample: u64) -> (Vec<Entry>, Lines) {
     let mut entries = Vec::new();
-    let lines = reader::read(source, which, sample, soon(), |entry| entries.push(*entry));
+    let lines = reader::read(source, which, sample, soon(), |entry| {
+        entries.push(without_timeout(entry))
+    });
     assert_eq!(lines.listing.source, which);
     assert_eq!(lines.listing.read, entries.len() as u64);
     (entries, lines)
@@ -83,6 +93,7 @@ fn plain(protocol: u8, one: &str, other: &str, port: u16, other_port: u16) -> En
         replied: false,
         assured: false,
         offloaded: false,
+        timeout: None,
     }
 }
 
@@ -101,6 +112,7 @@ fn offloaded() -> Entry {
         reply: tuple("10.2.0.2", "10.2.0.1", 9000, 44400),
         replied: true,
         offloaded: true,
+        timeout: None,
         ..plain(6, "::", "::", 0, 0)
     }
 }
@@ -251,6 +263,21 @@ const UDP: &str = "udp      17 29 src=192.0.2.1 dst=192.0.2.2 sport=1024 dport=5
 
 fn udp() -> Entry {
     plain(17, "192.0.2.1", "192.0.2.2", 1024, 53)
+}
+
+#[test]
+fn the_timeout_is_that_of_udp_alone_and_never_negative() {
+    let timeout = |line: &str| match parse_line(line.as_bytes()) {
+        Line::Entry(entry) => entry.timeout,
+        other => panic!("{other:?}: {line}"),
+    };
+    let whole = format!("{UDP} use=1");
+    assert_eq!(timeout(&whole), Some(29));
+    assert_eq!(timeout(&whole.replace(" 29 ", " ")), None);
+    // expired, and not yet collected
+    assert_eq!(timeout(&whole.replace(" 29 ", " -29 ")), None);
+    let tcp = whole.replace("udp      17 29", "tcp      6 29 SYN_SENT");
+    assert_eq!(timeout(&tcp), None);
 }
 
 #[test]
@@ -809,7 +836,8 @@ proptest! {
         let (one, other) = (address(one).to_string(), address(other).to_string());
         let protocol = Protocol(number);
         let ports = if protocol.has_ports() { ports } else { (0, 0) };
-        let entry = Entry { replied, assured, offloaded, ..plain(number, &one, &other, ports.0, ports.1) };
+        let timeout = (protocol == Protocol::UDP && !offloaded).then_some(10);
+        let entry = Entry { replied, assured, offloaded, timeout, ..plain(number, &one, &other, ports.0, ports.1) };
         let name = Protocol::NAMES.iter().find(|(_, known)| *known == number).map_or("unknown", |(name, _)| name);
         let line = format!(
             "{name:<8} {number} {}src={one} dst={other} sport={} dport={} {}src={other} dst={one} sport={} dport={} {}{}mark=0 use=1",

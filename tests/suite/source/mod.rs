@@ -3,6 +3,7 @@
 mod addresses;
 mod byte_order;
 mod capture;
+mod cgroup_names;
 pub mod datagrams;
 mod decode;
 mod dump;
