@@ -1,6 +1,7 @@
 //! Entries, sockets and processes, counted by endpoint and owner. Pure.
 
 pub mod facts;
+pub mod listening;
 pub mod local_addresses;
 pub mod owners;
 pub mod tally;
