@@ -1,9 +1,8 @@
 //! The input of the diagnosis: what was measured and read, apart from words.
 
 use std::net::IpAddr;
-use std::time::Duration;
-
 use crate::analysis::facts::{Facts, Port, Share};
+use crate::model::timeouts::Timeouts;
 
 /// Everything that a rule may look at.
 #[derive(Debug, Clone, Default)]
@@ -99,21 +98,4 @@ impl Listed {
     pub fn lacks_much(self) -> bool {
         self.count > 0 && !Share::new(self.listed, self.count).is_at_least(Self::ENOUGH)
     }
-}
-
-/// Timeouts of entries (net.netfilter.nf_conntrack_*_timeout*), as far as they could be read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Timeouts {
-    /// nf_conntrack_tcp_timeout_time_wait.
-    pub time_wait: Option<Duration>,
-    /// nf_conntrack_tcp_timeout_established.
-    pub established: Option<Duration>,
-    /// nf_conntrack_tcp_timeout_syn_sent.
-    pub syn_sent: Option<Duration>,
-    /// nf_conntrack_tcp_timeout_syn_recv.
-    pub syn_recv: Option<Duration>,
-    /// nf_conntrack_tcp_timeout_close_wait.
-    pub close_wait: Option<Duration>,
-    /// nf_conntrack_udp_timeout.
-    pub udp: Option<Duration>,
 }

@@ -14,7 +14,7 @@ mod rest;
 mod samples;
 mod unanswered;
 
-pub use case::{Case, Configured, Listed, PortUse, Setting, Timeouts};
+pub use case::{Case, Configured, Listed, PortUse, Setting};
 pub use crowd::is_flood as is_unproven;
 pub use finding::{Actor, Crowd, Finding, Flow, ScanTarget, Sweep};
 

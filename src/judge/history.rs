@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use crate::model::error::{NoBaseline, ReadError};
-use crate::model::netns::{Namespace, NetnsId, Walk};
-use crate::model::readings::{Change, Readings, Statistics};
+use crate::model::netns::{NetnsId, Walk};
+use crate::model::readings::{Change, Reading, Readings, Statistics};
 
 /// A run that follows another within this time is a repetition: both are compared with the run before them.
 const MIN_RUN_INTERVAL: Duration = Change::MIN_GROWTH_INTERVAL;
@@ -92,12 +92,18 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Collects what was read at this time of this boot.
-    pub fn of(boot: String, at: Duration, walk: Walk, namespaces: &[Namespace]) -> Self {
-        let identified = |namespace: &Namespace| {
-            let id = namespace.id.as_ref().ok()?;
-            Some((*id, NetnsSnapshot::of(at, &namespace.readings)))
+    pub fn of<'a>(
+        boot: String,
+        at: Duration,
+        walk: Walk,
+        namespaces: impl Iterator<Item = (&'a Reading<NetnsId>, &'a Readings)>,
+    ) -> Self {
+        let mut all_identified = true;
+        let identified = |(id, readings): (&Reading<NetnsId>, &Readings)| {
+            all_identified &= id.is_ok();
+            Some((*id.as_ref().ok()?, NetnsSnapshot::of(at, readings)))
         };
-        let all_identified = namespaces.iter().all(|namespace| namespace.id.is_ok());
+        let namespaces = namespaces.filter_map(identified).collect();
         Self {
             boot,
             at,
@@ -105,7 +111,7 @@ impl Snapshot {
                 Walk::Complete if !all_identified => Walk::Partial,
                 walk => walk,
             },
-            namespaces: namespaces.iter().filter_map(identified).collect(),
+            namespaces,
         }
     }
 

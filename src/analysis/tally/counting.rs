@@ -6,7 +6,8 @@ use std::hash::BuildHasher;
 
 use super::endpoint::Key;
 use super::profiles::Profiles;
-use super::remains::{self, Place, Remains, Seen, UdpEnd};
+use super::port_use::PortUses;
+use super::remains::{self, Dialled, Place, Remains, Seen, UdpEnd};
 use super::services::Services;
 use super::source_ports::SourcePorts;
 use super::{Members, NONE, Tally};
@@ -69,6 +70,7 @@ impl Counting {
                 remains: Remains::default(),
                 services: Services::default(),
                 profiles: Profiles::default(),
+                port_uses: PortUses::default(),
                 knows_own: false,
                 hashes: foldhash::quality::RandomState::default(),
             },
@@ -118,6 +120,7 @@ impl Counting {
         let direction = way.direction();
         let class = entry.class();
         tally.profiles.add(entry, class, direction);
+        tally.port_uses.add(entry, direction);
         if direction == Direction::In {
             let port = entry.original.destination_port;
             tally.services.add(entry.protocol, port);
@@ -146,6 +149,11 @@ impl Counting {
                 None => Place::Elsewhere,
             },
             unreplied: !entry.replied,
+            dialled: Dialled::new(
+                entry.protocol,
+                way.to().map_or(entry.original.destination_port, |(_, port)| port),
+                direction,
+            ),
             udp: here
                 .filter(|_| entry.protocol == Protocol::UDP)
                 .map(|(address, port)| UdpEnd {
@@ -223,7 +231,7 @@ impl Tally {
             let server = servers.get(&number);
             let destination = group(TO).and_then(|number| keys.get(number as usize));
             let groups = match (server, destination) {
-                (Some(server), Some((_, key))) => self.opened_by(key, *server),
+                (Some(server), Some((_, key))) => self.opened_by(entry, key, *server),
                 _ => [NONE, group(TO).unwrap_or(NONE)],
             };
             for (side, number) in groups.into_iter().enumerate() {
@@ -235,7 +243,12 @@ impl Tally {
     }
 
     /// The groups of an entry to a server of this host, which the destination of its original direction opened.
-    fn opened_by(&mut self, key: &Key, (server, protocol): (Side, Protocol)) -> [u32; 2] {
+    fn opened_by(
+        &mut self,
+        entry: usize,
+        key: &Key,
+        (server, protocol): (Side, Protocol),
+    ) -> [u32; 2] {
         let (address, is_local) = key.destination();
         let (key, address, may_be_several) = if is_local {
             (Key::to(server, protocol, true), server.0, false)
@@ -250,6 +263,13 @@ impl Tally {
             entry: 0,
             side: FROM,
         });
+        let direction = if is_local {
+            Direction::Local
+        } else {
+            Direction::In
+        };
+        let dialled = Dialled::new(protocol, server.1, direction);
+        self.remains.dial(entry, dialled);
         if is_local {
             return [NONE, number];
         }

@@ -8,7 +8,8 @@ mod rest;
 mod unanswered;
 
 use crate::diagnosis::relief::Relief;
-use crate::diagnosis::{Finding, Timeouts};
+use crate::model::timeouts::Timeouts;
+use crate::diagnosis::{Finding};
 use crate::report::finding::{AddressNames, Words};
 use commands::larger_limit;
 

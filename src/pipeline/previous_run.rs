@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::judge::history::{Baseline, MAX_BASELINE_AGE, NetnsSnapshot, Snapshot};
 use crate::model::error::{NoBaseline, NoState, ReadError};
-use crate::model::netns::{Namespace, Walk};
+use crate::model::netns::{Compared, Namespace, NetnsId, Walk};
+use crate::model::readings::Reading;
 use crate::model::text::{clean, clean_path};
 use crate::runtime::state_file::{StateDirectory, StateFile, StateKey, Stored, Unfinished};
 use crate::source::procfs::boot;
@@ -55,26 +56,42 @@ pub struct Written {
     at: Duration,
 }
 
-/// Compares each namespace with what the previous run read of it. The result is none if there is no state to keep.
-pub fn compare(service: Service<'_>, namespaces: &mut [Namespace]) -> Option<NextState> {
-    let fail = |namespaces: &mut [Namespace], why: ReadError| {
-        for namespace in namespaces {
-            namespace.readings.change = Err(why.clone());
+/// The namespaces beside what the previous run read of them.
+#[derive(Debug)]
+pub struct Comparison {
+    /// The namespace of this process.
+    pub own: Compared,
+    /// The others.
+    pub others: Vec<Compared>,
+    /// The state for the next run, if one can be kept.
+    pub next: Option<NextState>,
+}
+
+impl Comparison {
+    /// The same namespaces, none of which is compared.
+    fn failed(own: Namespace, others: Vec<Namespace>, why: &ReadError) -> Self {
+        let failed = |namespace| Compared {
+            namespace,
+            change: Err(why.clone()),
+        };
+        Self {
+            own: failed(own),
+            others: others.into_iter().map(failed).collect(),
+            next: None,
         }
-    };
-    if namespaces
-        .iter()
-        .any(|namespace| namespace.readings.capture)
-    {
-        fail(namespaces, ReadError::NoPreviousCapture);
-        return None;
     }
-    let (mut next, snapshot) = match read(service, namespaces) {
-        Ok(read) => read,
+}
+
+/// Compares each namespace with what the previous run read of it.
+pub fn compare(service: Service<'_>, own: Namespace, others: Vec<Namespace>) -> Comparison {
+    if own.readings.capture {
+        return Comparison::failed(own, others, &ReadError::NoPreviousCapture);
+    }
+    let (next, own_id) = match open(service, &own) {
+        Ok(opened) => opened,
         Err(problem) => {
             let path = shown(service.directory);
-            fail(namespaces, ReadError::NoState { path, problem });
-            return None;
+            return Comparison::failed(own, others, &ReadError::NoState { path, problem });
         }
     };
     let previous = match &next.stored {
@@ -82,48 +99,63 @@ pub fn compare(service: Service<'_>, namespaces: &mut [Namespace]) -> Option<Nex
         Stored::Foreign => Err(NoBaseline::Foreign),
         Stored::Nothing => Err(NoBaseline::FirstRun),
     };
-    for namespace in namespaces {
-        let readings = &mut namespace.readings;
-        readings.change = match (&readings.count, &namespace.id, &previous) {
+    let numbered = others.iter().map(|other| (&other.id, &other.readings));
+    let all = std::iter::once((&own_id, &own.readings)).chain(numbered);
+    let run = Snapshot::of(next.boot.clone(), next.at, service.walk, all);
+    let compared = |namespace: Namespace, id: &Reading<NetnsId>| {
+        let readings = &namespace.readings;
+        let change = match (&readings.count, id, &previous) {
             (Err(why), ..) | (_, Err(why), _) => Err(why.clone()),
             (_, _, Err(why)) => Err(ReadError::FirstRun { why: *why }),
-            (Ok(_), Ok(id), Ok(previous)) => NetnsSnapshot::of(snapshot.at, readings)
+            (Ok(_), Ok(id), Ok(previous)) => NetnsSnapshot::of(run.at, readings)
                 .ok_or(ReadError::NotReached)
-                .and_then(|now| previous.change(&snapshot, *id, &now)),
+                .and_then(|now| previous.change(&run, *id, &now)),
         };
+        Compared { namespace, change }
+    };
+    Comparison {
+        own: compared(own, &own_id),
+        others: others
+            .into_iter()
+            .map(|other| {
+                let id = other.id.clone();
+                compared(other, &id)
+            })
+            .collect(),
+        next: Some(NextState {
+            baseline: Baseline::succeeded_by(previous.as_ref().ok(), &run),
+            ..next
+        }),
     }
-    next.baseline = Baseline::succeeded_by(previous.as_ref().ok(), &snapshot);
-    Some(next)
 }
 
-/// Reads what the previous run left and what this run is, and numbers the own namespace.
+/// Reads what the previous run left, and the number of the own namespace.
 ///
 /// # Errors
 /// Also if something could not be read that may be read the next time: as a first run this run would take the baseline
 /// of the next one away.
-fn read(
+fn open(
     service: Service<'_>,
-    namespaces: &mut [Namespace],
-) -> Result<(NextState, Snapshot), NoState> {
+    own: &Namespace,
+) -> Result<(NextState, Reading<NetnsId>), NoState> {
     if !service.writes {
         return Err(NoState::AnotherUser);
     }
     let directory = StateDirectory::open(service.directory)?;
     let boot = boot::boot_id(service.proc_root)?;
     let at = boot::uptime(service.proc_root)?;
-    let own = namespaces.iter_mut().find(|namespace| namespace.own);
-    let mut netns = None;
     // a walk has numbered all of them in another way
-    if let Some(own) = own.filter(|_| service.walk == Walk::NotDone) {
-        let id =
-            netns_id::own(service.proc_root, service.cookie_of).map_err(|error| NoState::Io {
-                reason: clean(&error.to_string()),
-            })?;
-        own.id = Ok(id);
-        netns = Some(id).filter(|_| !service.all);
-    }
+    let own_id = if service.walk == Walk::NotDone {
+        let id = netns_id::own(service.proc_root, service.cookie_of);
+        Ok(id.map_err(|error| NoState::Io {
+            reason: clean(&error.to_string()),
+        })?)
+    } else {
+        own.id.clone()
+    };
+    let netns = own_id.as_ref().ok().copied();
     let file = directory.file(StateKey {
-        netns,
+        netns: netns.filter(|_| !service.all && service.walk == Walk::NotDone),
         proc_root: service.proc_root,
         service: service.command_line,
     });
@@ -131,11 +163,11 @@ fn read(
         stored: file.read()?,
         file,
         directory: service.directory.to_owned(),
-        boot: boot.clone(),
+        boot,
         at,
         baseline: None,
     };
-    Ok((next, Snapshot::of(boot, at, service.walk, namespaces)))
+    Ok((next, own_id))
 }
 
 /// The path as it may be printed.
