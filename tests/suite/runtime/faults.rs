@@ -222,7 +222,7 @@ mod strace {
         );
         for lie in [
             "internal error",
-            "gone or in another namespace",
+            "no socket left",
             "resized",
             "the time was up",
             "first run",
@@ -1162,7 +1162,7 @@ mod netns {
             );
             assert!(got.text.contains(" 5 connections "), "{}", got.text);
             assert!(
-                !got.text.contains("gone or in another namespace"),
+                !got.text.contains("no socket left"),
                 "{}",
                 got.text
             );
