@@ -119,6 +119,9 @@ impl Search {
 
     /// Looks at every process that may hold one of the sockets.
     pub fn look(&mut self) {
+        if self.wanted.is_empty() {
+            return;
+        }
         let listed = self.list();
         // who cannot see process 1 does not see those of other users (hidepid=2 in proc(5))
         self.unseen |= self.is_procfs && listed.first().is_none_or(|first| first.pid != 1);
@@ -180,27 +183,35 @@ impl Search {
 
     /// The processes there are, by process id.
     fn list(&mut self) -> Vec<Listed> {
-        let Some(root) = &self.root else {
-            return Vec::new();
-        };
-        // a listing starts where the last one ended
-        let Ok(root) = openat(root, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) else {
-            return Vec::new();
-        };
         let mut pids: Vec<i32> = Vec::new();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // each listing from its beginning
+        let root = self
+            .root
+            .as_ref()
+            .and_then(|root| openat(root, ".", flags, Mode::empty()).ok());
         let mut names = Vec::with_capacity(16 << 10);
-        let _ = numbers(&root, &mut names, |pid| {
-            pids.extend(pid.parse::<i32>());
-            ControlFlow::Continue(())
+        let listed = root.as_ref().map(|root| {
+            numbers(root, &mut names, |pid| {
+                pids.extend(pid.parse::<i32>());
+                ControlFlow::Continue(())
+            })
         });
+        self.unseen |= !matches!(listed, Some(Ok(())));
         pids.sort_unstable();
         let listed = pids.into_iter().map(|pid| Listed {
             pid,
-            // of the directory itself, which belongs to the effective user id whatever the process did to be
-            // undumpable (`task_dump_owner` in fs/proc/base.c)
-            uid: self.is_procfs.then(|| owner(&root, pid)).flatten(),
+            uid: self.user(pid),
         });
         listed.collect()
+    }
+
+    /// The effective user id of a process, to which its directory belongs even if nothing in it does: what is in it
+    /// belongs to root if the process may not be dumped (`task_dump_owner` in fs/proc/base.c).
+    fn user(&self, pid: i32) -> Option<u32> {
+        let root = self.root.as_ref().filter(|_| self.is_procfs)?;
+        let directory = statat(root, DecInt::new(pid), AtFlags::empty()).ok()?;
+        Some(directory.st_uid)
     }
 
     /// Whether the time is over.
@@ -218,8 +229,13 @@ impl Search {
             self.leave_out(uid);
             return;
         };
-        let Some(directory) = self.open(pid) else {
-            return;
+        let directory = match self.open(pid) {
+            Some(Ok(directory)) => directory,
+            Some(Err(Unlisted::Unseen)) => {
+                self.unseen = true;
+                return;
+            }
+            Some(Err(Unlisted::Gone)) | None => return,
         };
         self.known.push(pid);
         let mut held = Vec::new();
@@ -234,7 +250,7 @@ impl Search {
                 }
             }
         }
-        if looked_at == Err(Unlisted::Denied) {
+        if looked_at == Err(Unlisted::Unseen) {
             self.unseen = self.unseen || directory.may_hold_sockets();
         }
         let descriptors = looked_at.unwrap_or_default();
@@ -242,8 +258,9 @@ impl Search {
         self.note(&directory, uid, held);
     }
 
-    fn open(&self, pid: i32) -> Option<ProcessDirectory> {
-        ProcessDirectory::open(self.root.as_ref()?, pid)
+    fn open(&self, pid: i32) -> Option<Result<ProcessDirectory, Unlisted>> {
+        let root = self.root.as_ref()?;
+        Some(ProcessDirectory::open(root, pid))
     }
 
     /// Looks at the lists of the threads of a process that differ from the list of the process (CLONE_FILES in
@@ -253,7 +270,7 @@ impl Search {
         if !is_needed(self) {
             return;
         }
-        let Some(directory) = self.open(pid) else {
+        let Some(Ok(directory)) = self.open(pid) else {
             return;
         };
         let length = directory.length("fd");
@@ -333,12 +350,6 @@ impl Search {
             .for_each(|inode| self.wanted.hold(*inode));
         self.processes.push(process);
     }
-}
-
-/// The user id that a process has.
-fn owner(root: &OwnedFd, pid: i32) -> Option<u32> {
-    let directory = statat(root, DecInt::new(pid), AtFlags::empty()).ok()?;
-    Some(directory.st_uid)
 }
 
 /// Each process once, by process id: what the first list of a process and those of its threads have comes together.
