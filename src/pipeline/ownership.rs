@@ -1,6 +1,6 @@
 //! Who is behind the endpoints that are shown: from entries to sockets, from sockets to processes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -269,7 +269,9 @@ fn names(
         Some(SearchCut::TooManyDescriptors { uid }) => uid,
         _ => None,
     };
-    let uids: BTreeSet<u32> = of_sockets.chain(of_managers).chain(of_the_search).collect();
+    let mut uids: Vec<u32> = of_sockets.chain(of_managers).chain(of_the_search).collect();
+    uids.sort_unstable();
+    uids.dedup();
     users(PASSWD.as_ref(), &uids)
 }
 
