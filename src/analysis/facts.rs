@@ -3,7 +3,7 @@
 //! Every number of entries is one of the whole table: a sample has been extrapolated before. A number of addresses is
 //! what was seen, because a sample does not tell how many addresses it missed.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -30,6 +30,12 @@ impl Share {
     pub fn is_at_least(self, percent: u64) -> bool {
         let (part, whole) = (u128::from(self.part), u128::from(self.whole));
         whole > 0 && part * 100 >= whole * u128::from(percent)
+    }
+
+    /// Compares two shares, each of its own whole.
+    pub fn compare(self, other: Self) -> Ordering {
+        let crosswise = |part: u64, whole: u64| u128::from(part) * u128::from(whole);
+        crosswise(self.part, other.whole).cmp(&crosswise(other.part, self.whole))
     }
 
     /// Whether the part is more than half of the whole.
@@ -91,6 +97,21 @@ impl Split {
     /// Entries of one class.
     pub fn of(&self, class: Class) -> u64 {
         self.classes.get(class.index()).copied().unwrap_or_default()
+    }
+
+    /// The sum of two groups.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        let mut classes = self.classes;
+        for (class, more) in classes.iter_mut().zip(other.classes) {
+            *class += more;
+        }
+        Self {
+            entries: self.entries + other.entries,
+            classes,
+            unanswered: self.unanswered + other.unanswered,
+            one_sided: self.one_sided + other.one_sided,
+        }
     }
 
     /// Whether more than half of the entries are of one class.

@@ -59,6 +59,19 @@ impl fmt::Display for Who {
     }
 }
 
+impl Who {
+    /// The name by which systemctl knows it: of a unit of this host's system manager.
+    pub fn system_unit(&self) -> Option<String> {
+        match self {
+            Self::Group(Cgroup {
+                name: Name::Unit(unit),
+                ..
+            }) if unit.user.is_none() => Some(named(&unit.name)),
+            _ => None,
+        }
+    }
+}
+
 /// Whether a command could be taken for a unit, a container or a user. A process chooses its command itself.
 fn looks_like_another(command: &str) -> bool {
     let command = command.trim_start().to_ascii_lowercase();
@@ -148,6 +161,11 @@ impl Owners {
             users,
             no_holder,
         }
+    }
+
+    /// The user of a user id.
+    pub fn user(&self, uid: u32) -> User {
+        self.users.user(uid)
     }
 
     /// The owners of a socket: several if it was passed on and kept.

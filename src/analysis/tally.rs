@@ -36,8 +36,8 @@ pub use attribution::{Attribution, Fit, Holder, Unattributed};
 pub use counting::Counting;
 use endpoint::Key;
 pub use endpoint::{Endpoint, Peer, Service};
-pub use matching::{Matched, Matching};
 pub use group::{Counted, Group};
+pub use matching::{Matched, Matching};
 pub use port_use::PortCount;
 use port_use::PortUses;
 use profiles::Profiles;
@@ -103,6 +103,11 @@ impl Tally {
     /// Entries to which no packet came back yet.
     pub fn unreplied(&self) -> u64 {
         self.profiles.unreplied()
+    }
+
+    /// The pairs that use most source ports: of local sockets, and of translated connections.
+    pub fn port_uses(&self) -> [Option<PortCount>; 2] {
+        self.port_uses.largest()
     }
 
     /// Entries the kernel may evict.

@@ -54,6 +54,8 @@ pub enum NoSocket {
 pub struct Basis {
     /// The source of the entries.
     pub source: Option<Source>,
+    /// Entries or sockets that were read.
+    pub read: u64,
     /// Why the entries are not from a better source.
     pub why: Option<ReadError>,
     /// The part that was read, if it is not the whole table.

@@ -1,8 +1,7 @@
 //! The input of the diagnosis: what was measured and read, apart from words.
 
-use std::net::IpAddr;
 use crate::analysis::facts::{Facts, Port, Share};
-use crate::model::timeouts::Timeouts;
+use std::net::IpAddr;
 
 /// Everything that a rule may look at.
 #[derive(Debug, Clone, Default)]
@@ -29,8 +28,6 @@ pub struct Case<'a> {
     pub configured: Option<Configured>,
     /// Entries that a whole dump listed, beside the count.
     pub listed: Option<Listed>,
-    /// Timeouts of the kernel.
-    pub timeouts: Timeouts,
     /// Entries per minute since the previous run.
     pub growth: Option<i64>,
     /// Another network namespace of this host holds the service that most entries belong to.

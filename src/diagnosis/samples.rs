@@ -29,16 +29,7 @@ pub(super) fn of_class(class: Class, n: u64) -> Split {
 
 /// The sum of two splits.
 pub(super) fn plus(one: Split, other: Split) -> Split {
-    let mut sum = Split {
-        entries: one.entries + other.entries,
-        unanswered: one.unanswered + other.unanswered,
-        one_sided: one.one_sided + other.one_sided,
-        ..one
-    };
-    for (class, more) in sum.classes.iter_mut().zip(other.classes) {
-        *class += more;
-    }
-    sum
+    one.plus(&other)
 }
 
 /// Entries of UDP without a reply.

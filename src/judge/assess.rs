@@ -96,7 +96,9 @@ impl Assessment {
 
     /// Whether a range on the fullness of the table was crossed.
     pub fn is_too_full(&self) -> bool {
-        self.is_above(Metric::Usage) || self.is_above(Metric::Entries) || self.is_below(Metric::Free)
+        self.is_above(Metric::Usage)
+            || self.is_above(Metric::Entries)
+            || self.is_below(Metric::Free)
     }
 }
 
@@ -473,12 +475,24 @@ mod tests {
         let none: [&[&str]; 2] = [&[], &[]];
         // 150 entries fit, and 151 came in the same time
         assert_eq!(state(850, 151, none), CRITICAL);
-        assert_eq!(state(850, 150, none), WARNING, "full at the next run, not before");
+        assert_eq!(
+            state(850, 150, none),
+            WARNING,
+            "full at the next run, not before"
+        );
         assert_eq!(state(800, 700, none), OK, "not above its warning threshold");
         assert_eq!(state(850, -151, none), WARNING);
-        assert_eq!(state(850, 151, [&[], &["full_in=~:"]]), WARNING, "switched off");
+        assert_eq!(
+            state(850, 151, [&[], &["full_in=~:"]]),
+            WARNING,
+            "switched off"
+        );
         assert_eq!(state(850, 151, [&["full_in=1s:"], &[]]), WARNING);
-        assert_eq!(state(850, 151, [&["free=200:"], &[]]), CRITICAL, "by free as well");
+        assert_eq!(
+            state(850, 151, [&["free=200:"], &[]]),
+            CRITICAL,
+            "by free as well"
+        );
         let first = Err(ReadError::FirstRun {
             why: NoBaseline::FirstRun,
         });

@@ -51,7 +51,8 @@ pub fn lost_below_limit(readings: &Readings, change: Option<&Change>) -> bool {
 /// The kernel also counts as drop what it refuses for lack of memory, after an unresolved clash, or at the word of a
 /// tracker or helper. So a full table is the reason only if entries were evicted too, or the table is or was full.
 fn lost_to_a_full_table(readings: &Readings, change: &Change) -> bool {
-    let at_limit = matches!((&readings.count, readings.max()), (Ok(count), Some(max)) if *count >= max);
+    let at_limit =
+        matches!((&readings.count, readings.max()), (Ok(count), Some(max)) if *count >= max);
     moved(change, Counter::Drop)
         && (moved(change, Counter::EarlyDrop) || change.was_full || at_limit)
 }
@@ -62,9 +63,7 @@ fn moved(change: &Change, counter: Counter) -> bool {
 
 fn is_full(readings: &Readings) -> bool {
     match (&readings.count, readings.max()) {
-        (Ok(count), Some(max)) => {
-            u64::from(*count) * 100 >= u64::from(max) * FULL_PERCENT
-        }
+        (Ok(count), Some(max)) => u64::from(*count) * 100 >= u64::from(max) * FULL_PERCENT,
         _ => false,
     }
 }
@@ -131,7 +130,10 @@ mod tests {
         assert!(now(950));
         assert!(!now(949), "it was full between two checks");
         let losses = of(950, lost, false, false).unwrap();
-        assert_eq!((losses.packets, losses.full_table, losses.long_chains), (7, true, false));
+        assert_eq!(
+            (losses.packets, losses.full_table, losses.long_chains),
+            (7, true, false)
+        );
     }
 
     #[test]
@@ -139,14 +141,33 @@ mod tests {
         let dropped = counters(&[(DROP, 50), (FAILED, 50)]);
         let losses = of(10, dropped, false, false).unwrap();
         assert!(!losses.full_table && !losses.now);
-        assert!(lost_below_limit(&readings(10), Some(&change(dropped, false))));
-        assert!(!lost_below_limit(&readings(10), Some(&change(dropped, true))));
-        assert!(!lost_below_limit(&readings(1000), Some(&change(dropped, false))));
+        assert!(lost_below_limit(
+            &readings(10),
+            Some(&change(dropped, false))
+        ));
+        assert!(!lost_below_limit(
+            &readings(10),
+            Some(&change(dropped, true))
+        ));
+        assert!(!lost_below_limit(
+            &readings(1000),
+            Some(&change(dropped, false))
+        ));
         let chains = counters(&[(CHAIN, 5), (FAILED, 5)]);
-        assert!(!lost_below_limit(&readings(10), Some(&change(chains, false))));
+        assert!(!lost_below_limit(
+            &readings(10),
+            Some(&change(chains, false))
+        ));
         let failed = counters(&[(FAILED, 5)]);
-        assert!(lost_below_limit(&readings(10), Some(&change(failed, false))));
-        assert_eq!(of(10, failed, false, false), None, "insert_failed alone loses no packet");
+        assert!(lost_below_limit(
+            &readings(10),
+            Some(&change(failed, false))
+        ));
+        assert_eq!(
+            of(10, failed, false, false),
+            None,
+            "insert_failed alone loses no packet"
+        );
     }
 
     #[test]

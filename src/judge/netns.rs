@@ -126,6 +126,8 @@ pub struct Overview {
     pub number: usize,
     /// Who is in the one that decides; none if that is the one of this check.
     pub deciding: Option<Resident>,
+    /// The one of this check, if another one decides.
+    pub own: Option<Judged>,
     /// How many of the others lost packets since the previous run.
     pub losing: usize,
     /// The others one by one, worst first, if somebody asked for them.

@@ -56,9 +56,12 @@ pub fn run(
     if !verdict.wants_table(options) {
         let verdict = verdict.without_table(options);
         let diagnosis = diagnosis::without_table(options, &verdict);
-        return (diagnosis::report(options, &verdict, None, &diagnosis), written);
+        return (
+            diagnosis::report(options, &verdict, None, &diagnosis),
+            written,
+        );
     }
-    set_fallback(verdict::interrupted(options, &verdict));
+    set_fallback(verdict.interrupted(options));
     let table = table::read(options, &verdict, deadlines);
     privilege::give_up_all();
     let verdict = verdict.with_table(options, &table);

@@ -134,10 +134,7 @@ pub fn compare(service: Service<'_>, own: Namespace, others: Vec<Namespace>) -> 
 /// # Errors
 /// Also if something could not be read that may be read the next time: as a first run this run would take the baseline
 /// of the next one away.
-fn open(
-    service: Service<'_>,
-    own: &Namespace,
-) -> Result<(NextState, Reading<NetnsId>), NoState> {
+fn open(service: Service<'_>, own: &Namespace) -> Result<(NextState, Reading<NetnsId>), NoState> {
     if !service.writes {
         return Err(NoState::AnotherUser);
     }

@@ -2,6 +2,7 @@
 
 use nagiosplugin::ServiceState;
 
+use super::diagnosis;
 use super::previous_run::{self, Comparison, NextState, Service, Written};
 use super::table::Table;
 use crate::cli::{Netns, Options, TopWhen};
@@ -11,7 +12,7 @@ use crate::judge::netns::{Bench, Judged, Other, Overview, worst_first};
 use crate::model::error::ReadError;
 use crate::model::netns::{Compared, Observation, Resident, Walk};
 use crate::model::readings::{Counts, Reading, Readings};
-use crate::report::{self, Answer, Report};
+use crate::report::Report;
 use crate::runtime::unsafe_calls;
 use crate::source;
 use crate::source::procfs::netns::resident;
@@ -115,6 +116,10 @@ fn overview(options: &Options, deciding: &Judged, others: &[Box<Judged>]) -> Ove
     Overview {
         number: others.len() + 1,
         deciding: (!deciding.netns.namespace.own).then(|| name(deciding)),
+        own: others
+            .iter()
+            .find(|judged| judged.netns.namespace.own)
+            .map(|judged| judged.as_ref().clone()),
         losing: others
             .iter()
             .filter(|judged| judged.losses().is_some())
@@ -128,7 +133,64 @@ fn overview(options: &Options, deciding: &Judged, others: &[Box<Judged>]) -> Ove
     }
 }
 
+/// The report for a check that reaches its time limit before more than these numbers was read.
+pub(super) fn early(options: &Options, first: &Readings) -> Report {
+    let own = Observation::of_own(first.clone()).own;
+    let netns = Compared {
+        namespace: own,
+        change: Err(ReadError::NotReached),
+    };
+    let all = options.netns == Netns::All;
+    let bench = Bench {
+        thresholds: &options.thresholds,
+        policy: policy(options),
+        sharing: None,
+        others_unseen: all,
+    };
+    let (deciding, _) = worst_first(netns, Vec::new(), bench);
+    let verdict = Verdict {
+        deciding,
+        overview: None,
+        sharing: None,
+        unseen: all.then_some(ReadError::NotReached),
+        origin: Vec::new(),
+    };
+    diagnosis::fallback(options, &verdict.without_table(options))
+}
+
 impl Verdict {
+    /// The report for a check that reaches its time limit while the table is read. A run that ends early writes no
+    /// baseline, so it is no first run either.
+    pub(super) fn interrupted(&self, options: &Options) -> Report {
+        let Compared { namespace, change } = self.deciding.netns.clone();
+        let change = match change {
+            Err(ReadError::FirstRun { .. }) => Err(ReadError::NotReached),
+            change => change,
+        };
+        let measurements = Measurements::of(Numbers {
+            readings: &namespace.readings,
+            change: &change,
+            sharing: self.sharing,
+        });
+        let verdict = Self {
+            deciding: Judged {
+                netns: Compared { namespace, change },
+                assessment: Assessment {
+                    measurements,
+                    ..self.deciding.assessment.clone()
+                },
+            },
+            overview: self.overview.clone(),
+            sharing: self.sharing,
+            unseen: self.unseen.clone(),
+            origin: Vec::new(),
+        };
+        diagnosis::fallback(
+            options,
+            &verdict.judged_again(options, &Err(ReadError::NotReached), None),
+        )
+    }
+
     pub(super) fn readings(&self) -> &Readings {
         &self.deciding.netns.namespace.readings
     }

@@ -8,11 +8,11 @@ use crate::analysis::facts::{Distinct, End, Held, Port, Share, Split, Who};
 use crate::analysis::tally::Peer;
 use crate::analysis::traffic::Direction;
 use crate::diagnosis::relief::Relief;
-use crate::model::timeouts::Timeouts;
 use crate::diagnosis::{
     Actor, Configured, Crowd, Finding, Flow, Listed, PortUse, ScanTarget, Setting, Sweep,
 };
 use crate::model::conntrack::{Class, Protocol};
+use crate::model::timeouts::Timeouts;
 
 fn split(classes: &[(Class, u64)]) -> Split {
     let mut split = Split::default();

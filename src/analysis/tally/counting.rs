@@ -5,8 +5,8 @@ use std::collections::hash_map::Entry as Slot;
 use std::hash::BuildHasher;
 
 use super::endpoint::Key;
-use super::profiles::Profiles;
 use super::port_use::PortUses;
+use super::profiles::Profiles;
 use super::remains::{self, Dialled, Place, Remains, Seen, UdpEnd};
 use super::services::Services;
 use super::source_ports::SourcePorts;
@@ -151,7 +151,8 @@ impl Counting {
             unreplied: !entry.replied,
             dialled: Dialled::new(
                 entry.protocol,
-                way.to().map_or(entry.original.destination_port, |(_, port)| port),
+                way.to()
+                    .map_or(entry.original.destination_port, |(_, port)| port),
                 direction,
             ),
             udp: here

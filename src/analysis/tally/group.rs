@@ -87,9 +87,8 @@ impl Tally {
         let mut sorted: Vec<(Dialled, u64)> = counts.into_iter().collect();
         sorted.sort_unstable_by_key(|(dialled, entries)| (Reverse(*entries), *dialled));
         sorted.truncate(n);
-        let port = |(dialled, entries): (Dialled, u64)| {
-            (port_of(dialled), dialled.direction(), entries)
-        };
+        let port =
+            |(dialled, entries): (Dialled, u64)| (port_of(dialled), dialled.direction(), entries);
         sorted.into_iter().map(port).collect()
     }
 

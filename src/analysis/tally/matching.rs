@@ -5,10 +5,10 @@ use std::hash::BuildHasher;
 use std::net::SocketAddr;
 
 use super::attribution::{Attribution, Fit, Holder};
+use super::group::{Group, Membership};
 use super::remains::{self, Place, Seen};
 use super::sockets::{BySides, Connected, Found, Unsorted};
 use super::udp::ByPort;
-use super::group::{Group, Membership};
 use super::{NOT_SHOWN, Peer, Tally};
 use crate::analysis::traffic::Direction;
 use crate::model::address::Address;
@@ -255,7 +255,9 @@ impl Match {
             }
             // of an entry within this host the end that was dialled, see `here`
             (Group::Endpoint(Peer::To { local, .. }), _) => *local,
-            (Group::All | Group::Port(..) | Group::Address(_), _) => seen.dialled.direction() == Direction::In,
+            (Group::All | Group::Port(..) | Group::Address(_), _) => {
+                seen.dialled.direction() == Direction::In
+            }
         };
         Holder {
             dialled,

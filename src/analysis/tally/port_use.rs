@@ -75,7 +75,10 @@ impl PortUses {
     /// The pair with most ports of each kind: local sockets, and translated connections.
     pub(super) fn largest(&self) -> [Option<PortCount>; 2] {
         [false, true].map(|translated| {
-            let of_kind = self.0.iter().filter(|(pair, _)| pair.translated == translated);
+            let of_kind = self
+                .0
+                .iter()
+                .filter(|(pair, _)| pair.translated == translated);
             let (pair, ports) = of_kind.max_by_key(|(pair, ports)| (**ports, **pair))?;
             Some(PortCount {
                 source: pair.source,

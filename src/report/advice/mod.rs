@@ -7,9 +7,9 @@ mod limits;
 mod rest;
 mod unanswered;
 
+use crate::diagnosis::Finding;
 use crate::diagnosis::relief::Relief;
 use crate::model::timeouts::Timeouts;
-use crate::diagnosis::{Finding};
 use crate::report::finding::{AddressNames, Words};
 use commands::larger_limit;
 
