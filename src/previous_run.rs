@@ -185,8 +185,8 @@ impl Written {
         if by_a_later_run {
             self.file.discard(&self.unfinished);
         } else {
-            // an error leaves the old state, with which the next run reports the same losses once more
-            let _ = self.file.replace(&self.unfinished);
+            // if that fails the next run reports the same losses once more
+            self.file.replace(&self.unfinished);
         }
     }
 }

@@ -168,16 +168,11 @@ impl StateFile {
         Ok(Unfinished { name, _lock: file })
     }
 
-    /// Puts a written state in the place of the file.
-    ///
-    /// # Errors
-    /// It is removed, and the file is as it was.
-    pub fn replace(&self, unfinished: &Unfinished) -> Result<(), String> {
+    /// Puts a written state in the place of the file. If that fails the file stays as it was, and a later run removes
+    /// what was written.
+    pub fn replace(&self, unfinished: &Unfinished) {
         let (directory, new) = (&self.directory, &unfinished.name);
-        renameat(directory, new, directory, &self.name).map_err(|error| {
-            self.discard(unfinished);
-            reason(error)
-        })
+        let _ = renameat(directory, new, directory, &self.name);
     }
 
     /// Removes a written state that is not to be put in place.
