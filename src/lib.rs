@@ -33,8 +33,8 @@ use model::netns::{Namespace, NetnsId, Resident, Walk};
 use model::readings::Readings;
 use nagiosplugin::ServiceState;
 use previous_run::{NextState, Written};
-use report::{Circumstances, Report, Reserve};
-use runtime::{privilege, process};
+use report::{Circumstances, Report};
+use runtime::{privilege, unsafe_calls};
 use source::enter_netns::{Place, go_to};
 use source::procfs::netns::{add_others, resident};
 use survey::Survey;
@@ -42,18 +42,18 @@ use survey::Survey;
 /// As many lines about namespaces as an answer can have.
 const LISTED: usize = 100;
 
-/// Runs the check. As soon as there is a verdict it is handed to `in_reserve`: the answer to give when the check is cut
-/// short before everything else was read. `begin` is when the time started to run. What is returned beside the answer is
+/// Runs the check. As soon as there is a verdict it is handed to `set_fallback`: the report to print if the time limit is
+/// reached before everything else was read. `begin` is when the time started to run. What is returned beside the answer is
 /// to be kept for the next run once the answer is out.
 pub fn run(
     options: &Options,
     begin: Instant,
-    in_reserve: impl Fn(Reserve),
+    set_fallback: impl Fn(Report),
 ) -> (Report, Option<Written>) {
     let all = options.netns == Netns::All;
     let limit = Duration::from_secs(u64::from(options.timeout));
     let mut readings = if options.table.is_some() {
-        source::limit(&options.proc_root)
+        source::limit(&options.proc_root, options.max)
     } else {
         source::usage(&options.proc_root)
     };
@@ -61,7 +61,7 @@ pub fn run(
         // until they have been
         readings.others = Some(ReadError::NotReached);
     }
-    in_reserve(reserve(options, &readings, None));
+    set_fallback(fallback(options, &readings, None));
     if readings.tracks() {
         source::details(&options.proc_root, &mut readings);
         let asking = source::Asking {
@@ -97,7 +97,7 @@ pub fn run(
             command_line: &options.service,
             all,
             walk,
-            cookie_of: options.is_live().then_some(process::netns_cookie),
+            cookie_of: options.is_live().then_some(unsafe_calls::netns_cookie),
         },
         &mut namespaces,
     );
@@ -127,7 +127,7 @@ pub fn run(
     }
     // a disk may hang as well as the table
     if wanted || all || state.is_some() {
-        in_reserve(reserve(options, &readings, overview.as_ref()));
+        set_fallback(fallback(options, &readings, overview.as_ref()));
     }
     let survey = if wanted {
         let place = match seen {
@@ -169,18 +169,20 @@ pub fn run(
     (report, written)
 }
 
-/// The answer without what is still to be read.
-fn reserve(options: &Options, readings: &Readings, overview: Option<&Overview>) -> Reserve {
-    let mut readings = readings.clone();
-    readings.say_the_check_ended();
+/// The report if the time limit is reached now: the verdict on what was read so far, with a note.
+fn fallback(options: &Options, readings: &Readings, overview: Option<&Overview>) -> Report {
     let circumstances = Circumstances {
-        time_up: Some(options.timeout),
+        timed_out: Some(options.timeout),
         verbosity: options.verbosity,
         overview,
         ..Circumstances::default()
     };
-    let answer = answer(options, &readings, &Survey::default(), circumstances);
-    Reserve::new(answer, options.timeout)
+    answer(
+        options,
+        &readings.clone().ended_early(),
+        &Survey::default(),
+        circumstances,
+    )
 }
 
 /// What is told of the namespaces besides the verdict on the deciding one.

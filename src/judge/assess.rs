@@ -246,7 +246,11 @@ pub fn assess(
     for metric in Metric::all() {
         judge(metric, readings, &mut assessment);
     }
-    let seen = readings.count.is_ok() && (readings.limit.is_ok() || readings.capture);
+    let seen = match &readings.count {
+        Ok(_) => readings.limit.is_ok() || readings.capture,
+        Err(ReadError::Incomplete(gap)) => !gap.hides_the_table(),
+        Err(_) => false,
+    };
     let mut states = vec![if seen {
         ServiceState::Ok
     } else {

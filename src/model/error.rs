@@ -2,6 +2,9 @@
 
 use thiserror::Error;
 
+use crate::model::dump::Gap;
+use crate::model::foreign::Foreign;
+
 /// A reading that failed. Paths are already safe to print.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ReadError {
@@ -56,14 +59,34 @@ pub enum ReadError {
         /// The file.
         path: String,
     },
-    /// What --table names is no file of lines.
+    /// The file of --table holds no table.
     #[error("{path} {problem}")]
     NoCapture {
         /// The file, or standard input.
         path: String,
-        /// What is the matter with it, as a verb and the rest.
-        problem: &'static str,
+        /// What stands in its place.
+        problem: Foreign,
     },
+    /// A part of the table was not read.
+    #[error("{0}")]
+    Incomplete(Gap),
+    /// No line of /proc/net/nf_conntrack could be parsed.
+    #[error("none of the {lines} lines of {path} could be parsed")]
+    NothingParsed {
+        /// The file.
+        path: String,
+        /// Its lines.
+        lines: u64,
+    },
+    /// No address of the host that a capture comes from is known, so either end of an entry may be remote.
+    #[error("no address {} occurs in the capture", if_given(*.given))]
+    OwnMissing {
+        /// Whether addresses were given with --own.
+        given: bool,
+    },
+    /// A capture says nothing about the hash table of its host.
+    #[error("a capture does not tell how many hash buckets its host has")]
+    NoBuckets,
     /// A directory, a fifo, a device.
     #[error("{path} is a {kind}, not a kernel file")]
     WrongKind {
@@ -198,12 +221,17 @@ pub enum ReadError {
     /// A capture whose end, and so how many entries it holds, was not seen.
     #[error("the time was up before the capture was read to its end")]
     CaptureUnfinished,
+    /// A capture whose rest cannot be read, as gzip data that was cut off.
+    #[error("the capture broke off after {read} entries: {reason}")]
+    CaptureBroken {
+        /// The entries before.
+        read: u64,
+        /// The system's words, or those of the decompressor.
+        reason: String,
+    },
     /// The time was up before this was read.
     #[error("the time was up before it was read")]
     NotReached,
-    /// Time, memory or processor time was up before this was read: of an answer in reserve, made before one knows which.
-    #[error("the check ended before it was read")]
-    CutShort,
 }
 
 /// Why a run has no other to compare with.
@@ -279,6 +307,11 @@ pub enum NoState {
     },
 }
 
+/// Whose addresses a capture was searched for.
+fn if_given(given: bool) -> &'static str {
+    if given { "of --own" } else { "of this host" }
+}
+
 impl ReadError {
     /// What would help, as a question or an advice; nothing where the error says it all.
     pub fn hint(&self) -> Option<&'static str> {
@@ -342,7 +375,6 @@ impl ReadError {
             | Self::ProcessGone { .. }
             | Self::Io { .. }
             | Self::NotReached
-            | Self::CutShort
             | Self::OtherProcRoot
             | Self::Quadratic { .. } => None,
             Self::NotPermitted { .. } => Some(
@@ -352,8 +384,13 @@ impl ReadError {
                 "was the kernel built without this part of netlink, or does a sandbox refuse AF_NETLINK sockets?",
             ),
             Self::NoCapture { .. } => Some(
-                "--table takes a file of lines of /proc/net/nf_conntrack or of conntrack -L, or - for standard input",
+                "--table takes lines of /proc/net/nf_conntrack or of conntrack -L, plain or gzip, from a file or - for standard input",
             ),
+            Self::OwnMissing { .. } => Some("name the addresses of its host with --own"),
+            Self::Incomplete(_)
+            | Self::CaptureBroken { .. }
+            | Self::NothingParsed { .. }
+            | Self::NoBuckets => None,
         }
     }
 
@@ -364,6 +401,7 @@ impl ReadError {
             Self::Missing { .. }
                 | Self::NoStatistics { .. }
                 | Self::NoTable { .. }
+                | Self::NoBuckets
                 | Self::NotTracking { .. }
                 | Self::NoSysNet { .. }
         )

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::model::cgroup::Name;
 use crate::model::readings::{Reading, Readings};
 use crate::model::text::named;
 
@@ -70,20 +71,19 @@ pub struct Resident {
     pub pid: Option<i32>,
     /// Its command; none where it ended meanwhile.
     pub command: Option<String>,
-    /// Its systemd unit or container.
-    pub unit: Option<String>,
+    /// The name of its unit or container.
+    pub name: Name,
 }
 
 impl fmt::Display for Resident {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.pid, &self.command, &self.unit) {
-            (None, ..) => f.write_str("this check"),
-            (Some(pid), None, _) => write!(f, "process {pid}"),
-            (Some(pid), Some(command), None) => write!(f, "{}[{pid}]", named(command)),
-            (Some(pid), Some(command), Some(unit)) => {
-                write!(f, "{} ({}[{pid}])", named(unit), named(command))
-            }
-        }
+        let (pid, command) = match (self.pid, &self.command) {
+            (None, _) => return f.write_str("this check"),
+            (Some(pid), None) => return write!(f, "process {pid}"),
+            (Some(pid), Some(command)) => (pid, command),
+        };
+        let process = format!("{}[{pid}]", named(command));
+        f.write_str(&self.name.with(&[&process]).unwrap_or(process))
     }
 }
 
@@ -106,6 +106,7 @@ pub fn sum(namespaces: &[Namespace]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::cgroup::{Container, ContainerName};
     use crate::model::error::ReadError;
     use crate::model::readings::Limit;
 
@@ -136,20 +137,25 @@ mod tests {
 
     #[test]
     fn a_resident_is_told_as_far_as_it_is_known() {
-        let resident = |pid, command: Option<&str>, unit: Option<&str>| {
+        let resident = |pid, command: Option<&str>, name| {
             Resident {
                 pid,
                 command: command.map(str::to_owned),
-                unit: unit.map(str::to_owned),
+                name,
             }
             .to_string()
         };
-        assert_eq!(resident(None, None, None), "this check");
-        assert_eq!(resident(Some(5), None, None), "process 5");
-        assert_eq!(resident(Some(5), Some("a|b;c\n"), None), "abc[5]");
+        assert_eq!(resident(None, None, Name::Nothing), "this check");
+        assert_eq!(resident(Some(5), None, Name::Nothing), "process 5");
+        assert_eq!(resident(Some(5), Some("a|b;c\n"), Name::Nothing), "abc[5]");
+        let container = Name::Container(Container {
+            name: Some(ContainerName::Id("4f2ac1d2e3f4".repeat(6))),
+            pod: Some("aa".to_owned()),
+            ..Container::default()
+        });
         assert_eq!(
-            resident(Some(5), Some("nginx"), Some("container 4f2ac1d2e3f4")),
-            "container 4f2ac1d2e3f4 (nginx[5])"
+            resident(Some(5), Some("nginx"), container),
+            "container 4f2ac1d2e3f4 (pod aa, nginx[5])"
         );
     }
 }

@@ -108,22 +108,13 @@ impl Readings {
         }
     }
 
-    /// Marks readings that were not reached as cut short, because the check may have ended for another reason than the
-    /// timeout. A run that ends early writes no baseline, so it is no first run either.
-    pub fn say_the_check_ended(&mut self) {
+    /// These readings if the run ends now. A run that ends early writes no baseline, so it is no first run either.
+    #[must_use]
+    pub fn ended_early(mut self) -> Self {
         if matches!(self.change, Err(ReadError::FirstRun { .. })) {
-            self.change = Err(ReadError::CutShort);
+            self.change = Err(ReadError::NotReached);
         }
-        let reasons = [
-            self.count.as_mut().err(),
-            self.change.as_mut().err(),
-            self.table.as_mut().err(),
-        ];
-        for why in reasons.into_iter().flatten().chain(&mut self.others) {
-            if *why == ReadError::NotReached {
-                *why = ReadError::CutShort;
-            }
-        }
+        self
     }
 
     /// Whether this kernel tracks connections, as far as that can be seen.
@@ -263,12 +254,11 @@ mod tests {
     fn a_run_that_ends_early_is_no_first_run() {
         let first_run = |why| Err(ReadError::FirstRun { why });
         for change in [first_run(NoBaseline::FirstRun), Err(ReadError::NotReached)] {
-            let mut readings = Readings {
+            let readings = Readings {
                 change,
                 ..Readings::none()
             };
-            readings.say_the_check_ended();
-            assert_eq!(readings.change, Err(ReadError::CutShort));
+            assert_eq!(readings.ended_early().change, Err(ReadError::NotReached));
         }
         let told = Ok(Change {
             elapsed: Duration::from_secs(300),
@@ -277,11 +267,10 @@ mod tests {
             counted_for: Duration::from_secs(300),
             was_full: false,
         });
-        let mut readings = Readings {
+        let readings = Readings {
             change: told.clone(),
             ..Readings::none()
         };
-        readings.say_the_check_ended();
-        assert_eq!(readings.change, told, "it has been compared");
+        assert_eq!(readings.ended_early().change, told, "it has been compared");
     }
 }

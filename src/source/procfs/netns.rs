@@ -16,7 +16,9 @@ use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
 
 use super::hidepid::Hiding;
-use super::{ct_stat, netns_id, processes};
+use super::process::command_and_cgroup;
+use super::{ct_stat, netns_id};
+use crate::model::cgroup::Name;
 use crate::model::error::ReadError;
 use crate::model::netns::{Namespace, NetnsId, Resident, Seen, Walk, sum};
 use crate::model::readings::{Reading, Readings, Statistics};
@@ -280,13 +282,15 @@ pub fn resident(proc_root: &Path, seen: Option<Seen>) -> Resident {
     let Some(seen) = seen else {
         return Resident::default();
     };
-    let (command, unit) = match still_there(proc_root, seen) {
-        Some(process) => processes::command_and_unit(&process),
-        None => (None, None),
+    let process = still_there(proc_root, seen);
+    let found = process.and_then(|process| command_and_cgroup(&process));
+    let (command, name) = match found {
+        Some((command, cgroup)) => (Some(command), cgroup.name),
+        None => (None, Name::Nothing),
     };
     Resident {
         pid: Some(seen.pid),
         command,
-        unit,
+        name,
     }
 }

@@ -42,6 +42,9 @@ mod strace {
             .iter()
             .position(|call| call.starts_with("alarm("))
             .expect("the timer is set");
+        let at = |what| calls.iter().position(|call| call.starts_with(what));
+        let handled = at("rt_sigaction(SIGHUP, {").expect("a handler");
+        assert!(Some(handled) < at("prctl("), "signals come first");
         // start-up: the C library, the Rust runtime, capabilities, signals
         for call in &calls[..begin] {
             let expected = [
@@ -110,7 +113,7 @@ mod strace {
                     assert!(call.starts_with("write(1, "), "{call}");
                 }
                 "read" | "close" | "brk" | "mmap" | "munmap" | "sigaltstack" | "exit_group" => {}
-                // the privilege in reserve goes when nothing can need it any more
+                // the capability that was retained is given up when nothing can need it any more
                 "capset" => assert!(call.contains("effective=0, permitted=0"), "{call}"),
                 // where the table is empty: connections to other hosts, and which addresses are this host's own
                 "socket" | "bind" | "getsockname" | "sendto" | "ppoll" | "recvfrom" | "recvmsg"

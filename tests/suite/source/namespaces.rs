@@ -85,7 +85,7 @@ fn the_fullest_namespace_decides_and_is_named_by_its_unit() {
     assert!(
         got.first_line().starts_with(
             "CONNTRACK is CRITICAL: 91.0% of the table in use (910 of 1000 entries, 90 free) in the network namespace \
-             of docker-4f2ac1d2e3f4.scope (nginx[4711]), 1 of 3, usage above 90% - "
+             of container 4f2ac1d2e3f4 (nginx[4711]), 1 of 3, usage above 90% - "
         ),
         "{}",
         got.text
@@ -460,7 +460,7 @@ fn the_table_is_that_of_the_deciding_namespace() {
     let got = all(&root, &["--top", "1"]);
     assert!(
         got.first_line()
-            .contains(", 1 to 192.0.2.7:6379/tcp (100% ESTABLISHED, uid 1000 1 connection), from local sockets"),
+            .contains(", 1 to 192.0.2.7:6379/tcp (100% ESTABLISHED, uid 1000 (no process) 1 connection), from local sockets"),
         "{}",
         got.text
     );
@@ -942,7 +942,7 @@ exec setpriv --reuid 65534 --regid 65534 --clear-groups {capabilities} ./check_c
             assert_eq!(got.code, 3, "{}", got.text);
             assert!(
                 got.first_line().contains(&format!(
-                    ", 1 to 127.0.0.1:53/udp local (100% UDP, uid 0 1 connection), unreplied not measured: the table of \
+                    ", 1 to 127.0.0.1:53/udp local (100% UDP, user root 1 connection), unreplied not measured: the table of \
                      another network namespace needs {needs}, from local sockets (its table needs {needs})|"
                 )),
                 "{}",
