@@ -1,6 +1,6 @@
 //! Compares a run with the previous one of the same service. Pure: what was read in, what changed out.
 //!
-//! A [`Baseline`] has a history for each network namespace: what the last run read of it, and the run before that. A
+//! A [`Baseline`] has a history for each network namespace: the readings of the last run and of the run before it. A
 //! namespace that a run did not reach keeps its history, so that the next run that reaches it reports the losses since
 //! it was last read. Counters that a run could not read are taken from the run before, for the same reason.
 
@@ -27,7 +27,7 @@ pub struct Counters {
     pub statistics: Statistics,
 }
 
-/// What one run read of one network namespace.
+/// The readings of one run from one network namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetnsSnapshot {
     /// The time since the host was started (/proc/uptime), which no step of the clock changes.
@@ -77,16 +77,16 @@ impl NetnsSnapshot {
     }
 }
 
-/// What one run read, of all the network namespaces that it looked at.
+/// The readings of one run from all the network namespaces that it looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// The boot of the host (/proc/sys/kernel/random/boot_id).
     pub boot: String,
     /// The time since the host was started.
     pub at: Duration,
-    /// How much of the processes was looked at.
+    /// The extent of the walk over the processes.
     pub walk: Walk,
-    /// Each network namespace that was seen, and what was read of it; nothing if that failed.
+    /// Each network namespace that was seen, and its readings; nothing if it could not be read.
     pub namespaces: Vec<(NetnsId, Option<NetnsSnapshot>)>,
 }
 
@@ -168,7 +168,7 @@ impl NetnsHistory {
     }
 }
 
-/// What the previous runs of one service left.
+/// The history that the previous runs of one service left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Baseline {
     /// The boot of the host that it belongs to.
@@ -188,7 +188,7 @@ impl Baseline {
     /// Checks that a run at this time of this boot can be compared with it.
     ///
     /// # Errors
-    /// Why that run is a first run.
+    /// The reason for which that run is a first run.
     pub fn usable(&self, boot: &str, at: Duration) -> Result<(), NoBaseline> {
         if self.boot != boot {
             return Err(NoBaseline::OtherBoot);
@@ -615,6 +615,21 @@ mod tests {
             Baseline::succeeded_by(Some(&baseline), &all(304, 0, 9)),
             None
         );
+    }
+
+    #[test]
+    fn a_namespace_that_was_not_read_for_a_week_begins_anew() {
+        let partial = run(6 * 86_400, Walk::Partial, &[(OWN, dropped(0))]);
+        let baseline = after(&[all(0, 0, 5), partial.clone()]);
+        let late = 7 * 86_400 + 100;
+        assert_eq!(
+            lost(&baseline, &all(late, 0, 50), POD),
+            Err(ReadError::FirstRun {
+                why: NoBaseline::TooOld
+            })
+        );
+        let baseline = after(&[all(0, 0, 5), partial, all(late, 0, 50)]);
+        assert_eq!(lost(&baseline, &all(late + 2, 0, 53), POD), Ok(Some(3)));
     }
 
     proptest! {

@@ -32,7 +32,7 @@ impl NetnsId {
     }
 }
 
-/// How much a run with `--netns all` saw of the processes, and so of their network namespaces.
+/// The extent of the walk over the processes, by which a run with `--netns all` finds their network namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Walk {
     /// No process was looked at: `--netns all` was not given, or the proc root shows no network namespaces.

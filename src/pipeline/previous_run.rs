@@ -13,7 +13,7 @@ use crate::runtime::state_file::{StateDirectory, StateFile, StateKey, Stored, Un
 use crate::source::procfs::boot;
 use crate::source::procfs::netns_id::{self, CookieOf};
 
-/// Which state is meant, and what the run saw.
+/// The service whose state is meant, and the circumstances of its run.
 #[derive(Debug, Clone, Copy)]
 pub struct Service<'a> {
     /// The directory of the state.
@@ -24,9 +24,9 @@ pub struct Service<'a> {
     pub proc_root: &'a Path,
     /// The command line that the state belongs to.
     pub command_line: &'a str,
-    /// Whether the state is about all network namespaces.
+    /// True if the state is about all network namespaces.
     pub all: bool,
-    /// How much of the processes was looked at for them.
+    /// The extent of the walk over the processes.
     pub walk: Walk,
     /// Asks for the cookie of the own network namespace, if the proc root is the live one.
     pub cookie_of: Option<CookieOf>,
@@ -40,7 +40,7 @@ pub struct NextState {
     stored: Stored,
     boot: String,
     at: Duration,
-    /// Nothing if this run adds nothing to what is stored.
+    /// None if this run adds nothing to the stored state.
     baseline: Option<Baseline>,
 }
 
@@ -49,7 +49,7 @@ pub struct NextState {
 #[must_use]
 pub struct Written {
     file: StateFile,
-    /// What stood there when this run began.
+    /// The state that stood there when this run began.
     stored: Stored,
     unfinished: Unfinished,
     boot: String,
@@ -129,7 +129,7 @@ pub fn compare(service: Service<'_>, own: Namespace, others: Vec<Namespace>) -> 
     }
 }
 
-/// Reads what the previous run left, and the number of the own namespace.
+/// Reads the state of the previous run, the boot and the time, and the number of the own namespace.
 ///
 /// # Errors
 /// Also if something could not be read that may be read the next time: as a first run this run would take the baseline
@@ -214,8 +214,8 @@ impl Written {
         if by_a_later_run {
             self.file.discard(&self.unfinished);
         } else {
-            // an error leaves the old state, with which the next run reports the same losses once more
-            let _ = self.file.replace(&self.unfinished);
+            // if that fails the next run reports the same losses once more
+            self.file.replace(&self.unfinished);
         }
     }
 }

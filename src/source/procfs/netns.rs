@@ -29,7 +29,7 @@ const FILE: &str = ct_stat::FILE;
 /// That of this process, below the proc root.
 pub const OWN: &str = "self/net/stat/nf_conntrack";
 
-/// What a walk over the processes found.
+/// The result of a walk over the processes.
 struct Found {
     /// The namespace of this process.
     own: Option<Seen>,
@@ -49,12 +49,12 @@ struct Other {
     statistics: Reading<Statistics>,
 }
 
-/// What a walk over the processes reads besides the counts.
+/// The readings of a walk over the processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Detail {
-    /// Nothing.
+    /// The counts of each namespace.
     Counts,
-    /// The number of each namespace, and whether processes are hidden.
+    /// The number of each namespace too, and hidden processes.
     Everything,
 }
 

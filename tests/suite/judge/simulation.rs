@@ -29,7 +29,7 @@ const PIDS: [u32; 3] = [1, 70, 80];
 /// `--netns self`, and two services of `--netns all`.
 const SERVICES: [&str; 3] = ["own", "all", "all, too"];
 
-/// What happens to the host between two runs.
+/// An event on the host between two runs.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Nothing,
@@ -48,7 +48,7 @@ enum Event {
     Removed(usize),
 }
 
-/// What goes wrong in a run.
+/// A fault of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
@@ -59,7 +59,7 @@ enum Fault {
     KilledBeforeTheWrite,
     KilledBeforeTheRename,
     DiskFull,
-    /// Somebody holds locks on everything.
+    /// Another process holds locks on everything.
     Locked,
     /// The run ends after the next one of the same service.
     Overtaken,
@@ -130,7 +130,7 @@ struct Netns {
     counters: Vec<[u32; 4]>,
     /// Packets lost since it began.
     lost: u64,
-    /// How often its counters were reset, or counted for other processors.
+    /// It grows when the counters are reset, or when the number of processors changes.
     era: u32,
     has_process: bool,
 }
@@ -147,7 +147,7 @@ struct Mark {
     fresh: bool,
 }
 
-/// What a service knows when its next run begins.
+/// The knowledge of a service when its next run begins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Account {
     boot: u32,
@@ -165,14 +165,14 @@ impl Account {
 
 struct World {
     root: ProcRoot,
-    /// What stands in its files.
+    /// The content of its files.
     shown: RefCell<BTreeMap<String, String>>,
     state: tempfile::TempDir,
     now: u64,
     boot: u32,
     numbers: u64,
     namespaces: Vec<Netns>,
-    /// Of each service, and the file that it is kept in.
+    /// The account of each service, and the file of its state.
     accounts: [Account; 3],
     files: [Option<PathBuf>; 3],
 }
