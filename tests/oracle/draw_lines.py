@@ -451,7 +451,11 @@ def difference(folder, case):
 
 
 def smallest(folder, case):
-    """The same difference with as few lines as possible."""
+    """The same difference with as few lines as possible, and without thresholds if these do not matter."""
+    bare = case.with_lines(case.lines)
+    bare.options = []
+    if difference(folder, bare):
+        case = bare
     at = 0
     while at < len(case.lines) and len(case.lines) > 1:
         fewer = case.with_lines(case.lines[:at] + case.lines[at + 1:])
