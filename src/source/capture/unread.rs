@@ -1,8 +1,7 @@
 //! Lines that are no entries as they stand: what was added to them, and what became of those that stay unread.
 
-use super::line::{
-    is_address, is_address_word, is_after_flags, is_number, is_protocol_name, key, number,
-};
+use super::line::{is_address_word, is_after_flags, is_protocol_name};
+use super::words::{is_address, is_number, key, number};
 use crate::model::dump::Unread;
 
 /// The mark that editors put at the beginning of a file (U+FEFF).
