@@ -1,8 +1,8 @@
 //! Entries as text: lines of /proc/net/nf_conntrack and of `conntrack -L`.
 //!
 //! The kernel prints a line in `ct_seq_show` (net/netfilter/nf_conntrack_standalone.c), conntrack-tools in
-//! `__snprintf_conntrack_default` (libnetfilter_conntrack, src/conntrack/snprintf_default.c), in the same order. Kernels
-//! of router vendors add words after the reply tuple. The grammar:
+//! `__snprintf_conntrack_default` (libnetfilter_conntrack, src/conntrack/snprintf_default.c), in the same order.
+//! Kernels of router vendors add words after the reply tuple. The grammar:
 //!
 //! ```text
 //! line      = [ family ] protocol number [ timeout ] [ private ] tuple { between } tuple { after }
@@ -27,19 +27,19 @@
 //! - `[ASSURED]`, `[OFFLOAD]` and `[HW_OFFLOAD]` count after the reply tuple, up to the first word that begins with
 //!   `secctx=`, `[start=` or `labels=`, whose text may hold anything.
 //! - The line is whole if an attribute follows the reply tuple that belongs neither to the tuple nor to the counters
-//!   before the flags (`packets`, `bytes`, `zone-orig`, `zone-reply`, `type`, `code`, `id`, `srckey`, `dstkey`): `use=`,
-//!   which every kernel prints last, or one of a vendor that does not. Everything that is read from a line stands before
-//!   that attribute, so a line that was cut is either refused or says the same as the whole line.
+//!   before the flags (`packets`, `bytes`, `zone-orig`, `zone-reply`, `type`, `code`, `id`, `srckey`, `dstkey`):
+//!   `use=`, which every kernel prints last, or one of a vendor that does not. Everything that is read from a line
+//!   stands before that attribute, so a line that was cut is either refused or says the same as the whole line.
 //! - A line that is not valid UTF-8 is no entry.
-//! - A line with control characters or other bytes than ASCII, and a line that is not an entry as it stands, is restored
-//!   first: what terminals, editors and mail programs add is taken away. In this order:
+//! - A line with control characters or other bytes than ASCII, and a line that is not an entry as it stands, is
+//!   restored first: what terminals, editors and mail programs add is taken away. In this order:
 //!   1. a byte order mark at its beginning;
 //!   2. control sequences: ESC `[` and all bytes up to the first of `@` to `~`;
 //!   3. every other control character (tabs too) and every non-breaking blank becomes a blank; blanks at both ends go;
 //!   4. up to six prefixes with the blanks after them: `>`; the first word up to its last `:`, if it has one and has no
 //!      `=`; the first word, if it is a number and another word follows (`cat -n`, `grep -nH`, quoted mail).
-//! - `conntrack v` ... ` N flow entries have been shown.` is the summary of `conntrack -L`. Text before it in its line is
-//!   the first half of an entry, and the next line is the other half ([`super::reader`]).
+//! - `conntrack v` ... ` N flow entries have been shown.` is the summary of `conntrack -L`. Text before it in its line
+//!   is the first half of an entry, and the next line is the other half ([`super::reader`]).
 
 use super::unread::{reason, restored};
 use super::words::{Families, Words, is_number, key, number, parse_address};
@@ -115,9 +115,9 @@ fn parse_restored(line: &[u8]) -> Line {
 const SUMMARY_START: &[u8] = b"conntrack v";
 const SUMMARY_END: &[u8] = b" flow entries have been shown.";
 
-/// The text before `conntrack v1.4.7 (conntrack-tools): 5 flow entries have been shown.` in a line that ends so, and the
-/// number in it. If both outputs of conntrack go to one file the text may be half an entry: stderr is written at once,
-/// stdout when its buffer is full or at the end.
+/// The text before `conntrack v1.4.7 (conntrack-tools): 5 flow entries have been shown.` in a line that ends so, and
+/// the number in it. If both outputs of conntrack go to one file the text may be half an entry: stderr is written at
+/// once, stdout when its buffer is full or at the end.
 pub(super) fn summary(line: &[u8]) -> Option<(&[u8], u64)> {
     let text = line.strip_suffix(SUMMARY_END)?;
     let start = text

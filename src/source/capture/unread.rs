@@ -44,7 +44,8 @@ fn printed(line: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The line after quote marks, line numbers and the names of files: `> `, `12:`, `   12  `, `/proc/net/nf_conntrack:12:`.
+/// The line after quote marks, line numbers and the names of files: `> `, `12:`, `   12  `,
+/// `/proc/net/nf_conntrack:12:`.
 fn without_prefixes(line: &[u8]) -> &[u8] {
     let mut line = line;
     for _ in 0..PREFIXES {
