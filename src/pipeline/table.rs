@@ -169,7 +169,13 @@ fn counting(options: &Options, wanted: &Wanted, own: Own) -> Counting {
     if options.source == Choice::Sockets {
         return counting;
     }
-    match entries::listening(wanted) {
+    // the table needs the time more
+    let now = Instant::now();
+    let wanted = Wanted {
+        deadline: now + wanted.deadline.saturating_duration_since(now) / 4,
+        ..wanted.clone()
+    };
+    match entries::listening(&wanted) {
         Ok(sockets) => counting.with_listening(Listening::new(sockets)),
         Err(_) => counting.by_source_ports(),
     }

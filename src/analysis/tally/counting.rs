@@ -102,20 +102,16 @@ impl Counting {
 
     /// Counts an entry.
     pub fn add(&mut self, entry: &Entry) {
-        match &self.listening {
-            Some(listening) if listening.is_reversed(entry, &self.own) => {
-                self.count(&entry.reversed());
+        if let Some(listening) = &self.listening {
+            if listening.is_reversed(entry, &self.own) {
+                // the other way around it is not
+                return self.add(&entry.reversed());
             }
-            _ => self.count(entry),
         }
-    }
-
-    fn count(&mut self, entry: &Entry) {
+        if self.seeks_own {
+            self.seek_own(entry);
+        }
         let tally = &mut self.tally;
-        if self.seeks_own && self.own.occurs_in(entry) {
-            tally.knows_own = true;
-            self.seeks_own = false;
-        }
         let way = self.own.way(entry);
         let direction = way.direction();
         let class = entry.class();
@@ -136,12 +132,15 @@ impl Counting {
         });
         let here = way.here(entry);
         let place = tally.remains.len();
-        let from_here = matches!(direction, Direction::Out | Direction::Local);
-        let source_ports = self.source_ports.as_mut().filter(|_| from_here);
-        let source_port = source_ports.and_then(|ports| ports.note(entry));
+        let mut groups = [NONE; 2];
+        if let (Some(ports), Direction::Out | Direction::Local) =
+            (&mut self.source_ports, direction)
+        {
+            groups = ports.note(entry);
+        }
         tally.remains.push(&Seen {
             sides,
-            groups: [source_port.unwrap_or(NONE), NONE],
+            groups,
             class: class as u8,
             place: match here {
                 Some((address, _)) if address.is_ipv4() => Place::HereV4,
@@ -188,6 +187,12 @@ impl Counting {
         if self.waiting.len() >= WAITING {
             self.find_groups();
         }
+    }
+
+    #[cold]
+    fn seek_own(&mut self, entry: &Entry) {
+        self.tally.knows_own = self.own.occurs_in(entry);
+        self.seeks_own = !self.tally.knows_own;
     }
 
     /// Finds the groups of those that wait.
