@@ -10,13 +10,14 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use check_conntrack::judge::assess::assess;
+use check_conntrack::judge::assess::Policy;
+use check_conntrack::judge::netns::{Bench, worst_first};
 use check_conntrack::judge::threshold::Thresholds;
 use check_conntrack::model::error::ReadError;
-use check_conntrack::model::netns::{Namespace, NetnsId, Walk};
-use check_conntrack::previous_run::{self, NextState, Service};
+use check_conntrack::model::netns::{Compared, Observation, Walk};
+use check_conntrack::pipeline::previous_run::{self, NextState, Service};
 use check_conntrack::runtime::privilege;
-use check_conntrack::source::{self, procfs::netns::add_others};
+use check_conntrack::source::{self, procfs::netns};
 use nagiosplugin::ServiceState;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -351,37 +352,39 @@ impl World {
         };
         self.show(unreadable);
         let root = self.root.path();
-        let mut readings = source::usage(root);
-        source::details(root, &mut readings);
-        let mut namespaces = vec![Namespace {
-            id: Ok(NetnsId::Unknown),
-            readings,
-            seen: None,
-            own: true,
-        }];
+        let readings = source::details(root, source::usage(root));
         let deadline = match fault {
             Fault::CutShort => Instant::now(),
             _ => Instant::now() + Duration::from_secs(600),
         };
-        let walk = if service > 0 {
-            add_others(root, deadline, &mut namespaces)
+        let observation = if service > 0 {
+            netns::all(root, readings, deadline)
         } else {
-            Walk::NotDone
+            Observation::of_own(readings)
         };
-        let next = previous_run::compare(self.service(service, walk), &mut namespaces);
+        let (walk, unseen) = (observation.walk, observation.unseen.is_some());
+        let comparison = previous_run::compare(
+            self.service(service, walk),
+            observation.own,
+            observation.others,
+        );
+        let next = comparison.next;
+        let namespaces: Vec<Compared> = std::iter::once(comparison.own)
+            .chain(comparison.others)
+            .collect();
         let known = self.known(service);
         let mut after = known.clone();
         let mut complete = walk == Walk::Complete;
         for (n, netns) in self.namespaces.iter().enumerate() {
             let pid = i32::try_from(PIDS[n]).unwrap();
-            let found = namespaces.iter().find(|namespace| match namespace.seen {
+            let found = namespaces.iter().find(|found| match found.namespace.seen {
                 Some(seen) => seen.pid == pid,
                 None => n == 0,
             });
             if let Some(found) = found {
                 let readable = unreadable != Some(n);
                 complete &= readable;
-                let mark = self.judge(service, netns, found, readable, &known);
+                let mark = self.judge(service, netns, found, unseen, readable, &known);
                 after.marks.extend(mark.map(|mark| (netns.number, mark)));
             }
         }
@@ -418,11 +421,12 @@ impl World {
         &self,
         service: usize,
         netns: &Netns,
-        found: &Namespace,
+        found: &Compared,
+        unseen: bool,
         readable: bool,
         known: &Account,
     ) -> Option<Mark> {
-        let said = found.readings.change.clone().map(|change| change.lost());
+        let said = found.change.clone().map(|change| change.lost());
         let first_run = matches!(said, Err(ReadError::FirstRun { .. }));
         let now = Mark {
             at: self.now,
@@ -434,8 +438,8 @@ impl World {
             "{} at {}: {netns:?}\nsaid {said:?}\n{known:?}",
             SERVICES[service], self.now
         );
-        self.holds_the_state(found, readable, &context);
-        if found.readings.count.is_err() {
+        self.holds_the_state(found, unseen, readable, &context);
+        if found.namespace.readings.count.is_err() {
             assert!(said.is_err() && !first_run, "{context}");
             return None;
         }
@@ -487,15 +491,25 @@ impl World {
     }
 
     /// A run that cannot say what was lost is UNKNOWN, but for a first run.
-    fn holds_the_state(&self, found: &Namespace, readable: bool, context: &str) {
+    fn holds_the_state(&self, found: &Compared, unseen: bool, readable: bool, context: &str) {
         let thresholds = Thresholds::parse(&[], &["lost=0".to_owned()]).unwrap();
         let ok = ServiceState::Ok;
-        let state = assess(&found.readings, &thresholds, ok, ok).state;
-        let lost = found.readings.change.as_ref().map(|change| change.lost());
+        let bench = Bench {
+            thresholds: &thresholds,
+            policy: Policy {
+                absent: ok,
+                empty: ok,
+            },
+            sharing: None,
+            others_unseen: unseen,
+        };
+        let (judged, _) = worst_first(found.clone(), Vec::new(), bench);
+        let state = judged.assessment.state;
+        let lost = found.change.as_ref().map(|change| change.lost());
         let expected = match lost {
             _ if !readable => ServiceState::Unknown,
             Ok(Some(1..)) => ServiceState::Critical,
-            _ if found.readings.others.is_some() => ServiceState::Unknown,
+            _ if unseen => ServiceState::Unknown,
             Ok(Some(0) | None) | Err(ReadError::FirstRun { .. }) => ServiceState::Ok,
             Err(_) => ServiceState::Unknown,
         };
