@@ -108,8 +108,8 @@ impl Readings {
         }
     }
 
-    /// Marks readings that were not reached as cut short, because the check may have ended for another reason than the
-    /// timeout. A run that ends early writes no baseline, so it is no first run either.
+    /// What was not reached may not have been for lack of time. A run that ends early writes no baseline, so it is no
+    /// first run either.
     pub fn say_the_check_ended(&mut self) {
         if matches!(self.change, Err(ReadError::FirstRun { .. })) {
             self.change = Err(ReadError::CutShort);
