@@ -224,7 +224,7 @@ impl Entry {
         !self.assured && !self.offloaded
     }
 
-    /// Whether its state proves that the source of the original direction opened the connection: no other state of TCP
+    /// True if its state proves that the source of the original direction opened the connection: no other state of TCP
     /// begins with its SYN (`tcp_conntracks` in nf_conntrack_proto_tcp.c).
     pub fn shows_who_opened_it(&self) -> bool {
         matches!(
