@@ -52,7 +52,8 @@ PREFIXES = re.compile(r"(?:> *|[0-9]+ +|[^ =:]+: *)*")
 class Entry:
     """What counts of a line that is an entry."""
 
-    def __init__(self, class_, unreplied, evictable):
+    def __init__(self, class_, unreplied, evictable, addresses):
+        self.addresses = addresses
         self.counts = {class_: 1, "unreplied": int(unreplied), "evictable": int(evictable)}
 
 
@@ -110,7 +111,7 @@ def whole(text):
     flags = tail[:next((i for i, word in enumerate(tail) if word.startswith(FREE_TEXT)), None)]
     offloaded = not OFFLOADED.isdisjoint(flags)
     evictable = not offloaded and "[ASSURED]" not in flags
-    return Entry(class_of(protocol, state, offloaded), unreplied, evictable)
+    return Entry(class_of(protocol, state, offloaded), unreplied, evictable, addresses)
 
 
 def head(words):
@@ -128,7 +129,7 @@ def head(words):
         raise NotAnEntry("no protocol number")
     stands_for = NUMBERS.get(name)
     if stands_for is None:
-        if not NAME.fullmatch(name) or name in FAMILIES:
+        if not NAME.fullmatch(name):
             raise NotAnEntry("no protocol name")
     elif stands_for != int(number):
         raise NotAnEntry("protocol and its number disagree")
