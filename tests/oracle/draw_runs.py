@@ -6,7 +6,7 @@ import pending
 import plugin
 import verdict
 from ranges import INFINITE, Refused, decimal
-from verdict import COUNTERS, CRITICAL, IN_PERCENT, METRICS, TABLE, UNKNOWN, WARNING, Host
+from verdict import COUNTERS, CRITICAL, IN_PERCENT, METRICS, UNKNOWN, WARNING, Host
 
 NAMES = {WARNING: ("-w", "--warning"), CRITICAL: ("-c", "--critical")}
 NETFILTER = "sys/net/netfilter/nf_conntrack_"

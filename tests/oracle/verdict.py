@@ -93,8 +93,8 @@ class Host:
 def increases(before, now):
     """The increase of each counter between two runs, or None if they cannot be compared.
 
-    A counter has 32 bits on each CPU. A counter that fell has wrapped if that is the shorter way, else all counters were
-    reset. They were also reset if counters of several CPUs fell and none that had counted kept its number or rose.
+    A counter has 32 bits on each CPU. A counter that fell has wrapped if that is the shorter way, else all counters
+    were reset. They were also reset if counters of several CPUs fell and none that had counted kept its number or rose.
     """
     if before.rows is None or now.rows is None or len(before.rows) != len(now.rows):
         return None
