@@ -132,7 +132,8 @@ impl Ranking {
             ];
             parts.extend(endpoint.owners.iter().take(3).map(|owner| holds(owner, "")));
             if endpoint.owners.len() > 3 {
-                parts.push(format!("{} more owners", endpoint.owners.len() - 3));
+                let more = endpoint.owners.len() - 3;
+                parts.push(plural(more as u64, "more owner", "more owners"));
             }
             let without: Vec<String> = endpoint
                 .without_socket

@@ -16,7 +16,7 @@ pub(super) struct Seen {
     pub(super) place: Place,
     /// Whether no packet came back.
     pub(super) unreplied: bool,
-    /// For UDP the end where a socket would be here.
+    /// For UDP the end where a socket would be here, if there is one.
     pub(super) udp: Option<UdpEnd>,
 }
 
@@ -85,10 +85,8 @@ impl Remains {
                 push(&mut self.replies, reply);
             }
         }
-        if seen.unreplied {
-            mark |= UNREPLIED;
-        }
-        if let Some(udp) = seen.udp.filter(|_| has_udp_end(mark)) {
+        mark |= u8::from(seen.unreplied) * UNREPLIED;
+        if let Some(udp) = seen.udp {
             push(&mut self.udp, udp);
         }
         push(&mut self.marks, mark);
