@@ -1,8 +1,8 @@
 //! Who owns sockets: processes grouped by what an operator would restart.
 
+use core::time::Duration;
 use std::cmp::Reverse;
 use std::fmt;
-use std::time::Duration;
 
 use crate::model::cgroup::{Cgroup, Name};
 use crate::model::socket::{NoHolder, Process};
