@@ -50,10 +50,9 @@ pub(super) fn ownership(
 ) -> Ownership {
     let (matched, mut dialled, look) = match_sockets(tally, top, scale, wanted);
     let mut attributions = matched.attributions(&[]);
-    let asked_for: Vec<Socket> = sockets(top, &attributions, &dialled).concat();
+    let asked_for = sockets(top, &attributions, &dialled).flatten().collect();
     let silence = read_at.elapsed();
-    let (found, closed) = search(wanted, &asked_for, &attributions);
-    drop(asked_for);
+    let (found, closed) = search(wanted, asked_for, &attributions);
     if !closed.is_empty() {
         attributions = matched.attributions(&closed);
         dialled.leave_out(&closed);
@@ -68,9 +67,7 @@ pub(super) fn ownership(
             attribution.unattributed.other = 0;
         }
     }
-    let sockets = sockets(top, &attributions, &dialled);
-    let mut owners: Vec<Vec<Owner>> = sockets
-        .iter()
+    let mut owners: Vec<Vec<Owner>> = sockets(top, &attributions, &dialled)
         .map(|sockets| by_process.group(sockets))
         .collect();
     let seen = attributions
@@ -183,9 +180,14 @@ fn match_sockets<'t>(
     (matching.finish(), dialled, look)
 }
 
-/// The sockets of each endpoint, each once, in order.
-fn sockets(top: &[Endpoint], attributions: &[Attribution], dialled: &Dialled) -> Vec<Vec<Socket>> {
-    let of_endpoint = |((attribution, endpoint), dialled): ((&Attribution, &Endpoint), &Vec<_>)| {
+/// The sockets of each endpoint, some of them twice.
+fn sockets<'a>(
+    top: &'a [Endpoint],
+    attributions: &'a [Attribution],
+    dialled: &'a Dialled,
+) -> impl Iterator<Item = Vec<Socket>> + 'a {
+    let endpoints = attributions.iter().zip(top).zip(&dialled.sockets);
+    endpoints.map(|((attribution, endpoint), dialled)| {
         // within this host both ends have a socket: the client's tells who opens the connections
         let within = matches!(endpoint.peer, Peer::To { local: true, .. });
         let clients_only = within && attribution.holders.iter().any(|holder| !holder.dialled);
@@ -193,16 +195,9 @@ fn sockets(top: &[Endpoint], attributions: &[Attribution], dialled: &Dialled) ->
             .holders
             .iter()
             .filter(|holder| !(clients_only && holder.dialled));
-        let mut sockets: Vec<Socket> = matched
-            .map(|holder| (holder.inode, holder.uid))
-            .chain(dialled.iter().copied())
-            .collect();
-        sockets.sort_unstable();
-        sockets.dedup();
-        sockets
-    };
-    let endpoints = attributions.iter().zip(top).zip(&dialled.sockets);
-    endpoints.map(of_endpoint).collect()
+        let matched = matched.map(|holder| (holder.inode, holder.uid));
+        matched.chain(dialled.iter().copied()).collect()
+    })
 }
 
 /// Searches for the processes that hold these sockets. If a holder is missing, the sockets are looked at again: one that
@@ -210,7 +205,7 @@ fn sockets(top: &[Endpoint], attributions: &[Attribution], dialled: &Dialled) ->
 /// those that were not asked for.
 fn search(
     wanted: &Wanted,
-    asked_for: &[Socket],
+    asked_for: Vec<Socket>,
     attributions: &[Attribution],
 ) -> (processes::Owners, Vec<u64>) {
     let mut search = Search::new(&wanted.proc_root, asked_for, wanted.deadline);
@@ -219,10 +214,8 @@ fn search(
         return (search.finish(), Vec::new());
     }
     let holders = attributions.iter().flat_map(|found| &found.holders);
-    let mut inodes: Vec<u64> = holders
-        .map(|holder| holder.inode)
-        .chain(asked_for.iter().map(|(inode, _)| *inode))
-        .collect();
+    let mut inodes: Vec<u64> = holders.map(|holder| holder.inode).collect();
+    inodes.extend(search.missing());
     inodes.sort_unstable();
     inodes.dedup();
     let mut open = Vec::new();
@@ -237,15 +230,9 @@ fn search(
     }
     open.sort_unstable();
     privilege::with(privilege::PROCESSES, || search.look_again(&open));
-    let found = search.finish();
-    let mut asked_for: Vec<u64> = asked_for.iter().map(|(inode, _)| *inode).collect();
-    asked_for.sort_unstable();
-    inodes.retain(|inode| {
-        open.binary_search(inode).is_err()
-            && (asked_for.binary_search(inode).is_err()
-                || found.closed.binary_search(inode).is_ok())
-    });
-    (found, inodes)
+    // a socket that was held when its process was looked at is as good as an open one
+    inodes.retain(|inode| open.binary_search(inode).is_err() && !search.has_found(*inode));
+    (search.finish(), inodes)
 }
 
 /// The names of the users that may be shown. /etc/passwd has none of those below another proc root.
