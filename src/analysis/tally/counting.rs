@@ -159,9 +159,7 @@ impl Counting {
                 .map(|(address, port)| UdpEnd {
                     address: tally.address_hash(address),
                     port,
-                    left: entry
-                        .timeout
-                        .map_or(u16::MAX, |left| left.try_into().unwrap_or(u16::MAX)),
+                    left: entry.timeout.unwrap_or(u16::MAX),
                 }),
         });
 

@@ -139,7 +139,7 @@ fn parse_entry(mut words: Words) -> Option<Entry> {
     let mut timeout = None;
     if is_number(word.strip_prefix(b"-").unwrap_or(word)) {
         if protocol == Protocol::UDP {
-            timeout = number(word);
+            timeout = number(word).map(|left| u16::try_from(left).unwrap_or(u16::MAX));
         }
         word = words.next()?;
     }
