@@ -119,8 +119,8 @@ pub struct EndpointFacts {
     pub time_wait: f64,
     /// Of its own entries: those certain to have no answer.
     pub unanswered: f64,
-    /// Of its own entries: in SYN_RECV or without a reply. Nothing proves that a packet to the address of such an entry
-    /// ever arrived there, so it may be forged.
+    /// The share of its own entries in SYN_RECV or without a reply. No packet proves that the sender of such an entry
+    /// is at its address, which may be forged.
     pub unproven: f64,
     /// Its entries in the whole table.
     pub entries: u64,
@@ -131,7 +131,7 @@ pub struct EndpointFacts {
 }
 
 impl EndpointFacts {
-    /// What ties the owner to the entries.
+    /// The entries that tie the owner to the endpoint.
     fn evidence(&self) -> Option<Evidence> {
         let (owner, seen) = (self.owner.clone()?, self.seen?);
         Some(Evidence {
@@ -147,7 +147,7 @@ impl EndpointFacts {
 pub struct SeenAtSockets {
     /// The entries at sockets that processes hold.
     pub entries: u64,
-    /// Of these, the entries at sockets of the first owner.
+    /// The part of these at sockets of the first owner.
     pub of_owner: u64,
 }
 
@@ -163,7 +163,7 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Whether most of the entries are certain to be the owner's.
+    /// True if most of the entries are certain to be the owner's.
     fn is_proof(&self) -> bool {
         self.seen.of_owner * 2 > self.entries
     }
@@ -224,7 +224,7 @@ pub enum Hint {
         is_network: bool,
         /// Whether it passes through this host.
         forwarded: bool,
-        /// Whether its address may be forged.
+        /// True if its address may be forged.
         forged: bool,
     },
     /// Rule 6.

@@ -23,7 +23,7 @@ pub struct Ranking {
     pub services: Vec<(String, f64)>,
     /// What else must be said: broken lines, processes that could not be seen.
     pub notes: Vec<String>,
-    /// Why the names of owners may be missing or wrong, for line 1.
+    /// The reason why names of owners may be missing, for line 1.
     pub names_incomplete: Option<String>,
 }
 

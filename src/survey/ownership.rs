@@ -1,4 +1,4 @@
-//! Who is behind the endpoints that are shown: from entries to sockets, from sockets to processes.
+//! The owners of the endpoints that are shown: from entries to sockets, from sockets to processes.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -21,26 +21,27 @@ use crate::source::procfs::processes::{self, Search};
 use crate::source::udp_settings;
 use crate::source::users::{PASSWD, users};
 
-/// Where the processes of this host are.
+/// The proc root of this host.
 const PROC: &str = "/proc";
 
 /// A socket by its inode and user id.
 type Socket = (u64, u32);
 
-/// Who is behind the shown endpoints, each list in the order of these.
+/// The owners of the shown endpoints, each list in the order of these.
 pub(super) struct Ownership {
     pub(super) attributions: Vec<Attribution>,
     pub(super) owners: Vec<Vec<Owner>>,
-    /// How much of an endpoint its first owner was seen to have.
+    /// The part of each endpoint that was seen at sockets.
     pub(super) seen: Vec<SeenAtSockets>,
     /// Not every socket was seen, so a socket that was not seen may be there all the same.
     pub(super) incomplete: bool,
-    /// Why names may be missing, in words.
+    /// The reason why names may be missing, in words.
     pub(super) names_incomplete: Option<String>,
     pub(super) note: Option<String>,
 }
 
-/// Looks for the sockets of the entries and for the processes that hold them. `read_at` is when the last entry was read.
+/// Looks for the sockets of the entries and for the processes that hold them. `read_at` is the time when the last entry
+/// was read.
 pub(super) fn ownership(
     tally: &Tally,
     top: &[Endpoint],
@@ -76,7 +77,7 @@ pub(super) fn ownership(
         .map(|(attribution, owners)| seen_at_sockets(attribution, owners, &by_process, scale))
         .collect();
     for (place, owners) in owners.iter_mut().enumerate() {
-        // what could not be counted whole is a sample like its entries
+        // an owner that could not be counted whole is a sample like its entries
         if scale.is_sample() && !dialled.has(place) {
             owners
                 .iter_mut()
@@ -93,16 +94,17 @@ pub(super) fn ownership(
     }
 }
 
-/// How a look at all sockets went.
+/// The result of a look at all sockets.
 #[derive(Default)]
 struct Look {
-    /// Whether there was at least one.
+    /// True if there was at least one.
     any: bool,
-    /// Why not all were seen.
+    /// The reason why not all were seen.
     failed: Option<ReadError>,
 }
 
-/// Of a sample, every socket to a shown destination counts, not only those whose entry happens to be in the sample.
+/// All sockets to the shown destinations. If only a sample of the entries was read these count, not only those whose
+/// entry happens to be in the sample.
 #[derive(Default)]
 struct Dialled {
     places: HashMap<(SocketAddr, Protocol), usize>,
@@ -142,7 +144,7 @@ impl Dialled {
         }
     }
 
-    /// Whether an endpoint has such sockets.
+    /// True if an endpoint has such sockets.
     fn has(&self, place: usize) -> bool {
         self.sockets
             .get(place)
@@ -163,7 +165,7 @@ fn match_sockets<'t>(
     scale: Scale,
     wanted: &Wanted,
 ) -> (Matched<'t>, Dialled, Look) {
-    // what a process of another namespace shows below its directory has no settings
+    // the directory of a process in another namespace has no settings
     let settings = match wanted.place.not_entered {
         None => udp_settings(&wanted.proc_root),
         Some(_) => UdpSettings::default(),
@@ -200,9 +202,9 @@ fn sockets<'a>(
     })
 }
 
-/// Searches for the processes that hold these sockets. If a holder is missing, the sockets are looked at again: one that
-/// was closed meanwhile must not look like a socket of somebody else. Returns the closed ones too, in order, among them
-/// those that were not asked for.
+/// Searches for the processes that hold these sockets. If a holder is missing, the sockets are looked at again: one
+/// that was closed meanwhile must not look like another owner's socket. Returns the closed ones too, in order, among
+/// them those that were not asked for.
 fn search(
     wanted: &Wanted,
     asked_for: Vec<Socket>,
@@ -262,8 +264,8 @@ fn names(
     users(PASSWD.as_ref(), &uids)
 }
 
-/// Whether the process that has the port of an entry by now began after the last packet of the entry. `silence` is how
-/// long ago the entries were read.
+/// True if the process that has the port of an entry by now began after the last packet of the entry. `silence` is the
+/// time since the entries were read.
 fn is_too_young(holder: &Holder, owners: &Owners, silence: Duration) -> bool {
     let silent = Duration::from_secs(holder.silent.into());
     holder.silent > 0
@@ -272,7 +274,7 @@ fn is_too_young(holder: &Holder, owners: &Owners, silence: Duration) -> bool {
             .is_some_and(|age| age < silent + silence)
 }
 
-/// How much of an endpoint is at sockets, and at those of its first owner.
+/// The part of an endpoint that is at sockets, and at those of its first owner.
 fn seen_at_sockets(
     attribution: &Attribution,
     owners: &[Owner],
@@ -300,7 +302,7 @@ fn extrapolate(owner: &mut Owner, scale: Scale) {
     }
 }
 
-/// Why names are incomplete.
+/// The reason why names are incomplete.
 fn incomplete(cut: SearchCut, users: &Users) -> String {
     match cut {
         SearchCut::TimeUp => "not every process could be looked at in time".to_owned(),
@@ -313,7 +315,7 @@ fn incomplete(cut: SearchCut, users: &Users) -> String {
     }
 }
 
-/// What must be said besides.
+/// The notes about sockets and processes.
 fn note(look: &Look, missing: usize, no_holder: NoHolder) -> Option<String> {
     let failed = look.failed.as_ref().map(|error| {
         if look.any {

@@ -1,4 +1,4 @@
-//! Which local sockets the entries of a sample belong to.
+//! The local sockets that the entries of a sample belong to.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -112,8 +112,8 @@ impl Matched<'_> {
         sockets
     }
 
-    /// The sockets of each endpoint of the list, in its order. The sockets whose inodes are in `closed`, in order, count
-    /// as if they had not been there.
+    /// The sockets of each endpoint of the list, in its order. The sockets whose inodes are in `closed`, which is in
+    /// order, count as if they had not been there.
     pub fn attributions(&self, closed: &[u64]) -> Vec<Attribution> {
         let mut attributions = vec![Attribution::default(); self.peers.len()];
         // entries of each endpoint at ports that the kernel chose, which have no socket of their own
