@@ -228,6 +228,7 @@ fn search(
     });
     if read.is_err() {
         // a socket that was not seen again may still be there
+        search.break_off();
         return (search.finish(), Vec::new());
     }
     open.sort_unstable();

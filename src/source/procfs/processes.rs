@@ -174,6 +174,11 @@ impl Search {
         }
     }
 
+    /// Ends the search before the missing sockets were looked for again.
+    pub fn break_off(&mut self) {
+        self.cut = Some(SearchCut::TimeUp);
+    }
+
     /// The result of the search.
     pub fn finish(self) -> Owners {
         let missing = self.missing();
