@@ -1,5 +1,5 @@
-//! Who is named as the owner of entries, on a live kernel: sockets that close, move or hide while the check looks, ports
-//! that change hands, and users who are in the way.
+//! The owners of entries on a live kernel: sockets that close, move or hide while the check looks, ports that change
+//! hands, and users who are in the way.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -55,7 +55,7 @@ exec "$@"' inside "$@"
     assert!(printed.contains("1 passed"), "{printed}");
 }
 
-/// What the check says of this network namespace. No answer depends on how busy this host is.
+/// The answer about this network namespace. The time limit is long, so that no answer depends on how busy this host is.
 fn check(arguments: &[&str]) -> Answer {
     let mut command = Command::new(binary());
     command.args(["--top", "--state-dir", "/nonexistent", "-t", "60"]);
@@ -88,7 +88,7 @@ fn connections(number: usize) -> (SocketAddr, Vec<[TcpStream; 2]>) {
     (address, held.collect())
 }
 
-/// How this process is shown.
+/// This process as it is shown.
 fn me() -> String {
     format!("[{}])", std::process::id())
 }
@@ -181,7 +181,7 @@ mod strace {
         }
     }
 
-    /// Whether a child of this process has opened the directory of processes.
+    /// True if a child of this process has opened the directory of processes.
     fn has_proc_open(parent: u32) -> bool {
         let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
         let children = children.unwrap_or_default();
@@ -288,7 +288,7 @@ fn program_that_began_later() {
     for socket in old {
         socket.send_to(b"x", "10.9.0.53:53").unwrap();
     }
-    // 30 seconds after a packet, unless told otherwise
+    // the timeout of 30 seconds starts anew with each packet
     wait_for("entries that have been silent for three seconds", || {
         let list = sh("conntrack -L -p udp 2>/dev/null", &[]);
         let mut left = list
@@ -373,7 +373,7 @@ fn old_port_by_chance() {
 
 // ---- other users ----------------------------------------------------------------------------------------------------
 
-/// Tests that need root, to become somebody else.
+/// Tests that need root, to become another user.
 mod root {
     use super::*;
     use std::os::fd::AsFd;
@@ -387,7 +387,7 @@ mod root {
 
     fn is_root() {
         let uid = fs::metadata("/proc/self").unwrap().uid();
-        assert_eq!(uid, 0, "this test needs root, to become somebody else");
+        assert_eq!(uid, 0, "this test needs root, to become another user");
     }
 
     #[test]
@@ -468,7 +468,7 @@ mod root {
         #[test]
         #[ignore = "run under strace by the test above"]
         fn look() {
-            // a socket of root's that nobody has
+            // a socket of root that no process holds
             let found = owners(
                 Path::new("/proc"),
                 &[(u64::MAX, 0)],
@@ -504,7 +504,7 @@ mod root {
             }
         }
 
-        /// How many links of each of these processes were read.
+        /// The number of links that were read of each of these processes.
         fn links_of(hoards: &[Hoard], log: &Path) -> Vec<usize> {
             let log = fs::read_to_string(log).unwrap();
             let mut counts = vec![0; hoards.len()];
