@@ -234,6 +234,7 @@ impl State {
     }
 
     /// Locks the directory; false when somebody else has it for too long. The lock ends with the process.
+    #[expect(clippy::disallowed_methods, reason = "flock(2) has no time limit")]
     fn lock(&self) -> Result<bool, Errno> {
         let begin = Instant::now();
         loop {

@@ -6,14 +6,13 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::{Answer, check};
+use crate::common::programs::{printed, script};
+use crate::common::{Answer, binary, check};
 use check_conntrack::cli::{Elevation, parse};
 
 #[test]
 fn every_output_in_the_documentation_is_what_is_printed() {
-    let script = "cd \"$1\" && PATH=\"$(dirname \"$2\"):$PATH\" tests/docs-outputs";
-    let root = OsStr::new(env!("CARGO_MANIFEST_DIR"));
-    crate::common::sh(script, &[root, crate::common::binary().as_os_str()]);
+    printed(script("docs-outputs").arg(binary()));
 }
 
 #[test]
