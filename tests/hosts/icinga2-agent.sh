@@ -11,6 +11,7 @@ if [ -z "${ICINGA2_AGENT_NAMESPACE:-}" ]; then
 fi
 # shellcheck source=tests/hosts/lib.sh
 . "$(dirname -- "$0")/lib.sh"
+own_folder
 plugins=$1 global=$2 master=$3
 shift 3
 logs+=("$d/pki")

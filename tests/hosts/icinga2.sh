@@ -6,6 +6,7 @@
 # Needs root; on Debian: apt-get install --no-install-recommends icinga2-bin
 # shellcheck source=tests/hosts/lib.sh
 . "$(dirname -- "$0")/lib.sh"
+own_folder
 mkdir "$d"/{data,cache,log,run,spool}
 logs+=("$d/verify")
 cat -- "$1" >"$d/fragment.conf"

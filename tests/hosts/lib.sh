@@ -1,21 +1,28 @@
 #!/bin/bash
-# lib.sh: the part that the scripts of tests/hosts share: a folder of their own, daemons that end with the script, and
-# waiting. A script sets SHOWN to the status above which it shows what its daemons printed, then sources this file.
+# lib.sh: functions that the scripts of tests/hosts and others share: a folder of their own, daemons that end with the
+# script, and waiting. A script that calls own_folder may set SHOWN to the exit status above which the output of its
+# daemons is shown (0).
 set -euo pipefail
 umask 022
 unset CDPATH
 export LC_ALL=C TZ=UTC0 PATH=$PATH:/usr/sbin:/sbin:/usr/lib/nagios/plugins
 
-# The folder of this script, which other users may look into, and the logs that are shown if the script fails. Beside a
-# copy of a script, for another user, stands a copy of the one that makes the folder.
 lib=$(dirname -- "${BASH_SOURCE[0]}")
-scratch=$lib/../scripts/scratch
-[ -x "$scratch" ] || scratch=$lib/scratch
-d=$("$scratch" check_conntrack-host)
-logs=()
-# Process ids of this script's own daemons, by name. `pid_file[NAME]` is a file with another one, if the daemon is not
-# the process that was started.
+# The folder of the script, and the logs that are shown if it fails.
+d='' logs=()
+# Process ids of the script's own daemons, by name. `pid_file[NAME]` is a file with another one, if the daemon is not the
+# process that was started.
 declare -A daemons=() pid_file=()
+
+# Makes a folder $d, which other users may look into. It goes when the script ends, and the daemons end with it.
+own_folder() {
+    # beside a copy of this file, for another user, stands a copy of the script that makes the folder
+    local scratch=$lib/../scripts/scratch
+    [ -x "$scratch" ] || scratch=$lib/scratch
+    d=$("$scratch" check_conntrack-host)
+    trap finish EXIT
+    trap 'exit 98' INT TERM HUP
+}
 
 # start NAME COMMAND [ARGUMENT...]: a daemon, whose output is the file NAME.out
 start() {
@@ -44,6 +51,7 @@ stop() {
     done
 }
 
+# shellcheck disable=SC2317 # the trap of own_folder calls it
 finish() {
     local status=$?
     trap - EXIT
@@ -54,8 +62,6 @@ finish() {
     rm -rf -- "$d"
     exit "$status"
 }
-trap finish EXIT
-trap 'exit 98' INT TERM HUP
 
 # until_true SECONDS WHAT COMMAND [ARGUMENT...]: waits until the command succeeds. Fails after so many seconds, with what
 # was waited for and what the command printed the last time. BETWEEN: seconds between two looks (0.05).

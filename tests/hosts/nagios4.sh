@@ -8,6 +8,7 @@
 # Needs root; on Debian: apt-get install --no-install-recommends nagios4-core
 # shellcheck source=tests/hosts/lib.sh
 . "$(dirname -- "$0")/lib.sh"
+own_folder
 mkdir "$d"/{rw,spool,archives}
 logs+=("$d/verify" "$d/nagios.log")
 touch "$d/notified"

@@ -9,6 +9,7 @@
 SHOWN=3
 # shellcheck source=tests/hosts/lib.sh
 . "$(dirname -- "$0")/lib.sh"
+own_folder
 port=$1 given=$2
 shift 2
 logs+=("$d/nrpe.log")
