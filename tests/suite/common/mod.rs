@@ -18,8 +18,6 @@ pub mod plugin;
 pub mod programs;
 pub mod wait;
 
-use std::ffi::OsStr;
-
 pub use contract::Answer;
 pub use plugin::{
     BUCKETS, COUNT, MAX, ProcRoot, STATISTICS, STATISTICS_HEADER, answer, binary, check,
@@ -27,14 +25,6 @@ pub use plugin::{
 };
 pub use programs::needs;
 pub use wait::wait_for;
-
-/// Runs a shell script, its arguments behind it, and returns what it printed; fails with its stderr.
-pub fn sh(script: &str, arguments: &[&OsStr]) -> String {
-    let mut bash = programs::program("bash");
-    bash.args(["-euo", "pipefail", "-c", script, "test"])
-        .args(arguments);
-    programs::printed(&mut bash)
-}
 
 /// The answers in what a script printed, each followed by a line `=CODE`.
 pub fn answers(printed: &str) -> Vec<Answer> {

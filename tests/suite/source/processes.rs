@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::ProcRoot;
+use crate::common::programs::{printed, program};
 use check_conntrack::analysis::owners::{Owner, group};
 use check_conntrack::model::socket::Process;
 use check_conntrack::source::procfs::processes::{Owners, owners};
@@ -158,10 +159,15 @@ fn what_stands_in_the_place_of_a_file_does_not_stop_it() {
     let root = ProcRoot::empty();
     process(&root, 5, b"x", 1, b"", &["socket:[1]"]);
     root.remove("5/cgroup").remove("5/stat");
-    crate::common::sh(
-        "mkfifo -- \"$1/5/cgroup\"; ln -s /dev/zero \"$1/5/stat\"; ln -s 'socket:[1' \"$1/5/fd/7\"; : >\"$1/5/fd/8\"; ln -s 'socket:[1]' \"$1/5/fd/x\"",
-        &[root.path().as_os_str()],
-    );
+    printed(program("mkfifo").arg(root.join("5/cgroup")));
+    root.file("5/fd/8", "");
+    for (to, name) in [
+        ("/dev/zero", "stat"),
+        ("socket:[1", "fd/7"),
+        ("socket:[1]", "fd/x"),
+    ] {
+        symlink(to, root.join(&format!("5/{name}"))).unwrap();
+    }
     process(&root, 6, b"y", 1, b"", &[]);
     fs::remove_dir(root.path().join("6/fd")).unwrap();
     root.file("6/fd", "socket:[1]");
