@@ -26,6 +26,12 @@ fn at(root: &ProcRoot, uptime: &str, drop: u32) {
     root.file(STATISTICS, format!("{STATISTICS_HEADER}{row}"));
 }
 
+/// The arguments of a service for losses.
+fn losses<'a>(root: &'a ProcRoot, state: &'a tempfile::TempDir) -> [&'a str; 6] {
+    let [root, state] = [root.path(), state.path()].map(|path| path.to_str().unwrap());
+    ["--proc-root", root, "--state-dir", state, "-c", "lost=0"]
+}
+
 /// What a run prints and exits with under these limits of prlimit.
 fn under(limits: &[&str], arguments: &[&str]) -> Output {
     let words = [&["prlimit"][..], limits, &["--"]].concat();
@@ -314,14 +320,7 @@ mod strace {
     fn what_was_lost_is_told_by_the_run_with_the_fault_or_by_the_next() {
         let root = host("100.00", 0);
         let state = tempfile::tempdir().unwrap();
-        let arguments = [
-            "--proc-root",
-            root.path().to_str().unwrap(),
-            "--state-dir",
-            state.path().to_str().unwrap(),
-            "-c",
-            "lost=0",
-        ];
+        let arguments = losses(&root, &state);
         assert_eq!(Answer::of(check(arguments).output().unwrap()).code, 0);
         let files = || -> Vec<std::path::PathBuf> {
             let entries = std::fs::read_dir(state.path()).unwrap();
@@ -1182,14 +1181,7 @@ fn without_streams(streams: &str, arguments: &[&str]) -> Output {
 fn closed_standard_streams_are_not_taken_for_the_files_that_are_opened_next() {
     let root = host("100.00", 0);
     let state = tempfile::tempdir().unwrap();
-    let arguments = [
-        "--proc-root",
-        root.path().to_str().unwrap(),
-        "--state-dir",
-        state.path().to_str().unwrap(),
-        "-c",
-        "lost=0",
-    ];
+    let arguments = losses(&root, &state);
     let clean = Answer::of(check(arguments).output().unwrap());
     for streams in 0..8 {
         let is_closed = |stream: &u32| streams & (1 << stream) != 0;
@@ -1235,14 +1227,7 @@ fn a_thousand_runs_at_once_answer_and_leave_one_state() {
     let root = host("100.00", 0);
     let state = tempfile::tempdir().unwrap();
     let out = tempfile::tempdir().unwrap();
-    let arguments = [
-        "--proc-root",
-        root.path().to_str().unwrap(),
-        "--state-dir",
-        state.path().to_str().unwrap(),
-        "-c",
-        "lost=0",
-    ];
+    let arguments = losses(&root, &state);
     assert_eq!(Answer::of(check(arguments).output().unwrap()).code, 0);
     at(&root, "200.00", 7);
     let runs: Vec<_> = (0..1000)
