@@ -505,16 +505,19 @@ mod icinga {
         }
     }
 
-    /// Icinga's own way to a host: the master has the shipped definitions, the agent fetches the command, and the check
-    /// of its host runs where the master has no plugin and the table is another one.
-    #[test]
-    fn an_agent_fetches_the_command_and_answers_for_its_own_table() {
-        let plugin = Plugin::for_everybody();
-        let plugins = Path::new(&plugin.path).parent().unwrap();
-        let state = plugins.join("state");
-        let command = file_of(&[&shipped("icinga2/check_conntrack.conf")]);
-        let host = format!(
-            r#"
+    mod admin {
+        use super::*;
+
+        /// Icinga's own way to a host: the master has the shipped definitions, the agent fetches the command, and the check
+        /// of its host runs where the master has no plugin and the table is another one.
+        #[test]
+        fn an_agent_fetches_the_command_and_answers_for_its_own_table() {
+            let plugin = Plugin::for_everybody();
+            let plugins = Path::new(&plugin.path).parent().unwrap();
+            let state = plugins.join("state");
+            let command = file_of(&[&shipped("icinga2/check_conntrack.conf")]);
+            let host = format!(
+                r#"
             object Host "agent" {{
               check_command = "dummy"
               enable_active_checks = false
@@ -525,33 +528,34 @@ mod icinga {
               vars.conntrack_state_dir = "{}"
             }}
             "#,
-            state.display()
-        );
-        let services = shipped("icinga2/services.conf");
-        let master = file_of(&[AROUND_AGENT, &services, &host]);
-        let in_agent = file("scripts/agent-with-three-entries");
-        let mut agent = host_by(&[], "hosts/icinga2-agent.sh");
-        agent.args([plugins, command.path(), master.path(), &in_agent, &state]);
-        let results = results_in(&printed(&mut agent));
-        assert_eq!(results.len(), 2, "{results:?}");
-        let (level, lost) = (
-            &results["agent!conntrack"],
-            &results["agent!conntrack-lost"],
-        );
-        let path = plugin.path.as_str();
-        let dir = state.to_str().unwrap();
-        let line =
-            format!("{path} --state-dir {dir} --top 5 --top-when problem --warning entries=2");
-        assert_eq!(level["command"], serde_json::json!(words(&line)));
-        for result in [level, lost] {
-            assert_eq!(result["check_source"], "agent", "{result}");
-            let output = result["output"].as_str().expect("an output");
-            assert!(output.contains(" (3 of "), "{output}");
+                state.display()
+            );
+            let services = shipped("icinga2/services.conf");
+            let master = file_of(&[AROUND_AGENT, &services, &host]);
+            let in_agent = file("scripts/agent-with-three-entries");
+            let mut agent = host_by(&[], "hosts/icinga2-agent.sh");
+            agent.args([plugins, command.path(), master.path(), &in_agent, &state]);
+            let results = results_in(&printed(&mut agent));
+            assert_eq!(results.len(), 2, "{results:?}");
+            let (level, lost) = (
+                &results["agent!conntrack"],
+                &results["agent!conntrack-lost"],
+            );
+            let path = plugin.path.as_str();
+            let dir = state.to_str().unwrap();
+            let line =
+                format!("{path} --state-dir {dir} --top 5 --top-when problem --warning entries=2");
+            assert_eq!(level["command"], serde_json::json!(words(&line)));
+            for result in [level, lost] {
+                assert_eq!(result["check_source"], "agent", "{result}");
+                let output = result["output"].as_str().expect("an output");
+                assert!(output.contains(" (3 of "), "{output}");
+            }
+            assert_eq!(level["state"].as_f64(), Some(1.0), "{level}");
+            assert_eq!(lost["state"].as_f64(), Some(0.0), "{lost}");
+            let entries = level["performance_data"][1].as_str().expect("a token");
+            assert!(entries.starts_with("entries=3;2;;0;"), "{level}");
         }
-        assert_eq!(level["state"].as_f64(), Some(1.0), "{level}");
-        assert_eq!(lost["state"].as_f64(), Some(0.0), "{lost}");
-        let entries = level["performance_data"][1].as_str().expect("a token");
-        assert!(entries.starts_with("entries=3;2;;0;"), "{level}");
     }
 }
 
