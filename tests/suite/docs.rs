@@ -95,7 +95,7 @@ fn every_command_line_in_the_documentation_is_accepted_or_refused_as_shown() {
 /// On kernel files kept for the tests: what the example shows of its own host cannot be repeated, but it has to run.
 #[test]
 fn every_command_line_in_the_documentation_gives_an_answer() {
-    let state = tempfile::tempdir().unwrap();
+    let state = crate::common::new_folder();
     let mut ran = 0;
     for example in documented().iter().chain(&packaged()) {
         let has = |option: &str| {

@@ -6,7 +6,7 @@ mod netns {
     use std::net::IpAddr;
     use std::process::Stdio;
 
-    use crate::common::folder::folder;
+    use crate::common::folder::new_folder;
     use crate::common::namespaces::{Namespaces, inside};
     use crate::common::plugin::{UNPRIVILEGED, check_after};
     use crate::common::programs::{command_line, file, printed, printed_for, run, script};
@@ -888,7 +888,7 @@ mod netns {
         let expected = net.check("client", &[&common[..], &["--source", "netlink"]].concat());
         counts_are_conntracks(&expected, MANY[0], &listed);
         assert_eq!(endpoints(&expected).len(), 5, "{}", expected.text);
-        let directory = folder();
+        let directory = new_folder();
         let capture = |name: &str, text: &str| {
             let path = directory.path().join(name);
             std::fs::write(&path, text).unwrap();
@@ -1115,7 +1115,7 @@ mod trace {
     /// handling of capabilities, which differs: they are given up at once where nothing will need them. Memory is left
     /// out, because the answer itself takes some.
     pub(crate) fn calls(through: &[&str], arguments: &[&str]) -> Vec<String> {
-        let log = tempfile::NamedTempFile::new().unwrap();
+        let log = crate::common::new_file();
         let strace = ["strace", "-f", "-o", log.path().to_str().unwrap()];
         let output = check_after(&[through, &strace].concat(), arguments)
             .output()

@@ -25,7 +25,7 @@ pub fn insert(entries: &str) {
 
 /// Inserts entries in the namespace that these words lead into.
 pub fn insert_by(words: &[&str], entries: &str) {
-    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let file = crate::common::new_file();
     std::fs::write(file.path(), entries).expect("an own file");
     printed(conntrack(words).arg("-R").arg(file.path()));
 }

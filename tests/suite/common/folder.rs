@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use rustix::fs::StatVfsMountFlags;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 /// The permission of everybody to go through a folder.
 const PASSABLE: u32 = 0o001;
@@ -35,7 +35,7 @@ fn is_usable(folder: &Path) -> bool {
 }
 
 /// A new folder that every user may look into and only this one may write to, whatever the umask.
-pub fn folder() -> TempDir {
+pub fn new_folder() -> TempDir {
     let folder = tempfile::Builder::new()
         .prefix("check_conntrack.")
         .permissions(Permissions::from_mode(0o755))
@@ -49,4 +49,9 @@ pub fn folder() -> TempDir {
 /// Sets the mode of a file or folder, whatever the umask.
 pub fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("an own file");
+}
+
+/// A new empty file of this user alone.
+pub fn new_file() -> NamedTempFile {
+    NamedTempFile::new_in(temporary()).expect("a temporary file")
 }

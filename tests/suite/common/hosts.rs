@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use super::Answer;
-use super::folder::folder;
+use super::folder::new_folder;
 use super::plugin::{binary, start, with_defaults};
 use super::programs::{install, program, report, script};
 
@@ -31,7 +31,7 @@ pub struct Plugin {
 
 impl Plugin {
     pub fn for_everybody() -> Self {
-        let directory = folder();
+        let directory = new_folder();
         let path = directory.path().join("check_conntrack");
         install(binary(), &path);
         Self {

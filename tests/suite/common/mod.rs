@@ -19,6 +19,7 @@ pub mod programs;
 pub mod wait;
 
 pub use contract::Answer;
+pub use folder::{new_file, new_folder};
 pub use plugin::{
     BUCKETS, COUNT, MAX, ProcRoot, STATISTICS, STATISTICS_HEADER, answer, binary, check,
     statistics_row,

@@ -30,7 +30,7 @@ pub fn track() {
 /// Covers a file below /proc with another one, in the mount namespace of the test. nf_conntrack_max is one number for
 /// the whole host and not the test's to lower.
 pub fn cover(name: &str, content: &str) {
-    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let file = crate::common::new_file();
     std::fs::write(file.path(), content).expect("an own file");
     let path = Path::new("/proc").join(name);
     // nothing can be mounted over a file that is gone, as the last one is that covered it

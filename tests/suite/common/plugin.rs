@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::contract::Answer;
-use super::folder::{folder, set_mode};
+use super::folder::{new_folder, set_mode};
 use super::namespaces::is_inside;
 use super::programs::needs;
 
@@ -141,7 +141,7 @@ impl ProcRoot {
     /// An empty procfs: nothing but sys/net.
     pub fn empty() -> Self {
         let root = Self {
-            directory: folder(),
+            directory: new_folder(),
         };
         root.make_folder("sys/net/netfilter");
         root

@@ -5,7 +5,7 @@
 mod nrpe {
     mod admin {
         use crate::common::Answer;
-        use crate::common::folder::folder;
+        use crate::common::folder::new_folder;
         use crate::common::hosts::{AS_NAGIOS, host_by};
         use crate::common::programs::{file, install};
         use std::path::PathBuf;
@@ -27,7 +27,7 @@ mod nrpe {
         /// The plugin, and the scripts that start the daemon, where user nagios may run them: a checkout may be for its owner
         /// alone.
         fn for_everybody() -> (tempfile::TempDir, String, String) {
-            let directory = folder();
+            let directory = new_folder();
             let installed = |from: PathBuf, name: &str| {
                 let path = directory.path().join(name);
                 install(from, &path);

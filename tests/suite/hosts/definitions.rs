@@ -190,7 +190,7 @@ fn shipped(name: &str) -> String {
 
 /// A file with these texts one after another.
 fn file_of(texts: &[&str]) -> tempfile::NamedTempFile {
-    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let file = crate::common::new_file();
     fs::write(file.path(), texts.concat()).expect("a temporary file");
     file
 }
@@ -953,7 +953,7 @@ mod nagios_user {
             assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
             assert!(command.starts_with("/usr/lib/nagios/plugins/check_conntrack "));
             let recorder = Recorder::on("nearly-full");
-            let state = tempfile::tempdir().expect("a temporary directory");
+            let state = crate::common::new_folder();
             let command = match command.contains("--state-dir") {
                 true => with_own_state(command, state.path()),
                 false => command.to_owned(),
@@ -1037,7 +1037,7 @@ mod nagios_user {
             panic!("{commands:?}")
         };
         let recorder = Recorder::on("nearly-full");
-        let state = tempfile::tempdir().expect("a temporary directory");
+        let state = crate::common::new_folder();
         let (code, text) = run_line(&recorder, &with_own_state(command, state.path()));
         assert_eq!(code, 2, "{text}");
         let perfdata = Answer { code, text }.perfdata();
@@ -1103,7 +1103,7 @@ mod systemd {
     #[test]
     fn the_units_are_valid() {
         let plugin = Plugin::for_everybody();
-        let units = tempfile::tempdir().expect("a temporary directory");
+        let units = crate::common::new_folder();
         let mut verify = program("systemd-analyze");
         verify.args(["--recursive-errors=no", "verify"]);
         for name in ["check_conntrack.service", "check_conntrack.timer"] {
@@ -1156,7 +1156,7 @@ mod systemd {
                     .split_whitespace()
                     .collect();
 
-                let state = tempfile::tempdir().expect("a temporary directory");
+                let state = crate::common::new_folder();
                 let trace = file_of(&[]);
                 let [line] = settings["[Service]ExecStart"].as_slice() else {
                     panic!("{settings:?}")

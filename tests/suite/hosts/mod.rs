@@ -364,7 +364,7 @@ mod nagios {
     /// Lets Nagios check a case and holds what it stored against what the plugin printed.
     fn assert_stored(case: &Case) {
         let direct = case.direct();
-        let objects = tempfile::NamedTempFile::new().expect("a temporary file");
+        let objects = crate::common::new_file();
         let definitions = format!(
             "define command {{\n command_name t\n command_line {}\n}}\n\
              define service {{\n host_name h\n service_description t\n check_command t\n max_check_attempts 1\n \
@@ -498,7 +498,7 @@ mod icinga {
                  max_check_attempts = 1; enable_active_checks = false }}\n"
             );
         }
-        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let file = crate::common::new_file();
         fs::write(file.path(), fragment).expect("a temporary file");
         let state = successful_host("icinga2.sh", [file.path()], &[]);
         netstrings(&state)

@@ -28,7 +28,7 @@ impl Host {
         root.file("sys/kernel/random/boot_id", format!("{BOOT}\n"));
         let host = Self {
             root,
-            state: crate::common::folder::folder(),
+            state: crate::common::new_folder(),
         };
         host.namespace(4_026_531_840).at(1000);
         host
@@ -539,7 +539,7 @@ fn nothing_is_followed_that_somebody_planted() {
     let host = Host::new();
     host.run();
     let file = host.only_file();
-    let elsewhere = tempfile::tempdir().unwrap();
+    let elsewhere = crate::common::new_folder();
     let target = elsewhere.path().join("target");
     let state = fs::read(&file).unwrap();
     fs::write(&target, &state).unwrap();
@@ -577,7 +577,7 @@ fn nothing_is_followed_that_somebody_planted() {
 #[test]
 fn a_directory_that_is_a_symbolic_link_is_not_entered() {
     let host = Host::new();
-    let elsewhere = tempfile::tempdir().unwrap();
+    let elsewhere = crate::common::new_folder();
     let link = elsewhere.path().join("state");
     symlink(host.state.path(), &link).unwrap();
     let root = host.root.path().to_str().unwrap();
@@ -813,7 +813,7 @@ mod strace {
 
     /// The system calls of a run: each by its name, and the how many-eth of that name it is.
     fn calls(host: &Host) -> Vec<(String, usize)> {
-        let log = tempfile::NamedTempFile::new().unwrap();
+        let log = crate::common::new_file();
         let words = ["strace", "-o", log.path().to_str().unwrap()];
         let output = check_after(&words, host.arguments(&["-c", "lost=0"])).output();
         Answer::of(output.unwrap());
@@ -888,7 +888,7 @@ mod root {
     use std::fs;
 
     use super::{Host, is_first_run, lost, lost_is};
-    use crate::common::folder::{folder, set_mode};
+    use crate::common::folder::{new_folder, set_mode};
     use crate::common::plugin::{AS_NOBODY, start, with_defaults};
     use crate::common::programs::install;
     use crate::common::{Answer, binary};
@@ -900,7 +900,7 @@ mod root {
 
     impl Nobody {
         fn new(host: &Host) -> Self {
-            let directory = folder();
+            let directory = new_folder();
             install(binary(), &directory.path().join("check_conntrack"));
             for open in [host.root.path(), host.state.path()] {
                 set_mode(open, 0o755);
@@ -963,7 +963,7 @@ mod netns {
 
     use super::{Host, lost};
     use crate::common::conntrack::{self, udp};
-    use crate::common::folder::{folder, set_mode};
+    use crate::common::folder::{new_folder, set_mode};
     use crate::common::namespaces::{Namespaces, inside};
     use crate::common::network::{cover, loopback_up};
     use crate::common::programs::{printed, program};
@@ -1034,7 +1034,7 @@ mod netns {
         inside!(Namespaces::Network);
         loopback_up();
         cover(MAX, "5000\n");
-        let state = folder();
+        let state = new_folder();
         let look = || {
             let state = state.path().to_str().unwrap();
             answer(["--state-dir", state, "-c", "full_in=1000000h:"])
@@ -1068,7 +1068,7 @@ mod netns {
         inside!(Namespaces::Network);
         loopback_up();
         cover(MAX, "1000\n");
-        let folder = folder();
+        let folder = new_folder();
         let root = folder.path();
         for name in ["sys", "self"] {
             symlink(Path::new("/proc").join(name), root.join(name)).unwrap();

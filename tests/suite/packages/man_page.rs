@@ -46,7 +46,7 @@ fn offered(words: &[&str]) -> Vec<String> {
         "check_conntrack",
         &mut completion,
     );
-    let file = tempfile::NamedTempFile::new().unwrap();
+    let file = crate::common::new_file();
     std::fs::write(file.path(), completion).unwrap();
     let reply = printed(script("scripts/offered").arg(file.path()).args(words));
     reply.lines().map(str::to_owned).collect()

@@ -118,7 +118,7 @@ mod strace {
 
     /// Runs the check under strace; one call fails, or, with nothing, none does and their list is returned.
     pub(crate) fn run(arguments: &[&str], fault: Option<&str>) -> (Output, Vec<String>) {
-        let log = tempfile::NamedTempFile::new().unwrap();
+        let log = crate::common::new_file();
         let how = match fault {
             Some(fault) => ["-o", "/dev/null", "-e", fault],
             None => ["-o", log.path().to_str().unwrap(), "-e", "trace=all"],
@@ -319,7 +319,7 @@ mod strace {
     #[test]
     fn what_was_lost_is_told_by_the_run_with_the_fault_or_by_the_next() {
         let root = host("100.00", 0);
-        let state = tempfile::tempdir().unwrap();
+        let state = crate::common::new_folder();
         let arguments = losses(&root, &state);
         assert_eq!(Answer::of(check(arguments).output().unwrap()).code, 0);
         let files = || -> Vec<std::path::PathBuf> {
@@ -424,7 +424,7 @@ mod pidns {
             });
             let table = Self {
                 connections: connections.collect(),
-                directory: crate::common::folder::folder(),
+                directory: crate::common::new_folder(),
                 load: compiled("ctload"),
             };
             printed(Command::new(&table.load).arg(entries.to_string()));
@@ -1074,8 +1074,8 @@ mod pidns {
 #[test]
 fn a_file_size_limit_of_nothing_is_an_error_and_not_a_signal() {
     let root = host("100.00", 0);
-    let state = tempfile::tempdir().unwrap();
-    let out = tempfile::NamedTempFile::new().unwrap();
+    let state = crate::common::new_folder();
+    let out = crate::common::new_file();
     let arguments = [
         "--proc-root",
         root.path().to_str().unwrap(),
@@ -1180,7 +1180,7 @@ fn without_streams(streams: &str, arguments: &[&str]) -> Output {
 #[test]
 fn closed_standard_streams_are_not_taken_for_the_files_that_are_opened_next() {
     let root = host("100.00", 0);
-    let state = tempfile::tempdir().unwrap();
+    let state = crate::common::new_folder();
     let arguments = losses(&root, &state);
     let clean = Answer::of(check(arguments).output().unwrap());
     for streams in 0..8 {
@@ -1225,8 +1225,8 @@ fn closed_standard_streams_are_not_taken_for_the_files_that_are_opened_next() {
 #[test]
 fn a_thousand_runs_at_once_answer_and_leave_one_state() {
     let root = host("100.00", 0);
-    let state = tempfile::tempdir().unwrap();
-    let out = tempfile::tempdir().unwrap();
+    let state = crate::common::new_folder();
+    let out = crate::common::new_folder();
     let arguments = losses(&root, &state);
     assert_eq!(Answer::of(check(arguments).output().unwrap()).code, 0);
     at(&root, "200.00", 7);

@@ -8,7 +8,7 @@ mod admin {
     use std::path::PathBuf;
     use std::process::Command;
 
-    use crate::common::folder::{folder, set_mode};
+    use crate::common::folder::{new_folder, set_mode};
     use crate::common::namespaces::{Namespaces, inside};
     use crate::common::plugin::{AS_NOBODY, start, with_defaults};
     use crate::common::programs::{install, printed, program};
@@ -113,7 +113,7 @@ mod admin {
     impl Installed {
         fn with(capabilities: &str) -> Self {
             let installed = Self {
-                directory: folder(),
+                directory: new_folder(),
             };
             install(binary(), &installed.program());
             if !capabilities.is_empty() {
@@ -178,7 +178,7 @@ mod admin {
 
         /// What it asks of the kernel, as that user. strace keeps its own privileges, so those of the file take effect.
         fn calls<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Vec<String> {
-            let log = tempfile::NamedTempFile::new().unwrap();
+            let log = crate::common::new_file();
             let path = log.path().to_str().unwrap();
             let words = ["strace", "-f", "-u", "nobody", "-s", "4096", "-o", path];
             let mut command = start(&words, &self.program(), &with_defaults(arguments));

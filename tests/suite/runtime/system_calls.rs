@@ -8,7 +8,7 @@ mod strace {
 
     /// The system calls of a run, one a line, without the process id.
     fn trace(arguments: &[&str]) -> (Vec<String>, Vec<u8>) {
-        let log = tempfile::NamedTempFile::new().unwrap();
+        let log = crate::common::new_file();
         let path = log.path().to_str().unwrap();
         let words = ["strace", "-f", "-s", "4096", "-o", path];
         let output = check_after(&words, arguments).output().unwrap();
@@ -200,7 +200,7 @@ mod strace {
         let root = ProcRoot::tracking("850\n", "1000\n");
         let boot = "5f3e0a52-5b1e-4a9c-8a55-0f1ff8d4b1c7\n";
         root.file("sys/kernel/random/boot_id", boot);
-        let state = tempfile::tempdir().unwrap();
+        let state = crate::common::new_folder();
         let arguments = ["--proc-root", "--state-dir"]
             .iter()
             .zip([root.path(), state.path()]);

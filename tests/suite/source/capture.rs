@@ -784,7 +784,7 @@ fn a_file_is_read_to_its_end() {
 
 #[test]
 fn what_cannot_be_a_capture_is_named() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = crate::common::new_folder();
     let socket = directory.path().join("socket");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     for (path, said) in [
@@ -804,7 +804,7 @@ fn what_cannot_be_a_capture_is_named() {
 }
 
 fn fifo() -> (tempfile::TempDir, PathBuf) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = crate::common::new_folder();
     let path = directory.path().join("fifo");
     printed(program("mkfifo").arg(&path));
     (directory, path)

@@ -255,7 +255,7 @@ fn what_is_lost_elsewhere_is_told_and_decides_where_somebody_said_so() {
     namespace(&root, 80, 300, 1);
     namespace(&root, 90, 200, 9);
     process(&root, 80, "ruby", "/system.slice/sidekiq.service");
-    let state = tempfile::tempdir().unwrap();
+    let state = crate::common::new_folder();
     let run = |arguments: &[&str]| {
         let state = [
             "--netns",
@@ -621,7 +621,7 @@ mod pidns {
 }
 
 mod admin {
-    use crate::common::folder::folder;
+    use crate::common::folder::new_folder;
     use crate::common::namespaces::{Namespaces, inside};
     use crate::common::network::{Neighbour, loopback_up};
     use crate::common::plugin::{AS_NOBODY, start, with_defaults};
@@ -631,7 +631,7 @@ mod admin {
 
     /// A copy of the plugin that every user may run.
     fn for_everybody() -> (tempfile::TempDir, std::path::PathBuf) {
-        let folder = folder();
+        let folder = new_folder();
         let plugin = folder.path().join("check_conntrack");
         install(binary(), &plugin);
         (folder, plugin)
@@ -735,7 +735,7 @@ mod admin {
 
         /// The system calls by which a run changes its capabilities, enters a namespace and opens sockets.
         fn calls(arguments: &[&str]) -> String {
-            let log = tempfile::NamedTempFile::new().unwrap();
+            let log = crate::common::new_file();
             let path = log.path().to_str().unwrap();
             let words = [
                 "strace",

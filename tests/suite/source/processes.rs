@@ -383,7 +383,7 @@ mod pidns {
         inside!(Namespaces::Processes);
         loopback_up();
         let bash = needs("bash");
-        let directory = crate::common::folder::folder();
+        let directory = crate::common::new_folder();
         for (name, shown) in [
             (&b"x|evil=1;rm"[..], "xevil=1rm"),
             (b"a\nb\n", "ab"),
@@ -465,7 +465,7 @@ mod pidns {
                 return look();
             }
             loopback_up();
-            let log = tempfile::NamedTempFile::new().unwrap();
+            let log = crate::common::new_file();
             let path = log.path().to_str().unwrap();
             let strace = ["strace", "-f", "-e", "trace=%file,%desc", "-o", path];
             let status = this_test!()
@@ -530,7 +530,7 @@ mod admin {
         let held = connections(3);
         let inodes = held.iter().map(|(near, _)| inode(near).to_string());
         let inodes = inodes.collect::<Vec<_>>().join(" ");
-        let folder = crate::common::folder::folder();
+        let folder = crate::common::new_folder();
         let executable = folder.path().join("owners");
         install(this_executable(), &executable);
         let [inheritable, ambient] =
