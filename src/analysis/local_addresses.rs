@@ -7,6 +7,9 @@ use crate::model::address::Address;
 use crate::model::conntrack::Entry;
 use crate::model::prefix::{Network, Prefix};
 
+/// How many networks are those of loopback addresses.
+const LOOPBACK: usize = 2;
+
 /// The addresses that are this host's own.
 #[derive(Debug, Clone)]
 pub struct Own {
@@ -14,6 +17,7 @@ pub struct Own {
     addresses: Vec<Address>,
     /// Which last six bits occur among them: few others have to be searched for.
     endings: u64,
+    /// The two of the loopback networks, then those given by hand.
     networks: Vec<Network>,
     /// What is received here besides, sorted.
     broadcasts: Vec<Address>,
@@ -62,6 +66,17 @@ impl Own {
                 .networks
                 .iter()
                 .any(|network| network.contains(address))
+    }
+
+    /// Whether an address of this host other than those of the loopback networks stands in the entry.
+    pub(crate) fn occurs_in(&self, entry: &Entry) -> bool {
+        let loopback = self.networks.get(..LOOPBACK).unwrap_or_default();
+        [entry.original, entry.reply]
+            .iter()
+            .flat_map(|tuple| [tuple.source, tuple.destination])
+            .any(|address| {
+                self.contains(address) && !loopback.iter().any(|network| network.contains(address))
+            })
     }
 
     /// Whether this host takes in what others send to the address: its own ones, broadcast, multicast.

@@ -25,4 +25,5 @@ mod docs;
 mod fuzzing;
 mod hosts;
 mod kernel;
+mod oracle;
 mod packages;

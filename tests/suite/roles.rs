@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc;
 
@@ -38,7 +38,7 @@ pub(crate) struct Client<'a> {
 impl Role {
     /// A server that echoes at these addresses, started by these words.
     pub(crate) fn server(words: &[&str], listen: &str) -> Self {
-        Self::start(words, "server", &[("LISTEN", listen), ("COMM", "redis")])
+        Self::play(words, "server", &[("LISTEN", listen), ("COMM", "redis")])
     }
 
     pub(crate) fn client(words: &[&str], client: &Client) -> Self {
@@ -52,22 +52,37 @@ impl Role {
             ("CLOSED", &closed),
             ("PORT", &port),
         ];
-        Self::start(words, "client", &variables)
+        Self::play(words, "client", &variables)
+    }
+
+    /// A server that answers each connection once and, at each `send`, sends a byte over all of them.
+    pub(crate) fn sender(words: &[&str], comm: &str, listen: &str) -> Self {
+        Self::play(words, "sender", &[("LISTEN", listen), ("COMM", comm)])
+    }
+
+    /// Has a sender send.
+    pub(crate) fn send(&mut self) {
+        let orders = self.0.stdin.as_mut().expect("a pipe");
+        orders.write_all(b"send\n").expect("a sender");
     }
 
     /// A client over UDP that sends one datagram to each of these addresses from one socket.
     pub(crate) fn udp_client(words: &[&str], comm: &str, dial: &str) -> Self {
-        Self::start(words, "udp client", &[("DIAL", dial), ("COMM", comm)])
+        Self::play(words, "udp client", &[("DIAL", dial), ("COMM", comm)])
     }
 
     /// A client over UDP with one connected socket.
     pub(crate) fn udp_connection(words: &[&str], comm: &str, to: &str) -> Self {
-        Self::start(words, "udp connection", &[("DIAL", to), ("COMM", comm)])
+        Self::play(words, "udp connection", &[("DIAL", to), ("COMM", comm)])
     }
 
-    fn start(words: &[&str], role: &str, variables: &[(&str, &str)]) -> Self {
+    fn play(words: &[&str], role: &str, variables: &[(&str, &str)]) -> Self {
         let mut command = ThisTest::named(STAGE).again(words, role);
-        command.envs(variables.iter().copied());
+        Self::start(command.envs(variables.iter().copied()))
+    }
+
+    /// Starts a process that plays a part of a test, and waits until it has called `hold`.
+    pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -79,7 +94,7 @@ impl Role {
             .lines()
             .map_while(Result::ok)
             .any(|line| line.contains(READY));
-        assert!(ready, "the {role} ended early");
+        assert!(ready, "{command:?} ended early");
         process
     }
 
@@ -118,6 +133,7 @@ fn play(role: &str) {
     std::fs::write("/proc/self/comm", variable("COMM")).expect("a name");
     match role {
         "server" => play_server(),
+        "sender" => play_sender(),
         "client" => play_client(),
         "udp client" => play_udp_client(),
         "udp connection" => play_udp_connection(),
@@ -125,12 +141,17 @@ fn play(role: &str) {
     }
 }
 
-/// Says that everything is set up, and waits until the test is done with it, or gone.
-fn hold() {
+/// Says that everything is set up.
+fn say_ready() {
     let mut stdout = std::io::stdout();
     let line = format!("{READY}\n");
     stdout.write_all(line.as_bytes()).expect("a reader");
     stdout.flush().expect("a reader");
+}
+
+/// Says that everything is set up, and waits until the test is done with it, or gone.
+pub(crate) fn hold() {
+    say_ready();
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }
 
@@ -165,6 +186,27 @@ fn echo(mut stream: TcpStream) {
     while let Ok(n @ 1..) = stream.read(&mut buffer) {
         if stream.write_all(&buffer[..n]).is_err() {
             break;
+        }
+    }
+}
+
+fn play_sender() {
+    let listener = TcpListener::bind(addresses("LISTEN")[0]).expect("a free port");
+    let (accepted, streams) = mpsc::channel();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            stream.read_exact(&mut [0]).expect("a byte");
+            stream.write_all(b"x").expect("a reader");
+            accepted.send(stream).expect("the main thread waits");
+        }
+    });
+    say_ready();
+    let mut all: Vec<TcpStream> = Vec::new();
+    for order in std::io::stdin().lines() {
+        order.expect("a line");
+        all.extend(streams.try_iter());
+        for stream in &mut all {
+            stream.write_all(b"y").expect("a reader");
         }
     }
 }

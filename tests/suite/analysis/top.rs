@@ -6,11 +6,11 @@ mod netns {
     use std::net::IpAddr;
     use std::process::Stdio;
 
-    use crate::common::folder::new_folder;
     use crate::common::namespaces::{Namespaces, inside};
     use crate::common::plugin::{UNPRIVILEGED, check_after};
     use crate::common::programs::{command_line, file, printed, printed_for, run, script};
     use crate::common::{Answer, conntrack, wait_for};
+    use crate::common::{new_file, new_folder};
     use crate::roles::{Client, Role};
 
     // ---- namespaces ---------------------------------------------------------------------------------------------
@@ -454,6 +454,79 @@ mod netns {
             &answer,
             &format!("redis (redis[{}]) {HELD} connections", server.pid()),
         );
+    }
+
+    #[test]
+    fn clients_stay_clients_when_the_server_sends_first_after_a_flush() {
+        inside!(Namespaces::Network);
+        const CALLS: usize = 200;
+        let net = Net::new(&[]);
+        let mut sender = Role::sender(&enter("server"), "app", "0.0.0.0:8080");
+        let dial = format!("{SERVER}:8080");
+        let _clients = holding_client("client", &dial, "browser", 4, CALLS as u32);
+        net.settled("server", CALLS, 0);
+
+        conntrack::flush_by(&enter("server"));
+        sender.send();
+        let listed = net.settled("server", CALLS, 0);
+        let from_here = |one: &&Listed| one.source == SERVER.parse::<IpAddr>().unwrap();
+        assert_eq!(
+            listed.iter().filter(from_here).count(),
+            CALLS,
+            "{listed:#?}"
+        );
+
+        let called = |answer: &Answer| {
+            first_has(answer, &format!(", {CALLS} from {CLIENT} "));
+            first_has(answer, "aimed at :8080/tcp 100% of entries");
+            has(answer, "in 100% of entries, dialled here: :8080/tcp 100%\n");
+            assert_eq!(lines(answer).len(), 1, "{}", answer.text);
+            assert_eq!(answer.code, 2, "{}", answer.text);
+            assert_eq!(answer.value("endpoint").unwrap()[0], CALLS.to_string());
+        };
+        let ranges = ["--top", "-c", "endpoint=100"];
+        let answer = net.check("server", &ranges);
+        called(&answer);
+        has(
+            &answer,
+            &format!("app (app[{}]) {CALLS} connections", sender.pid()),
+        );
+        called(&net.check("server", &[&ranges[..], &["--source", "procfs"]].concat()));
+        // a range alone has it measured too
+        assert_eq!(net.check("server", &["-c", "endpoint=100"]).code, 2);
+
+        // somebody who is sent the list knows no sockets
+        let capture = new_file();
+        std::fs::write(capture.path(), net.run("server", "conntrack -L")).unwrap();
+        let path = capture.path().to_str().unwrap();
+        let from_afar = ["--table", path, "--own", SERVER];
+        called(&net.check("router", &[&ranges[..], &from_afar].concat()));
+    }
+
+    #[test]
+    fn connections_that_this_host_opened_stay_outbound_after_a_flush() {
+        inside!(Namespaces::Network);
+        const CALLS: usize = 100;
+        let net = Net::new(&[]);
+        // the host listens on the port that it dials elsewhere
+        let _own = server("client", "0.0.0.0:8080");
+        let mut sender = Role::sender(&enter("server"), "app", "0.0.0.0:8080");
+        let dial = format!("{SERVER}:8080");
+        let _clients = holding_client("client", &dial, "browser", 4, CALLS as u32);
+        net.settled("client", CALLS, 0);
+        // the entries are new, and the first packet in each is an acknowledgement that this host sends
+        for name in ["client", "server"] {
+            conntrack::flush_by(&enter(name));
+        }
+        let late = "table ip late {
+            chain in { type filter hook prerouting priority -400; tcp sport 8080 notrack; }
+        }";
+        printed_for(late, &mut command_line("ip netns exec client nft -f -"));
+        sender.send();
+        net.settled("client", CALLS, 0);
+        let answer = net.check("client", &["--top", "-w", "0"]);
+        first_has(&answer, &format!(", {CALLS} to {SERVER}:8080/tcp "));
+        has(&answer, "out 100% of entries\n");
     }
 
     #[test]

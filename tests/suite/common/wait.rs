@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 /// The longest time that a test waits for a condition. Only a test that fails meets this limit.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -38,20 +40,36 @@ pub fn at_any_moment(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// Waits until a process catches this signal and sleeps: the plugin waits for input, or for room for its output.
-pub fn wait_for_sleep(pid: u32, signal: u32) {
+/// A line of /proc/PID/status.
+fn status_of(process: u32, name: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let mut lines = status.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.map(|value| value.trim().to_owned())
+}
+
+/// True if a signal is in one of the masks of a process: `SigBlk` has those that wait, `SigCgt` those with a handler.
+pub fn in_mask(process: u32, mask: &str, signal: Signal) -> bool {
+    let mask =
+        status_of(process, mask).map_or(0, |mask| u64::from_str_radix(&mask, 16).expect("a mask"));
+    mask & (1 << (signal as u32 - 1)) != 0
+}
+
+/// Waits until a process has a handler for a signal.
+pub fn wait_until_handled(process: u32, signal: Signal) {
+    wait_for(&format!("a handler of {signal}"), || {
+        let handled = in_mask(process, "SigCgt", signal);
+        holds(handled, status_of(process, "SigCgt"))
+    });
+}
+
+/// Waits until a process has a handler for SIGALRM and sleeps: the plugin waits for input, or for room for its output.
+pub fn wait_until_it_waits(process: u32) {
+    wait_until_handled(process, Signal::SIGALRM);
     wait_for("the check to wait", || {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
-        let status = status.map_err(|error| error.to_string())?;
-        let field = |name: &str| {
-            let mut lines = status.lines();
-            let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            value.map(str::trim)
-        };
-        let caught = field("SigCgt").and_then(|mask| u64::from_str_radix(mask, 16).ok());
-        let catches = caught.is_some_and(|mask| mask & (1 << (signal - 1)) != 0);
-        let sleeps = field("State").is_some_and(|state| state.starts_with('S'));
-        holds(catches && sleeps, status.clone())
+        let state = status_of(process, "State");
+        let sleeps = state.as_ref().is_some_and(|state| state.starts_with('S'));
+        holds(sleeps, state)
     });
 }
 

@@ -12,7 +12,7 @@ mod admin {
     use crate::common::namespaces::{Namespaces, inside};
     use crate::common::plugin::{AS_NOBODY, start, with_defaults};
     use crate::common::programs::{install, printed, program};
-    use crate::common::wait::wait_for_sleep;
+    use crate::common::wait::wait_until_it_waits;
     use crate::common::{Answer, binary, conntrack};
 
     const TABLE: &str = "-w endpoint=10 --source netlink";
@@ -538,7 +538,7 @@ mod admin {
             let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             value.unwrap().trim().to_owned()
         };
-        wait_for_sleep(child.id(), nix::sys::signal::Signal::SIGALRM as u32);
+        wait_until_it_waits(child.id());
         for (name, value) in [
             ("CapEff", "0000000000000000"),
             ("CapPrm", "0000000000000000"),

@@ -1,13 +1,16 @@
 //! The real kernel, in network namespaces this test makes itself: no privilege needed, no other table touched.
 
 mod netns {
+    use std::time::Duration;
+
     use crate::common::conntrack::{self, udp};
     use crate::common::namespaces::{Namespaces, inside};
     use crate::common::network::{cover, loopback_up};
     use crate::common::plugin::{UNPRIVILEGED, check_after};
+    use crate::common::wait::{at_any_moment, wait_for};
     use crate::common::{Answer, MAX, answer};
 
-    fn entries(answer: &Answer) -> String {
+    fn entries_of(answer: &Answer) -> String {
         answer.value("entries").unwrap()[0].clone()
     }
 
@@ -16,18 +19,18 @@ mod netns {
         inside!(Namespaces::Network);
         loopback_up();
         let plain = || answer([""; 0]);
-        assert_eq!((entries(&plain()), plain().code), ("0".to_owned(), 0));
+        assert_eq!((entries_of(&plain()), plain().code), ("0".to_owned(), 0));
         conntrack::insert(&udp(1..=4));
-        assert_eq!(entries(&plain()), "4");
+        assert_eq!(entries_of(&plain()), "4");
         conntrack::insert(&udp(5..=1000));
-        assert_eq!(entries(&plain()), "1000");
+        assert_eq!(entries_of(&plain()), "1000");
         let got = answer(["-w", "entries=500", "-c", "entries=999"]);
-        assert_eq!((entries(&got), got.code), ("1000".to_owned(), 2));
+        assert_eq!((entries_of(&got), got.code), ("1000".to_owned(), 2));
         assert!(got.first_line().contains("(1000 of "), "{}", got.text);
         let got = answer(["-w", "entries=1000"]);
-        assert_eq!((entries(&got), got.code), ("1000".to_owned(), 0));
+        assert_eq!((entries_of(&got), got.code), ("1000".to_owned(), 0));
         conntrack::flush();
-        assert_eq!((entries(&plain()), plain().code), ("0".to_owned(), 0));
+        assert_eq!((entries_of(&plain()), plain().code), ("0".to_owned(), 0));
     }
 
     #[test]
@@ -62,6 +65,32 @@ mod netns {
             "{}",
             got[4].text
         );
+    }
+
+    #[test]
+    fn entries_that_expired_and_were_not_collected_are_missing_in_the_list() {
+        inside!(Namespaces::Network);
+        loopback_up();
+        let entries = udp(1..=1000).replace("-t 600", "-t 1");
+        // the kernel collects them in the background, so the table is filled again until the check comes before it
+        let got = wait_for("entries that expired and are counted", || {
+            conntrack::flush();
+            conntrack::insert(&entries);
+            // no list of the table could tell: to list it is to collect them
+            at_any_moment(Duration::from_millis(1100));
+            let got = answer(["--top", "-w", "0"]);
+            if entries_of(&got) == "1000" {
+                Ok(got)
+            } else {
+                Err(got.text)
+            }
+        });
+        assert_eq!(got.code, 1, "{}", got.text);
+        let first = got.first_line();
+        assert!(first.contains("the table lists 0 of 1000"), "{first}");
+        for advice in ["hint:", "no endpoint stands out", "raise net."] {
+            assert!(!got.text.contains(advice), "{}", got.text);
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
-use check_conntrack::model::netns::Identity;
-use check_conntrack::model::netns::Namespace;
+use check_conntrack::cli;
+use check_conntrack::model::netns::{Namespace, NetnsId, Walk};
 use check_conntrack::source::{self, procfs::netns::add_others};
 
 use crate::common::{Answer, BUCKETS, COUNT, MAX, ProcRoot, STATISTICS_HEADER, statistics_row};
@@ -83,7 +83,7 @@ fn the_fullest_namespace_decides_and_is_named_by_its_unit() {
     assert!(
         got.first_line().starts_with(
             "CONNTRACK is CRITICAL: 91.0% of the table in use (910 of 1000 entries, 90 free) in the network namespace \
-             of docker-4f2ac1d2e3f4.scope (nginx[4711]), 1 of 3, usage above 90% - "
+             of container 4f2ac1d2e3f4 (nginx[4711]), 1 of 3, usage above 90% - "
         ),
         "{}",
         got.text
@@ -340,64 +340,73 @@ fn what_does_not_fit_is_left_out_by_whole_lines() {
 }
 
 #[test]
-fn a_look_that_is_cut_short_sums_nothing() {
+fn a_walk_that_is_cut_short_sums_nothing() {
     let root = host(10, 1000);
     namespace(&root, 70, 10, 0);
-    let look = |deadline| {
+    let walk = |deadline| {
         let mut namespaces = vec![Namespace {
-            identity: Identity::Unknown,
+            id: Ok(NetnsId::Unknown),
             readings: source::usage(root.path()),
             seen: None,
             own: true,
         }];
-        let cut_short = add_others(root.path(), false, deadline, &mut namespaces);
-        (cut_short, namespaces)
+        let walk = add_others(root.path(), deadline, &mut namespaces);
+        (walk, namespaces)
     };
-    let (cut_short, namespaces) = look(Instant::now());
-    assert_eq!((cut_short, namespaces.len()), (Some(true), 1));
+    let (cut_short, namespaces) = walk(Instant::now());
+    assert_eq!((cut_short, namespaces.len()), (Walk::Partial, 1));
     assert_eq!(namespaces[0].readings.sharing, None);
-    let (cut_short, namespaces) = look(Instant::now() + Duration::from_secs(60));
-    assert_eq!((cut_short, namespaces.len()), (Some(false), 2));
+    let (whole, namespaces) = walk(Instant::now() + Duration::from_secs(60));
+    assert_eq!((whole, namespaces.len()), (Walk::Complete, 2));
     for namespace in namespaces {
         assert_eq!(namespace.readings.sharing, Some(20));
     }
 }
 
-#[test]
-fn a_look_that_is_cut_short_is_told_and_measures_no_namespaces() {
-    use check_conntrack::judge::netns::Overview;
-    use check_conntrack::model::netns::Resident;
-    use check_conntrack::report::{Circumstances, report};
-
-    let root = host(10, 1000);
-    let mut readings = source::usage(root.path());
-    let thresholds = check_conntrack::judge::threshold::Thresholds::parse(&[], &[]).unwrap();
-    let said = |readings: &check_conntrack::model::readings::Readings, cut_short| {
-        let ok = nagiosplugin::ServiceState::Ok;
-        let assessment = check_conntrack::judge::assess::assess(readings, &thresholds, ok, ok);
-        let overview = Overview::of(Resident::default(), &[], cut_short);
-        let circumstances = Circumstances {
-            overview: Some(&overview),
-            ..Circumstances::default()
-        };
-        report(readings, &assessment, circumstances).text
+/// The answer of a check whose time for the walk was up before it began.
+fn without_time(root: &ProcRoot, arguments: &[&str]) -> (u8, String) {
+    let fixed = [
+        "check_conntrack",
+        "--proc-root",
+        root.path().to_str().unwrap(),
+        "--netns",
+        "all",
+        "--state-dir",
+        "/nonexistent",
+    ];
+    let words = fixed.iter().chain(arguments).map(Into::into);
+    let options = match cli::parse(words, cli::Elevation::None) {
+        Ok(cli::Request::Check(options)) => options,
+        other => panic!("{other:?}"),
     };
-    let whole = said(&readings, false);
-    assert!(whole.ends_with(" of this check, the only one|usage=1.0%;80;90;0;100 entries=10;800;900;0;1000 namespaces=1\n"));
-    let cut_short = said(&readings, true);
+    let begin = Instant::now() - Duration::from_secs(options.timeout.into());
+    // it gives up the capabilities of the thread that it runs in
+    let run = || check_conntrack::run(&options, begin, |_| ()).0;
+    let report = std::thread::scope(|scope| scope.spawn(run).join().unwrap());
+    (report.state.exit_code() as u8, report.text)
+}
+
+#[test]
+fn a_walk_that_is_cut_short_is_unknown_unless_what_was_seen_is_worse() {
+    let root = host(10, 1000);
+    namespace(&root, 70, 950, 0);
+    let (code, text) = without_time(&root, &[]);
+    assert_eq!(code, 3, "{text}");
     assert!(
-        cut_short.starts_with("CONNTRACK is OK: ")
-            && cut_short
-                .contains(", the time was up before every network namespace was looked for|")
-            && !cut_short.contains("namespaces="),
-        "{cut_short}"
+        text.starts_with("CONNTRACK is UNKNOWN: 1.0% of the table in use")
+            && text.contains(
+                ", other network namespaces not seen: the time was up before every process was looked at"
+            )
+            && !text.contains("namespaces="),
+        "{text}"
     );
-    readings.others = Some(check_conntrack::model::error::ReadError::NotReached);
-    let unseen = said(&readings, false);
-    assert!(
-        unseen.starts_with("CONNTRACK is UNKNOWN: ") && !unseen.contains("namespaces="),
-        "{unseen}"
-    );
+    for (arguments, expected) in [(["-w", "entries=5"], 1), (["-c", "entries=5"], 2)] {
+        let (code, text) = without_time(&root, &arguments);
+        assert_eq!(code, expected, "{text}");
+        assert!(text.contains("not seen: the time was up"), "{text}");
+    }
+    let whole = all(&root, &["-w", "96", "-c", "97"]);
+    assert_eq!((whole.code, value(&whole, "namespaces").as_str()), (0, "2"));
 }
 
 #[test]
@@ -449,7 +458,7 @@ fn the_table_is_that_of_the_deciding_namespace() {
     let got = all(&root, &["--top", "1"]);
     assert!(
         got.first_line()
-            .contains(", 1 to 192.0.2.7:6379/tcp (100% ESTABLISHED, uid 1000 1 connection), from local sockets"),
+            .contains(", 1 to 192.0.2.7:6379/tcp (100% ESTABLISHED, uid 1000 (no process) 1 connection), from local sockets"),
         "{}",
         got.text
     );
@@ -474,7 +483,7 @@ mod pidns {
     use crate::common::namespaces::{Namespaces, inside};
     use crate::common::network::{Neighbour, cover, loopback_up};
     use crate::common::plugin::{UNPRIVILEGED, check_after};
-    use crate::common::{Answer, BUCKETS, MAX};
+    use crate::common::{Answer, BUCKETS, MAX, new_folder};
 
     /// The words that start a program without CAP_SYS_ADMIN.
     const WITHOUT_ADMIN: [&str; 2] = ["setpriv", "--bounding-set=-sys_admin"];
@@ -598,6 +607,57 @@ mod pidns {
         );
     }
 
+    /// The state holds the number of each namespace. The kernel uses the inodes of one that is gone again, and not that
+    /// number.
+    #[test]
+    fn a_namespace_in_the_place_of_another_has_another_number() {
+        inside!(Namespaces::Processes);
+        set_up();
+        let folder = new_folder();
+        let state = folder.path().to_str().unwrap();
+        let run = |words: &[&str], seconds: u32| {
+            cover("uptime", &format!("{seconds}.00 0.00\n"));
+            let got = all(words, &["--state-dir", state, "-c", "lost=0"]);
+            assert_eq!(got.code, 0, "{}", got.text);
+            got
+        };
+        let numbers = || -> Vec<String> {
+            let files = std::fs::read_dir(state).unwrap();
+            let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+            let lines: Vec<String> = texts
+                .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+                .collect();
+            let numbers = lines
+                .iter()
+                .filter_map(|line| line.strip_prefix("namespace "));
+            numbers.map(str::to_owned).collect()
+        };
+        let pod = Neighbour::with_entries(5);
+        run(&[], 1000);
+        let before = numbers();
+        drop(pod);
+        let pod = Neighbour::with_entries(7);
+        let second = run(&[], 1300);
+        assert_eq!(value(&second, "lost"), "0", "{}", second.text);
+        let after = numbers();
+        run(&pod.words(), 1600);
+        let last = numbers();
+        assert_eq!((before.len(), after.len()), (2, 3), "{before:?} {after:?}");
+        assert!(
+            before
+                .iter()
+                .chain(&after)
+                .all(|n| n.starts_with("routesocket "))
+        );
+        // the own one, the new one, and the one that is gone
+        assert!(
+            before.iter().all(|n| after.contains(n)),
+            "{before:?} {after:?}"
+        );
+        // to a run inside another namespace they have the same numbers
+        assert!(last.iter().all(|n| after.contains(n)), "{after:?} {last:?}");
+    }
+
     #[test]
     fn the_own_namespace_is_one_of_the_others_to_who_is_elsewhere() {
         inside!(Namespaces::Processes);
@@ -621,12 +681,14 @@ mod pidns {
 }
 
 mod admin {
+    use std::path::Path;
+
     use crate::common::folder::new_folder;
     use crate::common::namespaces::{Namespaces, inside};
     use crate::common::network::{Neighbour, loopback_up};
     use crate::common::plugin::{AS_NOBODY, start, with_defaults};
-    use crate::common::programs::{Running, command_line, install};
-    use crate::common::{Answer, binary, conntrack};
+    use crate::common::programs::{Running, command_line, install, printed, program, run};
+    use crate::common::{Answer, binary, conntrack, wait_for};
     use crate::roles::Role;
 
     /// A copy of the plugin that every user may run.
@@ -637,20 +699,130 @@ mod admin {
         (folder, plugin)
     }
 
-    /// hidepid=1 refuses other users' processes and hidepid=2 hides them.
+    /// What `--netns all` says to nobody below this proc root.
+    fn to_nobody(words: &[&str], plugin: &Path, proc_root: &str) -> Answer {
+        let arguments = with_defaults(["--proc-root", proc_root, "--netns", "all"]);
+        let words = [words, &AS_NOBODY].concat();
+        Answer::of(start(&words, plugin, &arguments).output().unwrap())
+    }
+
+    /// hidepid=1 refuses other users' processes, hidepid=2 and 4 hide them. A group that gid= names sees them, but with
+    /// hidepid=4.
     #[test]
-    fn hidden_processes_are_unknown() {
+    fn hidden_processes_are_unknown_below_every_proc_root() {
         inside!(Namespaces::RootProcesses);
         let (_folder, plugin) = for_everybody();
-        let _of_root = Running::start(&mut command_line("sleep infinity"));
-        for (hidepid, code) in [("0", 0), ("1", 3), ("2", 3)] {
-            crate::common::programs::run(&format!("mount -t proc -o hidepid={hidepid} proc /proc"));
-            let mut command = start(&AS_NOBODY, &plugin, &with_defaults(["--netns", "all"]));
-            let got = Answer::of(command.output().unwrap());
-            assert_eq!(got.code, code, "hidepid={hidepid}: {}", got.text);
-            let told = ", other network namespaces not seen: /proc hides processes of other users and so their";
-            assert_eq!(got.first_line().contains(told), code == 3, "{}", got.text);
+        let _of_root = Neighbour::with_entries(0);
+        let elsewhere = new_folder();
+        for (options, code) in [
+            ("hidepid=0", 0),
+            ("hidepid=1", 3),
+            ("hidepid=2", 3),
+            ("hidepid=invisible", 3),
+            ("hidepid=ptraceable", 3),
+            ("hidepid=1,gid=65534", 0),
+            ("hidepid=2,gid=65534", 0),
+            ("hidepid=2,gid=4", 3),
+            ("hidepid=ptraceable,gid=65534", 3),
+        ] {
+            for at in ["/proc", elsewhere.path().to_str().unwrap()] {
+                printed(program("mount").args(["-t", "proc", "-o", options, "proc", at]));
+                let got = to_nobody(&[], &plugin, at);
+                let text = &got.text;
+                assert_eq!(got.code, code, "{options} {at}: {text}");
+                let told = format!(
+                    ", other network namespaces not seen: {at} hides processes of other users and so their"
+                );
+                assert_eq!(
+                    got.first_line().contains(&told),
+                    code == 3,
+                    "{options}: {text}"
+                );
+                let both = text.contains("[1], 1 of 2|") && text.contains(" namespaces=2");
+                assert_eq!(both, code == 0, "{options} {at}: {text}");
+            }
         }
+    }
+
+    /// The process "sleep" that another one has started, after the time that this takes.
+    fn sleeping_child(parent: u32) -> String {
+        wait_for("a process that sleeps", || {
+            let children =
+                std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+            let child = children
+                .map_err(|error| error.to_string())?
+                .trim()
+                .to_owned();
+            let comm = std::fs::read_to_string(format!("/proc/{child}/comm"));
+            match comm.as_deref() {
+                Ok("sleep\n") => Ok(child),
+                _ => Err(format!("{child} {comm:?}")),
+            }
+        })
+    }
+
+    #[test]
+    fn hidden_processes_are_unknown_where_process_1_is_the_users_own() {
+        inside!(Namespaces::RootProcesses);
+        let (_folder, plugin) = for_everybody();
+        for (options, code) in [("hidepid=0", 0), ("hidepid=2", 3), ("hidepid=4", 3)] {
+            let as_nobody = AS_NOBODY.join(" ");
+            let line = format!("unshare -mpf --kill-child {as_nobody} sleep infinity");
+            let namespace = Running::start(&mut command_line(&line));
+            let init = sleeping_child(namespace.pid());
+            let inside = ["nsenter", "-t", &init, "-m", "-p"];
+            let words = inside.join(" ");
+            run(&format!("{words} mount -t proc -o {options} proc /proc"));
+            let of_root = format!("{words} unshare -n sleep infinity");
+            let of_root = Running::start(&mut command_line(&of_root));
+            sleeping_child(of_root.pid());
+            let got = to_nobody(&inside, &plugin, "/proc");
+            assert_eq!(got.code, code, "{options}: {}", got.text);
+            assert_eq!(
+                got.text.contains(" sleep[1], 1 of 2|"),
+                code == 0,
+                "{}",
+                got.text
+            );
+        }
+    }
+
+    /// A process may go to another network namespace after it was looked at and before its namespace is entered. Here
+    /// the file that is looked at and the link that is followed are of different namespaces from the beginning.
+    #[test]
+    fn a_namespace_that_the_process_has_left_is_left_again() {
+        use check_conntrack::model::error::ReadError;
+        use check_conntrack::model::netns::Seen;
+        use check_conntrack::source::enter_netns::go_to;
+        use std::os::unix::fs::{MetadataExt, symlink};
+
+        inside!(Namespaces::RootProcesses);
+        let other = Neighbour::with_entries(0);
+        let its = other.pid().to_string();
+        let link = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).unwrap();
+        let root = crate::common::ProcRoot::empty();
+        root.file("70/net/stat/nf_conntrack", "");
+        let seen = Seen {
+            pid: 70,
+            inode: std::fs::metadata(root.join("70/net/stat/nf_conntrack"))
+                .unwrap()
+                .ino(),
+        };
+        for (process, of) in [("70", its.as_str()), ("self", "thread-self")] {
+            let namespace = root.join(&format!("{process}/ns/net"));
+            symlink(format!("/proc/{of}/ns/net"), namespace).unwrap();
+        }
+        symlink("/proc/thread-self/net", root.join("self/net")).unwrap();
+        // it changes the capabilities and the namespace of the thread that it runs in
+        let (result, before, after) = std::thread::spawn(move || {
+            let before = link("thread-self");
+            let result = go_to(root.path(), true, seen);
+            (result, before, link("thread-self"))
+        })
+        .join()
+        .unwrap();
+        assert_eq!(result.err(), Some(ReadError::ProcessGone { pid: 70 }));
+        assert_eq!(before, after, "back where it was");
     }
 
     #[test]
@@ -693,7 +865,7 @@ mod admin {
             assert_eq!(got.code, 3, "{}", got.text);
             assert!(
                 got.first_line().contains(&format!(
-                    ", 1 to 127.0.0.1:53/udp local (100% UDP, uid 0 1 connection), unreplied not measured: the table of \
+                    ", 1 to 127.0.0.1:53/udp local (100% UDP, user root 1 connection), unreplied not measured: the table of \
                      another network namespace needs {needs}, from local sockets (its table needs {needs})|"
                 )),
                 "{}",
