@@ -285,7 +285,7 @@ mod netns {
 fn the_name_of_a_user_is_found_in_etc_passwd() {
     let root = check_conntrack::source::users::users(
         Path::new(check_conntrack::source::users::PASSWD),
-        &std::collections::BTreeSet::from([0]),
+        &[0],
     );
     assert_eq!(root.user(0).to_string(), "user root");
 }

@@ -272,7 +272,7 @@ mod admin {
             let is_path = match long {
                 "table" | "proc-root" | "state-dir" => true,
                 "warning" | "critical" | "top" | "top-when" | "aggregate" | "own" | "source"
-                | "sample" | "absent" | "empty" | "netns" | "timeout" => false,
+                | "max" | "sample" | "absent" | "empty" | "netns" | "timeout" => false,
                 "verbose" | "version" | "help" => continue,
                 other => panic!("--{other} is new: could its value be a file?"),
             };
