@@ -247,31 +247,50 @@ mod strace {
         let root = nearly_full();
         let arguments = arguments(&root);
         let whole = Answer::of(check(arguments).output().unwrap());
+        // the second file that the check closes
+        let calls = calls(&arguments);
+        let mut closes = calls.iter().filter(|(call, _)| call == "close");
+        let (_, close) = closes.nth(1).unwrap();
         for (first, second) in [
             (Signal::SIGTERM, Signal::SIGTERM),
             (Signal::SIGTERM, Signal::SIGALRM),
             (Signal::SIGALRM, Signal::SIGINT),
             (Signal::SIGALRM, Signal::SIGALRM),
         ] {
-            let one = format!("inject=close:signal={}:when=2", short(first));
+            let one = format!("inject=close:signal={}:when={close}", short(first));
             let alone = Answer::of(run(std::slice::from_ref(&one), &arguments));
             assert_ne!(alone, whole);
             assert_right(&alone, &whole, &[first], &one);
-            // the second of each is the handler's
-            for call in [
-                "alarm:when=2",
-                "rt_sigprocmask:when=2",
-                "write",
-                "exit_group",
-            ] {
-                let other = match call.split_once(':') {
-                    Some((name, when)) => format!("inject={name}:signal={}:{when}", short(second)),
-                    None => format!("inject={call}:signal={}", short(second)),
-                };
+            let handlers = calls_of_the_handler(&one, &arguments);
+            assert!(handlers.contains(&("write".to_owned(), 1)), "{handlers:?}");
+            for (call, number) in handlers {
+                let other = format!("inject={call}:signal={}:when={number}", short(second));
                 let got = Answer::of(run(&[one.clone(), other.clone()], &arguments));
                 assert_eq!(got, alone, "{one}, {other}");
             }
         }
+    }
+
+    /// The calls that the handler of this fault's signal makes, each with its number in the run.
+    fn calls_of_the_handler(fault: &str, arguments: &[&str]) -> Vec<(String, usize)> {
+        let log = crate::common::new_file();
+        let path = log.path().to_str().unwrap();
+        let words = ["strace", "-o", path, "-e", fault];
+        check_after(&words, arguments).output().unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        let (before, after) = text.split_once("\n--- SIG").expect("a signal");
+        let names = |lines: &str| -> Vec<String> {
+            let calls = lines.lines().filter_map(|line| line.split_once('('));
+            calls.map(|(name, _)| name.to_owned()).collect()
+        };
+        // behind the signal's own line
+        let (mut seen, handlers) = (names(before), names(after.split_once('\n').unwrap().1));
+        let numbered = handlers.into_iter().map(|name| {
+            seen.push(name.clone());
+            let number = seen.iter().filter(|call| **call == name).count();
+            (name, number)
+        });
+        numbered.collect()
     }
 
     #[test]
