@@ -332,7 +332,8 @@ mod admin {
         let found = owners(Path::new("/proc"), &sockets, deadline);
         assert!(found.missing.is_empty(), "{found:?}");
         let no_holder = found.no_holder();
-        let owners = Owners::new(found.processes, no_holder, Users::default()).group(&sockets);
+        let owners =
+            Owners::new(found.processes, no_holder, Users::default()).group(sockets.to_vec());
         assert_eq!(owners.len(), 1, "{owners:?}");
         let passed = owners[0].passed.clone().unwrap();
         assert_eq!((passed.user.uid, passed.connections), (1002, 1));

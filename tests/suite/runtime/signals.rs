@@ -200,16 +200,18 @@ mod strace {
         check_after(&words, arguments).output().unwrap()
     }
 
-    /// The calls of a run from the first one of `main` that is not about signals, each with its number.
+    /// The calls of a run, each with its number among those of its name.
     fn calls(arguments: &[&str]) -> Vec<(String, usize)> {
         let (_, calls) = crate::runtime::faults::strace::run(arguments, None);
         let mut numbered: Vec<(String, usize)> = Vec::new();
         for call in &calls {
-            let number = numbered.iter().filter(|(name, _)| name == call).count();
-            numbered.push((call.clone(), number + 1));
+            numbered.push((call.clone(), how_many(&numbered, call) + 1));
         }
-        let main = calls.iter().position(|call| call == "prctl").unwrap();
-        numbered.split_off(main)
+        numbered
+    }
+
+    fn how_many(calls: &[(String, usize)], name: &str) -> usize {
+        calls.iter().filter(|(call, _)| call == name).count()
     }
 
     fn short(signal: Signal) -> &'static str {
@@ -225,8 +227,10 @@ mod strace {
         let arguments = arguments(&root);
         let whole = Answer::of(check(arguments).output().unwrap());
         let calls = calls(&arguments);
-        assert!(calls.iter().any(|(call, _)| call == "write"), "{calls:?}");
-        for (place, (call, number)) in calls.iter().enumerate() {
+        // the first call of main after its handlers are there
+        let first = calls.iter().position(|(call, _)| call == "prctl").unwrap();
+        assert!(how_many(&calls[first..], "write") == 1, "{calls:?}");
+        for (place, (call, number)) in calls[first..].iter().enumerate() {
             for signal in ENDING.iter().skip(if all { 0 } else { place % 5 }) {
                 let fault = format!("inject={call}:signal={}:when={number}", short(*signal));
                 let got = Answer::of(run(std::slice::from_ref(&fault), &arguments));
@@ -247,17 +251,16 @@ mod strace {
         let root = nearly_full();
         let arguments = arguments(&root);
         let whole = Answer::of(check(arguments).output().unwrap());
-        // the second file that the check closes
         let calls = calls(&arguments);
-        let mut closes = calls.iter().filter(|(call, _)| call == "close");
-        let (_, close) = closes.nth(1).unwrap();
+        // once there is a verdict
+        let last_file = how_many(&calls, "openat");
         for (first, second) in [
             (Signal::SIGTERM, Signal::SIGTERM),
             (Signal::SIGTERM, Signal::SIGALRM),
             (Signal::SIGALRM, Signal::SIGINT),
             (Signal::SIGALRM, Signal::SIGALRM),
         ] {
-            let one = format!("inject=close:signal={}:when={close}", short(first));
+            let one = format!("inject=openat:signal={}:when={last_file}", short(first));
             let alone = Answer::of(run(std::slice::from_ref(&one), &arguments));
             assert_ne!(alone, whole);
             assert_right(&alone, &whole, &[first], &one);
