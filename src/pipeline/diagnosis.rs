@@ -192,9 +192,8 @@ fn look(options: &Options, verdict: &Verdict, table: Option<&Table>) -> Option<S
                 | ReadError::TableDenied { .. }
         )
     };
-    let table = table?;
-    let why = table.unavailable.as_ref().or(table.basis.why.as_ref());
     let blind = look_only(verdict).look;
+    let why = table.and_then(|table| table.unavailable.as_ref().or(table.basis.why.as_ref()));
     let unseen = why.is_some_and(not_permitted) && options.table.is_none();
     blind.or_else(|| {
         unseen.then(|| {
