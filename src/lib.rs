@@ -66,6 +66,7 @@ pub fn run(
         let asking = source::Asking {
             proc_root: &options.proc_root,
             live: options.is_live(),
+            strict: process::check_netlink_strictly,
             own: &options.own,
             then_the_table: options.may_read_entries(),
             deadline: begin + Duration::from_secs(u64::from(options.timeout)) / 2,

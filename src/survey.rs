@@ -18,10 +18,10 @@ use crate::model::error::ReadError;
 use crate::model::readings::{Counts, Readings};
 use crate::model::text::clean_path;
 use crate::report::endpoints::{Ranked, Ranking, Sample};
-use crate::runtime::privilege;
+use crate::runtime::{privilege, process};
+use crate::source::addresses::{Origin, addresses};
 use crate::source::enter_netns::Place;
 use crate::source::entries::{self, Wanted};
-use crate::source::procfs::addresses;
 use crate::source::procfs::processes::owners;
 use crate::source::{Timeouts, timeouts};
 
@@ -66,7 +66,7 @@ pub fn survey(
         count,
         deadline,
     };
-    let (own, own_error) = own_addresses(options, &wanted.place);
+    let (own, own_error) = own_addresses(options, &wanted.place, deadline);
     let mut counting = Counting::new(own, options.aggregate);
     let read = match &options.table {
         Some(capture) => {
@@ -237,20 +237,21 @@ fn unavailable(error: ReadError, readings: &mut Readings) -> Survey {
     }
 }
 
-/// The addresses that are this host's own, and why they are not known.
-fn own_addresses(options: &Options, place: &Place) -> (Own, Option<ReadError>) {
+/// The addresses that are this host's own, and the reason if some may be missing.
+fn own_addresses(options: &Options, place: &Place, deadline: Instant) -> (Own, Option<ReadError>) {
     // a capture is from elsewhere once somebody says whose addresses are its own
     if options.table.is_some() && !options.own.is_empty() {
         return (Own::new([], options.own.clone()), None);
     }
-    let net_root = (!place.live).then_some(place.net_root.as_path());
-    match addresses::addresses(net_root) {
-        Ok(found) => (
-            Own::new(found.own, options.own.clone()).with_broadcasts(found.broadcast),
-            None,
-        ),
-        Err(error) => (Own::new([], options.own.clone()), Some(error)),
-    }
+    let origin = if place.live {
+        Origin::Kernel(process::check_netlink_strictly)
+    } else {
+        Origin::Files(&place.net_root)
+    };
+    let found = addresses(origin, deadline);
+    let networks = [options.own.as_slice(), &found.networks].concat();
+    let own = Own::new(found.own, networks).with_broadcasts(found.received);
+    (own, found.incomplete)
 }
 
 fn share(part: u64, whole: u64) -> f64 {

@@ -39,6 +39,9 @@ const ENDED: &[u8] = b"CONNTRACK is UNKNOWN: the check was ended by a signal bef
 /// The answer when there is no memory, not even for one in reserve.
 const NO_MEMORY: &[u8] = b"CONNTRACK is UNKNOWN: out of memory before anything was read\n";
 
+/// include/uapi/linux/netlink.h; the C library's crate has it for Android alone.
+const NETLINK_GET_STRICT_CHK: libc::c_int = 12;
+
 /// What this process may do that its caller may not (AT_SECURE in getauxval(3)).
 pub fn elevation() -> Elevation {
     // SAFETY: getauxval reads the auxiliary vector, which the kernel set up; any argument is allowed.
@@ -107,6 +110,22 @@ pub fn netns_cookie(socket: BorrowedFd<'_>) -> Option<u64> {
         )
     };
     (result == 0 && length as usize == size_of::<u64>()).then_some(cookie)
+}
+
+/// NETLINK_GET_STRICT_CHK: the kernel checks what a netlink request for a dump says, and leaves out of the dump what was
+/// not asked for. A kernel before 4.20 refuses the option and goes on to ignore all but the type of the request.
+pub fn check_netlink_strictly(socket: BorrowedFd<'_>) {
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is borrowed and so open, and the kernel reads no more than `size_of_val(&on)` bytes of `on`.
+    let _ = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_NETLINK,
+            NETLINK_GET_STRICT_CHK,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
 }
 
 /// From now on a panic is an UNKNOWN with one line, instead of exit code 101 and text on stderr.

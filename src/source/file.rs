@@ -1,9 +1,11 @@
 //! Reads one kernel file whole, whatever stands in its place, without ever waiting for it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::ops::ControlFlow;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Instant;
 
 use rustix::fs::OFlags;
 
@@ -58,6 +60,51 @@ pub(crate) fn contents(mut file: File, path: &Path, limit: usize) -> Result<Vec<
         return Err(odd_kind(path, &file).unwrap_or_else(|| ReadError::Empty { path: shown(path) }));
     }
     Ok(bytes)
+}
+
+/// Reads a file of any length line by line until `deadline` or until `each` has enough, and hands on each line without
+/// its line break. No line may have more than `longest` bytes. A file without a line is no error.
+///
+/// # Errors
+/// Every way in which it is not an ordinary readable file of such lines, and [`ReadError::NotReached`].
+pub(crate) fn lines(
+    path: &Path,
+    longest: usize,
+    deadline: Instant,
+    each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+) -> Result<(), ReadError> {
+    let mut file = BufReader::new(open(path).map_err(|error| explain(path, &error))?);
+    let mut line = Vec::new();
+    let mut none = true;
+    loop {
+        line.clear();
+        let mut rest = (&mut file).take(longest as u64 + 1);
+        let failed = rest.read_until(b'\n', &mut line).err();
+        if let Some(error) = failed {
+            return Err(odd_kind(path, file.get_ref()).unwrap_or_else(|| explain(path, &error)));
+        }
+        if line.is_empty() {
+            break;
+        }
+        none = false;
+        let line = line.strip_suffix(b"\n").unwrap_or(&line);
+        if line.len() > longest {
+            let too_long = || ReadError::TooLong {
+                path: shown(path),
+                limit: longest,
+            };
+            return Err(odd_kind(path, file.get_ref()).unwrap_or_else(too_long));
+        }
+        if Instant::now() >= deadline {
+            return Err(ReadError::NotReached);
+        }
+        if each(line).is_break() {
+            break;
+        }
+    }
+    // a fifo that nobody writes to ends at once
+    let odd = none.then(|| odd_kind(path, file.get_ref())).flatten();
+    odd.map_or(Ok(()), Err)
 }
 
 /// Names what stands in the place of a file. Asked only after something went wrong, to spare the system call.

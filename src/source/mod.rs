@@ -1,5 +1,6 @@
 //! The only folder that opens anything. Each file reads one kind of source; reading and parsing are two functions.
 
+pub mod addresses;
 pub mod capture;
 pub mod enter_netns;
 pub mod entries;
@@ -16,6 +17,7 @@ use crate::model::prefix::Prefix;
 use crate::model::readings::Readings;
 use crate::model::text::clean;
 use crate::runtime::privilege;
+use netlink::addresses::StrictCheck;
 use netlink::ct_stats;
 use procfs::{ct_stat, sysctl};
 
@@ -72,6 +74,8 @@ pub struct Asking<'a> {
     pub proc_root: &'a Path,
     /// Whether that is the live one, so that netlink tells of the same kernel.
     pub live: bool,
+    /// Has the kernel filter dumps by what their requests say.
+    pub strict: StrictCheck,
     /// Addresses to count as this host's own.
     pub own: &'a [Prefix],
     /// Whether the table may have to be read as well, which needs the same privilege.
@@ -100,8 +104,7 @@ pub fn ask(asking: Asking<'_>, readings: &mut Readings) {
         }
     }
     if readings.count == Ok(0) {
-        readings.untracked =
-            untracked::to_other_hosts(asking.proc_root, asking.live, asking.own, asking.deadline);
+        readings.untracked = untracked::to_other_hosts(asking);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Local sockets from net/tcp, net/tcp6, net/udp and net/udp6 below another procfs.
 
-use std::io::{BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Instant;
 
 use procfs::FromBufReadSI;
 use procfs::LocalSystemInfo;
@@ -19,7 +19,7 @@ use crate::source::file;
 const LONGEST: usize = 64 << 20;
 
 /// What is longer is no line of such a table.
-const LONGEST_LINE: u64 = 512;
+const LONGEST_LINE: usize = 512;
 
 /// Hands on every socket of the four files; a file that is missing has none.
 ///
@@ -47,36 +47,44 @@ pub(in crate::source) fn sockets(
 /// Hands on the established TCP sockets, line by line, until `each` has enough; a missing net/tcp6 has none.
 ///
 /// # Errors
-/// That of either file.
+/// That of either file, and [`ReadError::NotReached`] at the deadline.
 pub(in crate::source) fn established(
     proc_root: &Path,
+    deadline: Instant,
     each: &mut dyn FnMut(&LocalSocket) -> ControlFlow<()>,
 ) -> Result<(), ReadError> {
+    let mut enough = false;
     for (index, name) in ["net/tcp", "net/tcp6"].iter().enumerate() {
         let path = proc_root.join(name);
-        let failed = |error: std::io::Error| file::explain(&path, &error);
-        let file = match file::open(&path).map_err(failed) {
-            Err(ReadError::Missing { .. }) if index > 0 => continue,
-            file => file?,
-        };
-        let mut lines = BufReader::new(file.take(LONGEST as u64));
-        let mut line = Vec::new();
-        let header = (&mut lines).take(LONGEST_LINE).read_until(b'\n', &mut line);
-        header.map_err(failed)?;
-        loop {
-            // the parser passes over the first line, which is the header
-            line.clear();
-            line.push(b'\n');
-            let read = (&mut lines).take(LONGEST_LINE).read_until(b'\n', &mut line);
-            if read.map_err(failed)? == 0 {
-                break;
-            }
-            let TcpNetEntries(entries) = parse(&path, &line)?;
-            for entry in entries {
-                if entry.state == SocketState::Established && each(&tcp(&entry)).is_break() {
-                    return Ok(());
+        let mut parsed = Ok(());
+        // the parser passes over the first line of what it is given, which is the header here
+        let mut given = Vec::new();
+        let mut take = |line: &[u8]| {
+            given.extend_from_slice(line);
+            let entries = parse(&path, &given);
+            given.clear();
+            given.push(b'\n');
+            match entries {
+                Ok(TcpNetEntries(entries)) => {
+                    let mut open = entries
+                        .iter()
+                        .filter(|entry| entry.state == SocketState::Established);
+                    enough = open.any(|entry| each(&tcp(entry)).is_break());
                 }
+                Err(error) => parsed = Err(error),
             }
+            if enough || parsed.is_err() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        match file::lines(&path, LONGEST_LINE, deadline, &mut take) {
+            Err(ReadError::Missing { .. }) if index > 0 => {}
+            read => read.and(parsed)?,
+        }
+        if enough {
+            break;
         }
     }
     Ok(())
