@@ -6,6 +6,7 @@ mod capture;
 pub mod datagrams;
 mod decode;
 mod dump;
+mod entries;
 mod live_counts;
 mod live_dump;
 mod namespaces;
