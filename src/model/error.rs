@@ -38,7 +38,7 @@ pub enum ReadError {
         path: String,
     },
     /// EACCES or EPERM.
-    #[error("{path} may not be read by this user")]
+    #[error("{path}: permission denied")]
     Denied {
         /// The file.
         path: String,
@@ -96,11 +96,21 @@ pub enum ReadError {
         /// What the kernel would write.
         expected: &'static str,
     },
+    /// A negative number of entries: the kernel took away more than it had counted.
+    #[error("{path} says {count}, the kernel's counter wrapped")]
+    CountWrapped {
+        /// The file.
+        path: String,
+        /// The number, as a signed one.
+        count: i64,
+    },
     /// Netlink tells of the live kernel, not of another proc root.
     #[error("netlink is not used with another proc root")]
     OtherProcRoot,
     /// A dump would stall a processor while it walks the entries of other namespaces.
-    #[error("{elsewhere} entries in other network namespaces make a dump too costly")]
+    #[error(
+        "dump skipped: walking {elsewhere} entries of other network namespaces would stall a CPU"
+    )]
     Crowded {
         /// Entries of the other namespaces.
         elsewhere: u64,
@@ -196,7 +206,7 @@ pub enum ReadError {
     #[error("the time was up before it was read")]
     NotReached,
     /// Time, memory or processor time was up before this was read: of an answer in reserve, made before one knows which.
-    #[error("the check ended before it was read")]
+    #[error("the check was interrupted first")]
     CutShort,
 }
 
@@ -278,7 +288,7 @@ impl ReadError {
                 "is this a procfs? mounted with subset=pid, as ProcSubset=pid in a systemd unit does?",
             ),
             Self::NoStatistics { .. } => Some(
-                "kernels built without CONFIG_NF_CONNTRACK_PROCFS have no such file, their counters take CAP_NET_ADMIN",
+                "kernel built without CONFIG_NF_CONNTRACK_PROCFS, reading its counters requires CAP_NET_ADMIN",
             ),
             Self::NoTable { .. } => {
                 Some("kernels built without CONFIG_NF_CONNTRACK_PROCFS have no such file")
@@ -295,9 +305,10 @@ impl ReadError {
             | Self::Malformed { .. } => {
                 Some("is this a procfs? check --proc-root and what is mounted there")
             }
+            Self::CountWrapped { .. } => Some("a kernel fault, a reboot resets the counter"),
             Self::CaptureUnfinished => Some("more time is given with --timeout"),
             Self::OnlySockets => Some("the table needs CAP_NET_ADMIN"),
-            Self::Crowded { .. } => Some("--source netlink reads the table all the same"),
+            Self::Crowded { .. } => Some("use --source netlink to dump anyway"),
             Self::NoState {
                 problem: NoState::Missing,
                 ..
@@ -312,7 +323,7 @@ impl ReadError {
                 "kernels built without CONFIG_NF_CONNTRACK_PROCFS do not show other network namespaces",
             ),
             Self::HiddenProcesses { .. } => Some(
-                "mounted with hidepid? its option gid= names a group that sees them all the same",
+                "is /proc mounted with hidepid? add the monitoring group with the mount option gid=",
             ),
             Self::StateNotWritten { .. } => Some("is the disk full, or mounted read-only?"),
             Self::FirstRun { .. }
@@ -327,7 +338,7 @@ impl ReadError {
             | Self::OtherProcRoot
             | Self::Quadratic { .. } => None,
             Self::NotPermitted { .. } => Some(
-                "the capability counts in the user namespace that owns this network namespace, does a sandbox take it away?",
+                "the capability must be held in the user namespace that owns this network namespace, check for a sandbox",
             ),
             Self::Netlink { .. } => Some(
                 "was the kernel built without this part of netlink, or does a sandbox refuse AF_NETLINK sockets?",

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::ops::ControlFlow;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rustix::fs::OFlags;
@@ -31,6 +31,28 @@ pub(crate) fn open(path: &Path) -> std::io::Result<File> {
 pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, ReadError> {
     let file = open(path).map_err(|error| explain(path, &error))?;
     contents(file, path, limit)
+}
+
+/// Reads the first file that exists of those with these names, the name of today first. A missing one leads to the next,
+/// a broken one is an error.
+///
+/// # Errors
+/// As [`read`]; if none exists, that of the first.
+pub(crate) fn first(
+    directory: &Path,
+    names: &[&str],
+    limit: usize,
+) -> Result<(PathBuf, Vec<u8>), ReadError> {
+    let mut missing = None;
+    for name in names {
+        let path = directory.join(name);
+        match read(&path, limit) {
+            Ok(bytes) => return Ok((path, bytes)),
+            Err(error @ ReadError::Missing { .. }) => missing = missing.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(missing.unwrap_or(ReadError::NotReached))
 }
 
 /// The rest of a file, opened under this path.

@@ -72,7 +72,7 @@ pub fn open_capture(path: &Path, deadline: Instant) -> Result<Capture, ReadError
 fn not_opened(shown: &str, path: &Path, error: &std::io::Error) -> ReadError {
     let problem = match file::explain(path, error) {
         ReadError::Missing { .. } => "does not exist",
-        ReadError::Denied { .. } => "may not be read by this user",
+        ReadError::Denied { .. } => "cannot be read: permission denied",
         ReadError::WrongKind { .. } => "is a socket or an absent device",
         other => return other,
     };

@@ -13,17 +13,19 @@ use crate::source::file;
 
 /// Below the proc root.
 pub(super) const FILE: &str = "net/stat/nf_conntrack";
+/// The name of the module ip_conntrack (up to 2.6.21), and for compatibility beside the first up to 4.8.
+pub(super) const OLD_FILE: &str = "net/stat/ip_conntrack";
 
 /// A line is 160 bytes, and no kernel knows more than 8192 processors.
 const LONGEST: usize = 2 << 20;
 
 /// Reads and parses the file.
 pub(in crate::source) fn read(proc_root: &Path) -> Reading<Statistics> {
-    let path = proc_root.join(FILE);
-    let bytes = file::read(&path, LONGEST).map_err(|error| match error {
-        ReadError::Missing { path } => ReadError::NoStatistics { path },
-        other => other,
-    })?;
+    let (path, bytes) =
+        file::first(proc_root, &[FILE, OLD_FILE], LONGEST).map_err(|error| match error {
+            ReadError::Missing { path } => ReadError::NoStatistics { path },
+            other => other,
+        })?;
     let parsed = parse(&bytes).map_err(|found| malformed(&path, found))?;
     Ok(parsed.1)
 }
@@ -36,7 +38,15 @@ pub(in crate::source) fn of_namespace(
     let parsed = file::contents(file, path, LONGEST)
         .and_then(|bytes| parse(&bytes).map_err(|found| malformed(path, found)));
     match parsed {
-        Ok((Some(entries), statistics)) => (Ok(entries), Ok(statistics)),
+        Ok((Some(entries), statistics)) => {
+            let wrapped = |_| ReadError::CountWrapped {
+                path: file::shown(path),
+                count: i64::from(entries as i32),
+            };
+            // the kernel prints its int as an unsigned number
+            let count = i32::try_from(entries).map(|_| entries).map_err(wrapped);
+            (count, Ok(statistics))
+        }
         Ok((None, statistics)) => {
             let no_row = malformed(path, "nothing but a header".to_owned());
             (Err(no_row), Ok(statistics))

@@ -2,7 +2,7 @@
 //!
 //! net/netfilter/nf_conntrack_standalone.c, and up to 4.8 net/ipv4/netfilter/nf_conntrack_l3proto_ipv4_compat.c.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::model::error::ReadError;
 use crate::model::readings::{Limit, Reading};
@@ -25,15 +25,17 @@ const BUCKETS: [&str; 2] = [
     "sys/net/ipv4/netfilter/ip_conntrack_buckets",
 ];
 /// There while the sysctls are hidden: in a namespace of a user namespace up to 5.6.
-const STATISTICS: &str = super::ct_stat::FILE;
+const STATISTICS: [&str; 2] = [super::ct_stat::FILE, super::ct_stat::OLD_FILE];
 
 /// A number of the kernel and its line feed; anything longer is something else.
 const NUMBER_MAX: usize = 64;
 
 /// Reads the two numbers the verdict needs.
 pub(in crate::source) fn count_and_limit(proc_root: &Path) -> (Reading<u32>, Reading<Limit>) {
-    let count = first(proc_root, &COUNT).and_then(|(path, bytes)| parse_count(&path, &bytes));
-    let limit = first(proc_root, &MAX).and_then(|(path, bytes)| parse_limit(&path, &bytes));
+    let count = file::first(proc_root, &COUNT, NUMBER_MAX)
+        .and_then(|(path, bytes)| parse_count(&path, &bytes));
+    let limit = file::first(proc_root, &MAX, NUMBER_MAX)
+        .and_then(|(path, bytes)| parse_limit(&path, &bytes));
     match (&count, &limit) {
         (Err(error), Err(other)) if is_absent(error) && is_absent(other) => {
             let error = why_absent(proc_root);
@@ -48,7 +50,7 @@ pub(in crate::source) fn count_and_limit(proc_root: &Path) -> (Reading<u32>, Rea
 
 /// Reads the number of hash chains.
 pub(in crate::source) fn buckets(proc_root: &Path) -> Reading<u32> {
-    let (path, bytes) = first(proc_root, &BUCKETS)?;
+    let (path, bytes) = file::first(proc_root, &BUCKETS, NUMBER_MAX)?;
     match parse_number(&path, &bytes)? {
         n @ 1.. => Ok(n as u32), // at most u32::MAX, see parse_number
         _ => Err(malformed(&path, &bytes, "a number of hash chains")),
@@ -66,20 +68,6 @@ fn is_absent(error: &ReadError) -> bool {
     matches!(error, ReadError::Missing { .. })
 }
 
-/// The first of the files that exists.
-fn first(proc_root: &Path, names: &[&str]) -> Reading<(PathBuf, Vec<u8>)> {
-    let mut missing = None;
-    for name in names {
-        let path = proc_root.join(name);
-        match file::read(&path, NUMBER_MAX) {
-            Ok(bytes) => return Ok((path, bytes)),
-            Err(error @ ReadError::Missing { .. }) => missing = missing.or(Some(error)),
-            Err(error) => return Err(error),
-        }
-    }
-    Err(missing.unwrap_or(ReadError::NotReached))
-}
-
 /// Neither count nor max is there: does this kernel not track, or can it not be seen?
 fn why_absent(proc_root: &Path) -> ReadError {
     let directory = proc_root.join("sys/net");
@@ -90,7 +78,7 @@ fn why_absent(proc_root: &Path) -> ReadError {
     }
     let witness = BUCKETS
         .into_iter()
-        .chain([STATISTICS])
+        .chain(STATISTICS)
         .map(|name| proc_root.join(name))
         .find(|path| path.exists());
     match witness {
@@ -153,7 +141,11 @@ fn parse_number(path: &Path, bytes: &[u8]) -> Reading<i64> {
 
 fn parse_count(path: &Path, bytes: &[u8]) -> Reading<u32> {
     let number = parse_number(path, bytes)?;
-    u32::try_from(number).map_err(|_| malformed(path, bytes, "a number of entries"))
+    // at most u32::MAX, see parse_number
+    u32::try_from(number).map_err(|_| ReadError::CountWrapped {
+        path: file::shown(path),
+        count: number,
+    })
 }
 
 fn parse_limit(path: &Path, bytes: &[u8]) -> Reading<Limit> {
@@ -219,7 +211,15 @@ mod tests {
     }
 
     #[test]
-    fn a_count_is_never_negative() {
-        assert!(parse_count(Path::new("f"), b"-5\n").is_err());
+    fn a_negative_count_is_known_as_one() {
+        let wrapped = |count| ReadError::CountWrapped {
+            path: "f".to_owned(),
+            count,
+        };
+        for count in [-1, -5, i64::from(i32::MIN)] {
+            let text = format!("{count}\n");
+            let parsed = parse_count(Path::new("f"), text.as_bytes());
+            assert_eq!(parsed, Err(wrapped(count)));
+        }
     }
 }

@@ -268,7 +268,7 @@ mod strace {
                         || text.contains(" not seen: ")
                         || text.contains("not measured")
                         || text.contains("does not exist")
-                        || text.contains("may not be read")
+                        || text.contains("permission denied")
                         || text.contains("own addresses unknown")
                         // the reason may be among what found no room
                         || text.contains(" more not shown)")
@@ -287,7 +287,7 @@ mod strace {
                 "cannot be read",
                 "not measured: ",
                 "does not exist",
-                "may not be read",
+                "permission denied",
                 "not seen: ",
             ];
             assert!(
@@ -652,7 +652,10 @@ mod netns {
             let (output, _) = run(&["-c", "endpoint=9999", "-t", "1"], Some(hang));
             let got = Answer::of(output);
             assert!(
-                got.code == 3 && got.text.contains("endpoint not measured: the check ended"),
+                got.code == 3
+                    && got
+                        .text
+                        .contains("endpoint not measured: the check was interrupted first"),
                 "{}",
                 got.text
             );
@@ -826,7 +829,7 @@ mod netns {
             // between too little for the readings and enough for the table
             if cut && entries_of(&got).is_some() {
                 let left_out = ", out of memory and what was not read by then is left out";
-                let not_measured = ", endpoint not measured: the check ended before it was read";
+                let not_measured = ", endpoint not measured: the check was interrupted first";
                 let says = |text| got.text.contains(text);
                 assert!(
                     says(left_out) && says(not_measured),
@@ -1238,7 +1241,7 @@ fn the_limit_of_processor_time_gives_the_verdict_there_is() {
     assert_eq!(got.code, 3);
     assert_eq!(
         got.text,
-        "CONNTRACK is UNKNOWN: the check ended before it was read, out of processor time and what was not read by then is left out\n"
+        "CONNTRACK is UNKNOWN: the check was interrupted first, out of processor time and what was not read by then is left out\n"
     );
 }
 
