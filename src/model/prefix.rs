@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use thiserror::Error;
 
 use crate::model::address::Address;
-use crate::model::text::clean;
+use crate::model::text::typed;
 
 /// Bits of an address, and bits before them in [`Address`].
 fn width(address: IpAddr) -> (u8, u8) {
@@ -218,10 +218,9 @@ pub enum PrefixError {
 
 /// Foreign text in a sentence, where an empty one would leave a hole.
 fn shown(found: &str) -> String {
-    let found = clean(found);
     if found.is_empty() {
         "an empty text".to_owned()
     } else {
-        found
+        typed(found)
     }
 }

@@ -97,7 +97,7 @@ timeout --kill-after=5 60 unshare --net -- bash -c '
         let where_to_read = "--proc-root /proc";
         let refused = says("cap_net_admin=p", &format!("{USER} env"), where_to_read);
         assert!(
-            refused.starts_with("CONNTRACK is UNKNOWN: --proc-root refused: "),
+            refused.starts_with("CONNTRACK is UNKNOWN: --proc-root is not allowed "),
             "{refused}"
         );
         let without = format!("{USER} setpriv --no-new-privs");
@@ -341,7 +341,7 @@ timeout --kill-after=5 60 unshare --net -- bash -c '
             let got = installed.answer(["--table", value]);
             assert_eq!(
                 got.text,
-                "CONNTRACK is UNKNOWN: --table refused: not while this program has capabilities or runs setuid, accepted without them only\n"
+                "CONNTRACK is UNKNOWN: --table is not allowed when the plugin has file capabilities or is setuid\n"
             );
         }
     }
@@ -584,7 +584,7 @@ timeout --kill-after=5 60 unshare --net -- bash -c '
             let got = installed.answer(["--state-dir", state.to_str().unwrap()]);
             assert_eq!(
                 got.text,
-                "CONNTRACK is UNKNOWN: --state-dir refused: not while this program runs setuid or setgid, it would write as a user its caller is not\n",
+                "CONNTRACK is UNKNOWN: --state-dir is not allowed in a setuid or setgid program: the state would be written as a different user\n",
                 "{what}"
             );
             let got = installed.answer(["-c", "lost=0"]);
@@ -597,7 +597,7 @@ timeout --kill-after=5 60 unshare --net -- bash -c '
             for refused in [["--table", "-"], ["--proc-root", "/proc"]] {
                 let got = installed.answer(refused);
                 assert!(
-                    got.code == 3 && got.text.contains(" refused: "),
+                    got.code == 3 && got.text.contains(" is not allowed "),
                     "{what}: {}",
                     got.text
                 );
