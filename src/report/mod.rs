@@ -5,6 +5,7 @@
 //! when details were asked for. NRPE 2 packets pass 1023 bytes, Nagios loses what is beyond 4096.
 
 pub mod endpoints;
+mod in_range;
 
 use nagiosplugin::{CheckResult, PerfString, Resource, ServiceState, ToPerfString, Unit};
 
@@ -237,6 +238,8 @@ fn status_text(
             .iter()
             .map(|finding| format!(", {}", out_of_range(finding, readings, assessment))),
     );
+    let so_far = parts.iter().map(String::len).sum();
+    parts.extend(in_range::in_range(readings, assessment, so_far));
     let announced = assessment
         .findings
         .iter()

@@ -125,7 +125,136 @@ fn lost_is(answer: &Answer, expected: u64) {
     assert_eq!(lost(answer), Some(expected.to_string()), "{}", answer.text);
     let (code, said) = if expected > 0 { (2, true) } else { (0, false) };
     assert_eq!(answer.code, code, "{}", answer.text);
-    assert_eq!(answer.text.contains("lost in the last"), said);
+    assert!(answer.text.contains("lost in the last"), "{}", answer.text);
+    assert_eq!(answer.text.contains("no packets lost in the last"), !said);
+}
+
+/// Line 1 without its perfdata.
+fn text(answer: &Answer) -> &str {
+    answer.first_line().split('|').next().unwrap()
+}
+
+// ---- what an OK says ------------------------------------------------------------------------------------------------
+
+const TENTH_FULL: &str =
+    "CONNTRACK is OK: 10.0% of the table in use (100 of 1000 entries, 900 free)";
+
+#[test]
+fn an_ok_names_each_metric_that_was_given_a_range_and_its_value() {
+    let host = Host::new();
+    host.dropped(7);
+    let asked = [
+        "-w",
+        "lost=100",
+        "-c",
+        "drop=50",
+        "-w",
+        "growth=~:1000",
+        "-w",
+        "full_in=1m:",
+        "-c",
+        "chain=10",
+        "-w",
+        "usage=90",
+        "-c",
+        "entries=950",
+        "-w",
+        "free=1:",
+    ];
+    let first = host.answer(&asked);
+    assert_eq!(
+        text(&first),
+        format!("{TENTH_FULL}, mean hash chain 0.2"),
+        "the first run has nothing to compare with"
+    );
+    let second = host.at(1300).answer(&asked);
+    assert_eq!(
+        text(&second),
+        format!(
+            "{TENTH_FULL}, mean hash chain 0.2, no packets lost in the last 5m, drop +0 in the last 5m, \
+             growth +0.0 entries/min, the table does not grow"
+        )
+    );
+    // what was lost within its range is told as ever, and entries that grow by 300 fill the other 600 in 10 minutes
+    let third = host.at(1600).dropped(8).count(400).answer(&asked);
+    assert_eq!(third.code, 0, "{}", third.text);
+    assert_eq!(
+        text(&third),
+        "CONNTRACK is OK: 40.0% of the table in use (400 of 1000 entries, 600 free), 1 packet lost in the last 5m \
+         (a full table in between, a clash or a helper), mean hash chain 0.8, drop +1 in the last 5m, \
+         growth +60 entries/min, full in 10m"
+    );
+}
+
+#[test]
+fn an_ok_names_no_metric_that_has_a_default_range_only_and_no_other_state_names_any() {
+    let host = Host::new();
+    host.run();
+    host.at(1300);
+    assert_eq!(text(&host.answer(&[])), TENTH_FULL);
+    assert_eq!(
+        text(&host.run()),
+        format!("{TENTH_FULL}, no packets lost in the last 5m")
+    );
+    let switched_off = host.answer(&["-w", "chain=~:", "-c", "lost=~:"]);
+    assert_eq!(text(&switched_off), TENTH_FULL);
+    let warning = host.answer(&["-c", "lost=0", "-w", "entries=50"]);
+    assert!(
+        !text(&warning).contains("no packets lost"),
+        "{}",
+        warning.text
+    );
+}
+
+#[test]
+fn an_ok_with_many_ranges_names_as_many_values_as_fit_into_300_bytes_and_counts_the_others() {
+    let host = Host::new();
+    host.root
+        .file("net/nf_conntrack", "")
+        .file("net/fib_trie", "");
+    let all: Vec<String> = [
+        "lost",
+        "drop",
+        "early_drop",
+        "chaintoolong",
+        "insert_failed",
+        "growth",
+        "established",
+        "time_wait",
+        "syn_sent",
+        "syn_recv",
+        "fin_wait",
+        "close_wait",
+        "last_ack",
+        "close",
+        "udp",
+        "icmp",
+        "other",
+        "unreplied",
+        "evictable",
+        "endpoint",
+    ]
+    .iter()
+    .map(|metric| format!("-w{metric}=~:100000"))
+    .collect();
+    let asked: Vec<&str> = all.iter().map(String::as_str).collect();
+    host.answer(&asked);
+    let got = host.at(1300).answer(&asked);
+    assert_eq!(got.code, 0, "{}", got.text);
+    let text = text(&got);
+    assert!((250..=300).contains(&text.len()), "{text}");
+    let (named, more) = text.rsplit_once(", ").unwrap();
+    let left_out: usize = more
+        .strip_suffix(" more in range")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let values = named
+        .strip_prefix(TENTH_FULL)
+        .unwrap()
+        .matches(", ")
+        .count();
+    assert_eq!(values + left_out, all.len(), "{text}");
 }
 
 // ---- what is measured -----------------------------------------------------------------------------------------------
