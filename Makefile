@@ -18,7 +18,7 @@ SOURCE_DATE_EPOCH ?= $(shell { [ -e .git ] && git -c safe.directory='*' log -1 -
 	|| stat -c %Y CHANGELOG.md)
 export SOURCE_DATE_EPOCH
 
-.PHONY: all build run demo test kernels fuzz soak check check-flow coverage toolchains supply-chain bench \
+.PHONY: all build run demo test oracle kernels fuzz soak check check-flow coverage toolchains supply-chain bench \
 	instructions test-packages man completions licences install uninstall epoch dist deb rpm clean help
 
 all: build man licences ## what install installs
@@ -38,7 +38,11 @@ demo: build ## an OK, a WARNING and a CRITICAL on recorded kernel files, anywher
 test: build ## every test; as root on Debian and Ubuntu installs the test hosts first (NO_INSTALL=1: does not)
 	@CHECK_CONNTRACK=$(CURDIR)/$(BINARY) CARGO=$(CARGO) tests/run
 
-soak: build ## SOAK_RUNS (10000) runs under churn, and every system call failing with each of its errors; ten minutes
+oracle: build ## ORACLE_CASES (100000) thresholds and as many lines of captures, against a second implementation in Python
+	@CHECK_CONNTRACK=$(CURDIR)/$(BINARY) tests/oracle/run $(addprefix --seed ,$(ORACLE_SEED)) \
+		--runs $(or $(ORACLE_CASES),100000) --lines $(or $(ORACLE_CASES),100000)
+
+soak: build ## SOAK_RUNS (10000) runs under churn, as many with signals, every call failing with each of its errors
 	@CHECK_CONNTRACK=$(CURDIR)/$(BINARY) CARGO=$(CARGO) tests/soak
 
 kernels: build ## the check on real kernels, 5.10 to the newest, in virtual machines (KERNELS='5.10 newest': these alone)
@@ -56,12 +60,14 @@ check: check-flow ## formatting, lints, documentation
 # Data flows one way: each folder of src is a stage, and the folders below open nothing, ask no clock and do not know
 # which stage comes after them.
 check-flow: ## the one-way dependencies of docs/design.md
-	@! grep -rnE 'std::(fs|io|os|process|time|env)|rustix|nix::|procfs::|crate::(source|cli|runtime|survey)' \
+	@! grep -rnE 'std::(fs|io|os|process|env)|std::time::[^D]|rustix|nix::|procfs::|crate::(source|cli|runtime|survey|previous_run)' \
 		src/model src/judge src/analysis src/diagnosis src/report
 	@! grep -rnE 'crate::(judge|analysis|diagnosis|report|cli|source|runtime)' src/model
 	@! grep -rnE 'crate::(judge::(assess|metric|threshold|range)|diagnosis|report|cli|survey)|clap|nagiosplugin' src/source
 	@! grep -rnE 'std::(fs|io|os|process|time|net)|rustix|nix::|crate::(source|runtime|report)' src/cli
-	@! grep -rnlE 'unsafe *\{|unsafe fn|allow\(unsafe_code\)' src | grep -v '^src/runtime/process.rs$$'
+	@! grep -rnlE 'unsafe *(\{|\(|fn|impl|extern|trait)|allow\(unsafe_code\)' src \
+		| grep -v '^src/runtime/unsafe_calls.rs$$'
+	@! grep -rnE 'crate::(source|judge|analysis|diagnosis|survey|previous_run)' src/runtime
 	@! grep -rnlE 'nagiosplugin::.*(CheckResult|PerfString|Resource|Unit)' src | grep -v '^src/report/mod.rs$$'
 
 coverage: ## which lines of src the tests run (MISSING=1: those they do not, too); needs cargo-llvm-cov

@@ -17,6 +17,7 @@ pub mod cli;
 pub mod diagnosis;
 pub mod judge;
 pub mod model;
+pub mod previous_run;
 pub mod report;
 pub mod runtime;
 pub mod source;
@@ -28,12 +29,12 @@ use cli::{Netns, Options, TopWhen};
 use judge::assess::{self, Assessment};
 use judge::netns::{self, Judged, Other, Overview};
 use model::error::ReadError;
-use model::netns::{Identity, Namespace, Resident};
+use model::netns::{Namespace, NetnsId, Resident, Walk};
 use model::readings::Readings;
 use nagiosplugin::ServiceState;
-use report::{Circumstances, Report, Reserve};
-use runtime::state_file::{State, Written};
-use runtime::{privilege, process, state_file};
+use previous_run::{NextState, Written};
+use report::{Circumstances, Report};
+use runtime::{privilege, unsafe_calls};
 use source::enter_netns::{Place, go_to};
 use source::procfs::netns::{add_others, resident};
 use survey::Survey;
@@ -41,18 +42,18 @@ use survey::Survey;
 /// As many lines about namespaces as an answer can have.
 const LISTED: usize = 100;
 
-/// Runs the check. As soon as there is a verdict it is handed to `in_reserve`: the answer to give when the check is cut
-/// short before everything else was read. `begin` is when the time started to run. What is returned beside the answer is
+/// Runs the check. As soon as there is a verdict it is handed to `set_fallback`: the report to print if the time limit is
+/// reached before everything else was read. `begin` is when the time started to run. What is returned beside the answer is
 /// to be kept for the next run once the answer is out.
 pub fn run(
     options: &Options,
     begin: Instant,
-    in_reserve: impl Fn(Reserve),
+    set_fallback: impl Fn(Report),
 ) -> (Report, Option<Written>) {
     let all = options.netns == Netns::All;
     let limit = Duration::from_secs(u64::from(options.timeout));
     let mut readings = if options.table.is_some() {
-        source::limit(&options.proc_root)
+        source::limit(&options.proc_root, options.max)
     } else {
         source::usage(&options.proc_root)
     };
@@ -60,13 +61,13 @@ pub fn run(
         // until they have been
         readings.others = Some(ReadError::NotReached);
     }
-    in_reserve(reserve(options, &readings, None));
+    set_fallback(fallback(options, &readings, None));
     if readings.tracks() {
         source::details(&options.proc_root, &mut readings);
         let asking = source::Asking {
             proc_root: &options.proc_root,
             live: options.is_live(),
-            strict: process::check_netlink_strictly,
+            strict: unsafe_calls::check_netlink_strictly,
             own: &options.own,
             then_the_table: options.may_read_entries(),
             deadline: begin + Duration::from_secs(u64::from(options.timeout)) / 2,
@@ -81,23 +82,23 @@ pub fn run(
     let mut namespaces = vec![Namespace {
         seen: None,
         own: true,
-        identity: Identity::Unknown,
+        id: Ok(NetnsId::Unknown),
         readings,
     }];
-    let cut_short = if all && tracks {
-        let (proc_root, live) = (&options.proc_root, options.is_live());
-        add_others(proc_root, live, begin + limit / 2, &mut namespaces)
+    let walk = if all && tracks {
+        add_others(&options.proc_root, begin + limit / 2, &mut namespaces)
     } else {
-        None
+        Walk::NotDone
     };
-    let state = state_file::compare(
-        state_file::Wanted {
+    let state = previous_run::compare(
+        previous_run::Service {
             directory: &options.state_dir,
             writes: options.writes,
             proc_root: &options.proc_root,
-            service: &options.service,
+            command_line: &options.service,
             all,
-            cookie_of: options.is_live().then_some(process::netns_cookie),
+            walk,
+            cookie_of: options.is_live().then_some(unsafe_calls::netns_cookie),
         },
         &mut namespaces,
     );
@@ -111,8 +112,7 @@ pub fn run(
     let Some(deciding) = judged.next().map(|judged| judged.namespace) else {
         return (Report::unknown("no network namespace was judged"), None);
     };
-    let overview =
-        cut_short.map(|cut_short| overview(options, &deciding, judged.as_slice(), cut_short));
+    let overview = (walk != Walk::NotDone).then(|| overview(options, &deciding, judged.as_slice()));
     // before the other namespace is where this process is
     let origin = if options.verbosity > 1 {
         source::origin(&options.proc_root)
@@ -128,7 +128,7 @@ pub fn run(
     }
     // a disk may hang as well as the table
     if wanted || all || state.is_some() {
-        in_reserve(reserve(options, &readings, overview.as_ref()));
+        set_fallback(fallback(options, &readings, overview.as_ref()));
     }
     let survey = if wanted {
         let place = match seen {
@@ -148,7 +148,7 @@ pub fn run(
     } else {
         Survey::default()
     };
-    let written = match state.map(State::write) {
+    let written = match state.map(NextState::write) {
         Some(Ok(written)) => written,
         Some(Err(why)) => {
             readings.change = Err(why);
@@ -170,29 +170,26 @@ pub fn run(
     (report, written)
 }
 
-/// The answer without what is still to be read.
-fn reserve(options: &Options, readings: &Readings, overview: Option<&Overview>) -> Reserve {
-    let mut readings = readings.clone();
-    readings.say_the_check_ended();
+/// The report if the time limit is reached now: the verdict on what was read so far, with a note.
+fn fallback(options: &Options, readings: &Readings, overview: Option<&Overview>) -> Report {
     let circumstances = Circumstances {
-        time_up: Some(options.timeout),
+        timed_out: Some(options.timeout),
         verbosity: options.verbosity,
         overview,
         ..Circumstances::default()
     };
-    let answer = answer(options, &readings, &Survey::default(), circumstances);
-    Reserve::new(answer, options.timeout)
+    answer(
+        options,
+        &readings.clone().ended_early(),
+        &Survey::default(),
+        circumstances,
+    )
 }
 
 /// What is told of the namespaces besides the verdict on the deciding one.
-fn overview(
-    options: &Options,
-    deciding: &Namespace,
-    others: &[Box<Judged>],
-    cut_short: bool,
-) -> Overview {
+fn overview(options: &Options, deciding: &Namespace, others: &[Box<Judged>]) -> Overview {
     let resident = |seen| resident(&options.proc_root, seen);
-    let mut overview = Overview::of(resident(deciding.seen), others, cut_short);
+    let mut overview = Overview::of(resident(deciding.seen), others);
     if options.verbosity > 0 {
         let other = |(index, judged): (usize, &Judged)| Other {
             resident: match judged.namespace.seen {

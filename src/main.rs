@@ -3,42 +3,47 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use check_conntrack::cli::{self, Request};
+use check_conntrack::cli::{self, Options, Request};
 use check_conntrack::report::Report;
 use check_conntrack::run;
-use check_conntrack::runtime::{privilege, process};
+use check_conntrack::runtime::{output, privilege, signals, unsafe_calls};
 
-/// Answers when there is no memory left.
 #[global_allocator]
-static ALLOCATOR: process::Allocator = process::Allocator;
+static ALLOCATOR: unsafe_calls::Allocator = unsafe_calls::Allocator;
 
-/// Seconds for an answer that takes no reading: a stdout that nobody reads must not hold it for ever.
-const TO_PRINT: u32 = 8;
+/// Time limit of an output that takes no reading, in case that nobody reads stdout.
+const SECONDS_TO_PRINT: u32 = 8;
 
 fn main() -> ExitCode {
+    signals::install();
     let begin = Instant::now();
-    privilege::put_in_reserve();
-    process::catch_panics();
-    let report = match cli::parse(std::env::args_os(), process::elevation()) {
-        Ok(Request::Check(options)) => {
-            if !options.may_read_entries() {
-                // the counters may take the one for the table
-                privilege::give_up(privilege::PROCESSES.union(privilege::ENTER));
-            } else if !options.may_enter_namespaces() {
-                privilege::give_up(privilege::ENTER);
-            }
-            process::arm(options.timeout);
-            let (report, written) = run(&options, begin, process::hold_in_reserve);
-            // what nobody was told is left for the next run to tell
-            return process::answer(&report, || {
-                if let Some(written) = written {
-                    written.keep();
-                }
-            });
+    privilege::retain();
+    output::catch_panics();
+    match cli::parse(std::env::args_os(), unsafe_calls::elevation()) {
+        Ok(Request::Check(options)) => check(&options, begin),
+        Ok(Request::Print(text)) => print(&Report::information(&text)),
+        Err(refusal) => print(&Report::unknown(&refusal.to_string())),
+    }
+}
+
+fn print(report: &Report) -> ExitCode {
+    signals::set_time_limit(SECONDS_TO_PRINT);
+    output::finish(report, || ())
+}
+
+fn check(options: &Options, begin: Instant) -> ExitCode {
+    if !options.may_read_entries() {
+        // the counters may need the capability for the table
+        privilege::give_up(privilege::PROCESSES.union(privilege::ENTER));
+    } else if !options.may_enter_namespaces() {
+        privilege::give_up(privilege::ENTER);
+    }
+    signals::set_time_limit(options.timeout);
+    let (report, state) = run(options, begin, signals::set_fallback);
+    output::finish(&report, || {
+        // The state is committed only after stdout took the report, so that losses are reported at least once.
+        if let Some(state) = state {
+            state.keep();
         }
-        Ok(Request::Print(text)) => Report::information(&text),
-        Err(refusal) => Report::unknown(&refusal.to_string()),
-    };
-    process::arm(TO_PRINT);
-    process::answer(&report, || ())
+    })
 }

@@ -3,27 +3,29 @@
 //! Like [`crate::run`] it knows an order and nothing else: what opens is in `reading`, what counts in `tally`, what
 //! speaks in `ranking`.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 
+use crate::analysis::listening::Listening;
 use crate::analysis::local_addresses::Own;
-use crate::analysis::owners::group;
 use crate::analysis::tally::{Attribution, Counting, Endpoint, Peer, Scale, Tally, half_width};
 use crate::analysis::traffic::Direction;
 use crate::cli::Options;
 use crate::diagnosis::{EndpointFacts, Situation, TableFacts};
 use crate::model::conntrack::{Class, Entry};
-use crate::model::dump::{End, Listing, Source};
+use crate::model::dump::{Choice, End, Listing, Source};
 use crate::model::error::ReadError;
 use crate::model::readings::{Counts, Readings};
 use crate::model::text::clean_path;
 use crate::report::endpoints::{Ranked, Ranking, Sample};
-use crate::runtime::{privilege, process};
+use crate::runtime::{privilege, unsafe_calls};
 use crate::source::addresses::{Origin, addresses};
 use crate::source::enter_netns::Place;
 use crate::source::entries::{self, Wanted};
-use crate::source::procfs::processes::owners;
 use crate::source::{Timeouts, timeouts};
+
+mod ownership;
+
+use ownership::{Ownership, ownership};
 
 /// The local services that are named.
 const SERVICES: usize = 3;
@@ -67,13 +69,16 @@ pub fn survey(
         deadline,
     };
     let (own, own_error) = own_addresses(options, &wanted.place, deadline);
-    let mut counting = Counting::new(own, options.aggregate);
+    let mut counting = counting(options, &wanted, own);
     let read = match &options.table {
         Some(capture) => {
             entries::from_capture(capture, options.sample, deadline, |entry: &Entry| {
                 counting.add(entry)
             })
-            .map(|(listing, total)| (listing, None, total))
+            .map(|listing| {
+                let total = listing.seen;
+                (listing, None, total)
+            })
         }
         None => entries::entries(&wanted, |entry: &Entry| counting.add(entry)).map(|entries| {
             let total = match entries.listing.end {
@@ -91,7 +96,12 @@ pub fn survey(
         Ok(read) => read,
         Err(error) => return unavailable(error, readings),
     };
+    let read_at = Instant::now();
     let tally = counting.finish();
+    let of_kernel = matches!(listing.source, Source::Netlink | Source::Procfs);
+    let gaps = listing.gaps(of_kernel.then_some(count));
+    let hidden = gaps.iter().find(|gap| gap.hides_the_numbers());
+    let hidden = hidden.map(|gap| ReadError::Incomplete(*gap));
     // no entry was seen before it ended: there is nothing to rank, and nobody to say who does not stand out
     if !readings.capture && tally.read() == 0 {
         match listing.end {
@@ -106,37 +116,49 @@ pub fn survey(
         total,
     };
     // advice may be about one that is not shown
+    let own_missing = (readings.capture && tally.read() > 0 && !tally.knows_own()).then_some(
+        ReadError::OwnMissing {
+            given: !options.own.is_empty(),
+        },
+    );
     let leading = tally.top(options.top.unwrap_or_default().max(LOOKED_AT));
     let top = leading.get(..options.top.unwrap_or(1)).unwrap_or(&leading);
     if readings.capture {
         // part of a capture says nothing about how many it holds
-        readings.count = match &listing.end {
-            End::Failed(error) => Err(error.clone()),
-            End::TimeUp => Err(ReadError::CaptureUnfinished),
-            End::Whole | End::Sampled => Ok(u32::try_from(total).unwrap_or(u32::MAX)),
+        readings.count = match (&listing.end, &hidden) {
+            (End::Failed(error), _) => Err(error.clone()),
+            (End::TimeUp, _) => Err(ReadError::CaptureUnfinished),
+            (End::Whole | End::Sampled, Some(hidden)) => Err(hidden.clone()),
+            (End::Whole | End::Sampled, None) => Ok(u32::try_from(total).unwrap_or(u32::MAX)),
         };
     }
     readings.table = match (listing.source, &listing.end) {
         (Source::Sockets, _) => Err(match &why {
-            Some(why @ (ReadError::Crowded { .. } | ReadError::NotEntered { .. })) => why.clone(),
+            Some(
+                why @ (ReadError::Crowded { .. }
+                | ReadError::NotEntered { .. }
+                | ReadError::NothingParsed { .. }),
+            ) => why.clone(),
             _ => ReadError::OnlySockets,
         }),
         (Source::Capture, End::Failed(error)) => Err(error.clone()),
         (Source::Capture, End::TimeUp) => Err(ReadError::CaptureUnfinished),
-        _ => Ok(Counts {
-            // whoever reads a capture from elsewhere says --own, or takes everything for forwarded
-            own_unknown: own_error.clone().filter(|_| !readings.capture),
-            ..counts(&tally, top, scale)
-        }),
+        _ => match hidden {
+            Some(hidden) => Err(hidden),
+            None => Ok(Counts {
+                own_unknown: own_missing.clone().or_else(|| own_error.clone()),
+                ..counts(&tally, top, scale)
+            }),
+        },
     };
     // a capture's sockets are on another host, or gone
     let behind = if options.top.is_some() && !readings.capture {
-        Some(behind(&tally, top, scale, &wanted))
+        Some(ownership(&tally, top, scale, &wanted, read_at))
     } else {
         None
     };
     privilege::give_up_all();
-    let mut facts = facts(&tally, &leading);
+    let mut facts = facts(&tally, &leading, scale);
     if let Some(behind) = &behind {
         facts.established_without_socket = if behind.incomplete {
             None
@@ -145,22 +167,25 @@ pub fn survey(
         };
         let dialler = top
             .iter()
-            .zip(&behind.owners)
+            .zip(behind.owners.iter().zip(&behind.seen))
             .find(|(endpoint, _)| !is_client(endpoint));
-        if let (Some(destination), Some((_, owners))) = (&mut facts.destination, dialler) {
+        if let (Some(destination), Some((_, (owners, seen)))) = (&mut facts.destination, dialler) {
             // a uid has no connection pool
-            let seen = owners.iter().find(|owner| owner.processes > 0);
-            destination.owner = seen.map(|owner| owner.name.clone());
+            let first = owners.iter().find(|owner| owner.processes > 0);
+            destination.owner = first.map(|owner| owner.who.to_string());
+            destination.seen = Some(*seen);
         }
     }
-    // every namespace has its own, which are seen from inside only
-    let timeouts = if wanted.place.net_root == options.proc_root {
+    // every namespace has its own, which are seen from inside only, and so has the host of a capture
+    let timeouts = if wanted.place.net_root == options.proc_root && options.max.is_none() {
         timeouts(&options.proc_root)
     } else {
         Timeouts::default()
     };
     // a few sockets say nothing about a table that is full of something else
-    let telling = listing.source != Source::Sockets || tally.read() >= u64::from(wanted.count) / 2;
+    let telling = (listing.source != Source::Sockets
+        || tally.read() >= u64::from(wanted.count) / 2)
+        && !gaps.iter().any(|gap| gap.forbids_findings());
     let situation = Situation {
         table: telling.then_some(facts),
         timeout_time_wait: timeouts.time_wait,
@@ -183,6 +208,8 @@ pub fn survey(
     let basis = || Ranking {
         sample,
         notes: notes(&listing),
+        gaps: gaps.clone(),
+        own_missing: own_missing.clone(),
         inexact: listing.inexact,
         ..Ranking::default()
     };
@@ -194,8 +221,13 @@ pub fn survey(
                 clean_path(&wanted.place.net_root.to_string_lossy())
             ));
         }
-        notes.extend(own_error.map(|error| format!("own addresses unknown: {error}")));
+        if own_missing.is_none() {
+            notes.extend(own_error.map(|error| format!("own addresses unknown: {error}")));
+        }
         notes.extend(behind.as_ref().and_then(|behind| behind.note.clone()));
+        let behind_names = behind
+            .as_ref()
+            .and_then(|behind| behind.names_incomplete.clone());
         Ranking {
             endpoints: ranked(top, scale, behind),
             source: Some(listing.source),
@@ -214,13 +246,33 @@ pub fn survey(
                 .map(|service| (service.to_string(), share(service.entries, scale.read)))
                 .collect(),
             notes,
+            gaps: gaps.clone(),
+            own_missing: own_missing.clone(),
+            names_incomplete: behind_names,
             inexact: listing.inexact,
         }
     });
+    let something_to_say = readings.table.is_ok() || !gaps.is_empty();
     Survey {
-        ranking: ranking.or_else(|| readings.table.is_ok().then(basis)),
+        ranking: ranking.or_else(|| something_to_say.then(basis)),
         unavailable: None,
         situation: Some(situation),
+    }
+}
+
+/// Ready to count, with what tells which side opened a connection.
+fn counting(options: &Options, wanted: &Wanted, own: Own) -> Counting {
+    let counting = Counting::new(own, options.aggregate);
+    if options.table.is_some() {
+        return counting.of_a_capture();
+    }
+    // sockets know whom they were opened by
+    if options.source == Choice::Sockets {
+        return counting;
+    }
+    match entries::listening(wanted) {
+        Ok(sockets) => counting.with_listening(Listening::new(sockets)),
+        Err(_) => counting.by_source_ports(),
     }
 }
 
@@ -244,7 +296,7 @@ fn own_addresses(options: &Options, place: &Place, deadline: Instant) -> (Own, O
         return (Own::new([], options.own.clone()), None);
     }
     let origin = if place.live {
-        Origin::Kernel(process::check_netlink_strictly)
+        Origin::Kernel(unsafe_calls::check_netlink_strictly)
     } else {
         Origin::Files(&place.net_root)
     };
@@ -286,7 +338,7 @@ fn is_client(endpoint: &Endpoint) -> bool {
     matches!(endpoint.peer, Peer::From { .. })
 }
 
-fn facts(tally: &Tally, top: &[Endpoint]) -> TableFacts {
+fn facts(tally: &Tally, top: &[Endpoint], scale: Scale) -> TableFacts {
     let of_class = |wanted| {
         tally
             .classes()
@@ -315,7 +367,13 @@ fn facts(tally: &Tally, top: &[Endpoint]) -> TableFacts {
             share: endpoint.share,
             time_wait: share(of_class(Class::TimeWait), endpoint.entries),
             unanswered: share(of_class(Class::SynSent).max(silent), endpoint.entries),
+            unproven: share(
+                of_class(Class::SynRecv) + endpoint.unreplied,
+                endpoint.entries,
+            ),
+            entries: scale.extrapolate(endpoint.entries),
             owner: None,
+            seen: None,
         }
     };
     TableFacts {
@@ -343,125 +401,7 @@ fn without_socket(top: &[Endpoint], attributions: &[Attribution]) -> Option<f64>
     (expected > 0).then(|| share(without, expected))
 }
 
-/// Who is behind the shown endpoints.
-struct Behind {
-    attributions: Vec<Attribution>,
-    /// In the order of the endpoints.
-    owners: Vec<Vec<crate::analysis::owners::Owner>>,
-    /// Not every socket was seen, so one that was not may be there all the same.
-    incomplete: bool,
-    note: Option<String>,
-}
-
-fn behind(tally: &Tally, top: &[Endpoint], scale: Scale, wanted: &Wanted) -> Behind {
-    let mut matching = tally.matching(top);
-    // of a sample, every socket to a destination counts, not only those whose entry happens to be in it
-    let mut dialled: HashMap<_, usize> = HashMap::new();
-    if scale.is_sample() {
-        for (index, endpoint) in top.iter().enumerate() {
-            if let Peer::To {
-                address,
-                protocol,
-                local: false,
-            } = endpoint.peer
-            {
-                dialled.insert((address, protocol), index);
-            }
-        }
-    }
-    let mut complete: Vec<BTreeSet<(u64, u32)>> = vec![BTreeSet::new(); top.len()];
-    let mut seen = false;
-    let failed = entries::all_sockets(wanted, |socket| {
-        seen = true;
-        matching.add(socket);
-        let remote =
-            std::net::SocketAddr::new(socket.remote.ip().to_canonical(), socket.remote.port());
-        let found = dialled
-            .get(&(remote, socket.protocol))
-            .and_then(|index| complete.get_mut(*index));
-        if let Some(sockets) = found.filter(|_| socket.inode != 0) {
-            sockets.insert((socket.inode, socket.uid));
-        }
-    });
-    let mut attributions = matching.finish();
-    if failed.is_err() {
-        for attribution in &mut attributions {
-            attribution.unattributed.other = 0;
-        }
-    }
-    let sockets: Vec<Vec<(u64, u32)>> = attributions
-        .iter()
-        .zip(top)
-        .zip(&complete)
-        .map(|((attribution, endpoint), complete)| {
-            // within this host both ends have a socket: the client's tells who opens the connections
-            let within = matches!(endpoint.peer, Peer::To { local: true, .. });
-            let clients_only = within && attribution.holders.iter().any(|holder| !holder.dialled);
-            let matched = attribution
-                .holders
-                .iter()
-                .filter(|holder| !(clients_only && holder.dialled));
-            let matched = matched.map(|holder| (holder.inode, holder.uid));
-            matched
-                .chain(complete.iter().copied())
-                .collect::<BTreeSet<_>>()
-                .into_iter()
-                .collect()
-        })
-        .collect();
-    let inodes: HashSet<u64> = sockets.iter().flatten().map(|(inode, _)| *inode).collect();
-    let found = privilege::with(privilege::PROCESSES, || {
-        owners(&wanted.proc_root, &inodes, wanted.deadline)
-    });
-    let mut notes = Vec::new();
-    let incomplete = failed.is_err();
-    notes.extend(failed.err().map(|error| {
-        if seen {
-            format!("not every socket was seen: {error}")
-        } else {
-            format!("no owners: {error}")
-        }
-    }));
-    let held: HashSet<u64> = found
-        .processes
-        .iter()
-        .flat_map(|process| process.inodes.iter().copied())
-        .collect();
-    let unknown = inodes.difference(&held).count();
-    if unknown > 0 && found.unseen > 0 {
-        notes.push(format!(
-            "{unknown} sockets belong to processes this user may not look into, shown by uid (CAP_SYS_PTRACE and \
-             CAP_DAC_READ_SEARCH show them)"
-        ));
-    }
-    if found.truncated {
-        notes.push("the time was up before every process was looked at".to_owned());
-    }
-    let mut owners: Vec<_> = sockets
-        .iter()
-        .map(|sockets| group(&found.processes, sockets))
-        .collect();
-    for (index, owners) in owners.iter_mut().enumerate() {
-        // what could not be counted whole is a sample like its entries
-        let counted = complete
-            .get(index)
-            .is_some_and(|sockets| !sockets.is_empty());
-        if scale.is_sample() && !counted {
-            for owner in owners {
-                let connections = scale.extrapolate(owner.connections as u64);
-                owner.connections = usize::try_from(connections).unwrap_or(usize::MAX);
-            }
-        }
-    }
-    Behind {
-        attributions,
-        owners,
-        incomplete,
-        note: (!notes.is_empty()).then(|| notes.join(", ")),
-    }
-}
-
-fn ranked(top: &[Endpoint], scale: Scale, behind: Option<Behind>) -> Vec<Ranked> {
+fn ranked(top: &[Endpoint], scale: Scale, behind: Option<Ownership>) -> Vec<Ranked> {
     let (attributions, owners) = match behind {
         Some(behind) => (behind.attributions, behind.owners),
         None => (Vec::new(), Vec::new()),
@@ -497,7 +437,7 @@ fn reasons(attribution: &Attribution, scale: Scale) -> Vec<(&'static str, u64)> 
         ("in TIME_WAIT", left.time_wait),
         ("forwarded", left.forwarded),
         ("held by no process", left.unheld),
-        ("gone or in another namespace", left.other),
+        ("no socket left", left.other),
     ];
     reasons
         .into_iter()
@@ -532,21 +472,16 @@ fn reason(why: &ReadError) -> String {
 
 fn notes(listing: &Listing) -> Vec<String> {
     let mut notes = Vec::new();
-    if listing.broken > 0 {
-        let what = if listing.source == Source::Netlink {
-            "messages"
-        } else {
-            "lines"
-        };
+    if listing.broken > 0 && listing.source != Source::Netlink {
         notes.push(format!(
-            "{} {what} were not understood and left out",
-            listing.broken
+            "lines that could not be parsed: {}",
+            listing.unread
         ));
     }
     match &listing.end {
         End::Whole | End::Sampled => {}
         // the headline says it
-        End::TimeUp if listing.source == Source::Capture => {}
+        End::TimeUp | End::Failed(_) if listing.source == Source::Capture => {}
         End::TimeUp => notes.push(
             "the time for the table was up, what was read until then is taken as a sample"
                 .to_owned(),

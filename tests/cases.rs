@@ -40,11 +40,11 @@ fn run(scenario: &str) {
     }
     arguments.extend(typed.lines().map(|line| line.replace("CASE", case)));
     let got = answer(&arguments);
-    // a long path is cut at its front: say only what stands below the proc root
+    // the place of the repository is none of a scenario's business
     let shown = got
         .text
         .lines()
-        .map(|line| without_root(line, &proc_root.to_string_lossy()))
+        .map(|line| without_place(line, &proc_root.to_string_lossy(), case))
         .collect::<String>();
     let status = format!("{}\n", got.code);
     if std::env::var_os("UPDATE").is_some() {
@@ -64,20 +64,24 @@ fn run(scenario: &str) {
     );
 }
 
-/// Replaces the proc root, whole or cut, by PROC.
-fn without_root(line: &str, proc_root: &str) -> String {
+/// Replaces the proc root by PROC and the folder of the scenario by CASE. A long path is cut at its front.
+fn without_place(line: &str, proc_root: &str, case: &str) -> String {
     let word = |word: &str| {
         let (lead, path) = word.split_at(word.find(['/', '.']).unwrap_or(word.len()));
         if let Some(rest) = path.strip_prefix(proc_root) {
             return format!("{lead}PROC{rest}");
         }
-        // cut: two dots and the end of the root, then what stands below it
-        match path
-            .strip_prefix("..")
-            .and_then(|cut| cut.split_once("/proc"))
-        {
-            Some((_, rest)) => format!("{lead}PROC{rest}"),
-            None => word.to_owned(),
+        if let Some(rest) = path.strip_prefix(case) {
+            return format!("{lead}CASE{rest}");
+        }
+        let Some(cut) = path.strip_prefix("..") else {
+            return word.to_owned();
+        };
+        // two dots and the end of the root, then what stands below it, or the name of a file in the folder
+        match (cut.split_once("/proc"), cut.rsplit_once('/')) {
+            (Some((_, rest)), _) => format!("{lead}PROC{rest}"),
+            (None, Some((_, name))) => format!("{lead}CASE/{name}"),
+            (None, None) => word.to_owned(),
         }
     };
     line.split(' ').map(word).collect::<Vec<_>>().join(" ") + "\n"

@@ -47,6 +47,14 @@ impl Own {
             || self.networks.contain(address)
     }
 
+    /// Whether an address of this host other than those of the loopback networks stands in the entry.
+    pub(crate) fn occurs_in(&self, entry: &Entry) -> bool {
+        [entry.original, entry.reply]
+            .iter()
+            .flat_map(|tuple| [tuple.source, tuple.destination])
+            .any(|address| self.contains(address) && !address.is_loopback())
+    }
+
     /// Whether this host takes in what others send to the address: its own ones, broadcast, anycast, multicast.
     fn receives(&self, address: Address) -> bool {
         self.contains(address)

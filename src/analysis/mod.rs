@@ -1,5 +1,6 @@
 //! Entries, sockets and processes, counted by endpoint and owner. Pure.
 
+pub mod listening;
 pub mod local_addresses;
 pub mod owners;
 pub mod tally;

@@ -1,265 +1,641 @@
 //! Who owns sockets: processes grouped by what an operator would restart.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
 
-use crate::model::socket::Process;
-use crate::model::text::named;
+use crate::model::cgroup::{Cgroup, Name};
+use crate::model::socket::{NoHolder, Process};
+use crate::model::text::{clean, named};
+use crate::model::user::{User, Users};
 
-/// The sockets that no process holds any more, or does not hold yet: in TIME_WAIT, orphaned, not yet accepted.
+/// The identity of an owner. Two owners may have the same name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    /// A unit or a container, by the path of its control group.
+    Group(Cgroup),
+    /// Processes of one command in a control group that has no name.
+    Command {
+        /// The command, which is foreign text.
+        command: String,
+        /// The path of the control group.
+        path: String,
+    },
+    /// The user of sockets without a known holder.
+    User(User, NoHolder),
+    /// Sockets that no process holds any more, or does not hold yet: in TIME_WAIT, orphaned, not yet accepted.
+    NoProcess,
+}
+
+/// The word for sockets without a process.
 pub const NO_PROCESS: &str = "no process";
+
+/// Beginnings of the names of owners that are no commands.
+const OTHER_NAMES: [&str; 6] = [
+    "container ",
+    "pod ",
+    "user ",
+    "uid ",
+    NO_PROCESS,
+    "command ",
+];
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Group(Cgroup { path, name }) => {
+                f.write_str(&name.with(&[]).unwrap_or_else(|| named(path)))
+            }
+            Self::Command { command, .. } => {
+                if looks_like_another(&clean(command)) {
+                    f.write_str("command ")?;
+                }
+                f.write_str(&named(command))
+            }
+            Self::User(user, NoHolder::NoProcess) => write!(f, "{user} ({NO_PROCESS})"),
+            Self::User(user, _) => user.fmt(f),
+            Self::NoProcess => f.write_str(NO_PROCESS),
+        }
+    }
+}
+
+/// Whether a command could be taken for a unit, a container or a user. A process chooses its command itself.
+fn looks_like_another(command: &str) -> bool {
+    let command = command.trim_start().to_ascii_lowercase();
+    OTHER_NAMES.iter().any(|name| command.starts_with(name))
+        || [".service", ".scope"]
+            .iter()
+            .any(|unit| command.contains(unit))
+        || command.contains(['(', ')', ','])
+}
 
 /// A service or program that holds sockets; or, with 0 processes, sockets of which only the user is known, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
-    /// The systemd unit, else the command; `uid 1000` where no process was seen that holds them; [`NO_PROCESS`].
-    pub name: String,
-    /// The command of its process with the lowest id; empty without a process.
+    /// The identity.
+    pub who: Who,
+    /// The command of the process with the lowest id, which is foreign text; empty without a process.
     pub command: String,
     /// The lowest process id; 0 without a process.
     pub pid: i32,
-    /// Processes of the group that hold at least one of the sockets.
+    /// The processes of the group that hold at least one of the sockets.
     pub processes: usize,
-    /// How many of the sockets they hold; one that several of them share counts once.
+    /// The number of the sockets they hold; a socket that several of them share counts once.
     pub connections: usize,
     /// The threads of these processes.
     pub threads: u64,
+    /// The user that opened most of the sockets that came from another user.
+    pub passed: Option<Passed>,
 }
 
-/// What is one owner. As the kernel says it, because different names may look the same once they are cleaned.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Key<'a> {
-    Unit(&'a str),
-    Command(&'a str),
-    Uid(u32),
-    NoProcess,
+/// Sockets that a user opened and that processes of other users hold: they were passed on (SCM_RIGHTS in unix(7)), or
+/// inherited. Root does so as a rule and is not noted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passed {
+    /// The user that opened them.
+    pub user: User,
+    /// The number of such sockets.
+    pub connections: usize,
 }
 
+impl Owner {
+    /// The owner with its first process: `sidekiq.service (ruby[812])`.
+    pub fn with_process(&self) -> String {
+        let process = format!("{}[{}]", named(&self.command), self.pid);
+        match &self.who {
+            who if self.processes == 0 => who.to_string(),
+            Who::Group(group) => group.name.with(&[&process]).unwrap_or(process),
+            who => format!("{who} ({process})"),
+        }
+    }
+}
+
+/// The owners of all sockets that processes were found for.
+#[derive(Debug)]
+pub struct Owners {
+    processes: Vec<Process>,
+    users: Users,
+    no_holder: NoHolder,
+    /// Each owner once.
+    who: Vec<Who>,
+    /// The place of each process's owner.
+    of_process: Vec<u32>,
+    /// Inodes, each with the place of a process that holds it; in order.
+    holders: Vec<(u64, u32)>,
+}
+
+impl Owners {
+    /// The owners of what these processes hold. `no_holder` is why other sockets have no holder.
+    pub fn new(processes: Vec<Process>, no_holder: NoHolder, users: Users) -> Self {
+        let mut places: BTreeMap<Who, u32> = BTreeMap::new();
+        let mut of_process = Vec::with_capacity(processes.len());
+        for process in &processes {
+            let next = places.len() as u32; // fewer than there are process ids
+            of_process.push(*places.entry(who(process, &users)).or_insert(next));
+        }
+        let mut who: Vec<(Who, u32)> = places.into_iter().collect();
+        who.sort_unstable_by_key(|(_, place)| *place);
+        Self {
+            holders: holders(&processes),
+            who: who.into_iter().map(|(who, _)| who).collect(),
+            of_process,
+            processes,
+            users,
+            no_holder,
+        }
+    }
+
+    /// The owners of a socket: several if it was passed on and kept.
+    pub fn of(&self, inode: u64) -> Vec<&Who> {
+        let mut places: Vec<u32> = self.places(inode).map(|(owner, _)| owner).collect();
+        places.sort_unstable();
+        places.dedup();
+        let who = places
+            .iter()
+            .filter_map(|place| self.who.get(*place as usize));
+        who.collect()
+    }
+
+    /// The age of the oldest process that holds a socket; none if that is not known of each.
+    pub fn age(&self, inode: u64) -> Option<Duration> {
+        let ages = self.places(inode).map(|(_, process)| process.age);
+        ages.reduce(|one, other| Some(one?.max(other?))).flatten()
+    }
+
+    /// The owner and the process of each holder of a socket; a process that holds it twice comes once.
+    fn places(&self, inode: u64) -> impl Iterator<Item = (u32, &Process)> {
+        let begin = self.holders.partition_point(|(known, _)| *known < inode);
+        let of_inode = self.holders.get(begin..).unwrap_or_default().iter();
+        of_inode
+            .take_while(move |(known, _)| *known == inode)
+            .filter_map(|(_, place)| {
+                let place = *place as usize;
+                Some((*self.of_process.get(place)?, self.processes.get(place)?))
+            })
+    }
+
+    /// Groups sockets, given as inode and user id, by their owners: most connections first, then by name.
+    ///
+    /// Only processes that hold at least one of them count. Each of several owners of a socket has it. Sockets without
+    /// an inode have no process; the kernel calls their owner user id 0 whoever it was, so they are not said to be
+    /// root's.
+    pub fn group(&self, sockets: &[(u64, u32)]) -> Vec<Owner> {
+        let mut wanted: Vec<(u64, u32)> = sockets.to_vec();
+        wanted.retain(|(inode, _)| *inode != 0);
+        wanted.sort_unstable();
+        wanted.dedup_by_key(|(inode, _)| *inode);
+        let without_inode = sockets.len() - sockets.iter().filter(|(inode, _)| *inode != 0).count();
+        let mut groups: BTreeMap<u32, Group<'_>> = BTreeMap::new();
+        let mut of_users: BTreeMap<u32, usize> = BTreeMap::new();
+        for &(inode, uid) in &wanted {
+            let mut is_held = false;
+            for (owner, process) in self.places(inode) {
+                groups.entry(owner).or_default().add(process, inode, uid);
+                is_held = true;
+            }
+            if !is_held {
+                *of_users.entry(uid).or_default() += 1;
+            }
+        }
+        let of_processes = groups.into_iter().filter_map(|(place, group)| {
+            let who = self.who.get(place as usize)?;
+            Some(group.owner(who.clone(), &self.users))
+        });
+        let of_users = of_users.into_iter().map(|(uid, connections)| {
+            let user = self.users.user(uid);
+            nobody(Who::User(user, self.no_holder), connections)
+        });
+        let without = (without_inode > 0).then(|| nobody(Who::NoProcess, without_inode));
+        let mut owners: Vec<Owner> = of_processes.chain(of_users).chain(without).collect();
+        owners.sort_by_cached_key(|owner| {
+            (Reverse(owner.connections), owner.who.to_string(), owner.pid)
+        });
+        owners
+    }
+}
+
+/// The owner that a process belongs to.
+fn who(process: &Process, users: &Users) -> Who {
+    let mut group = process.cgroup.clone();
+    if group.name == Name::Nothing {
+        return Who::Command {
+            command: process.command.clone(),
+            path: group.path,
+        };
+    }
+    group.name.name_user(users);
+    Who::Group(group)
+}
+
+/// The processes that hold each socket. A service manager that passed one to a service does not count beside it.
+fn holders(processes: &[Process]) -> Vec<(u64, u32)> {
+    let manages = |place: u32| {
+        let process = processes.get(place as usize);
+        process.is_some_and(|process| process.cgroup.is_service_manager())
+    };
+    let mut holders: Vec<(u64, u32)> = processes
+        .iter()
+        .zip(0..)
+        .flat_map(|(process, place)| process.inodes.iter().map(move |inode| (*inode, place)))
+        .collect();
+    holders.sort_unstable_by_key(|&(inode, place)| (inode, manages(place), place));
+    let mut last = None;
+    holders.retain(|&(inode, place)| {
+        let is_needed = last != Some(inode) || !manages(place);
+        last = Some(inode);
+        is_needed
+    });
+    holders
+}
+
+/// The sockets of an owner.
 #[derive(Default)]
 struct Group<'a> {
-    processes: Vec<&'a Process>,
-    inodes: BTreeSet<u64>,
-    without_inode: usize,
+    /// By process id.
+    processes: BTreeMap<i32, &'a Process>,
+    connections: usize,
+    last: Option<u64>,
+    /// Users that none of the holders of a socket is, each with the number of such sockets.
+    passed: BTreeMap<u32, usize>,
+    /// Whether the last socket counts as passed on so far.
+    last_passed: bool,
 }
 
-/// Who holds these sockets, given as inode and uid: most connections first, then by name.
-///
-/// Only processes that hold at least one of them count. Where a socket is held by processes of several groups, as one
-/// that systemd passed on, each group has it. Sockets without an inode have no process; the kernel calls their owner
-/// uid 0 whoever it was, so they are not said to be root's.
-pub fn group(processes: &[Process], sockets: &[(u64, u32)]) -> Vec<Owner> {
-    let wanted: BTreeMap<u64, u32> = sockets.iter().copied().collect();
-    let mut groups: BTreeMap<Key<'_>, Group<'_>> = BTreeMap::new();
-    let mut held = BTreeSet::new();
-    for process in processes {
-        let inodes: Vec<u64> = process
-            .inodes
-            .iter()
-            .copied()
-            .filter(|inode| *inode != 0 && wanted.contains_key(inode))
-            .collect();
-        if inodes.is_empty() {
-            continue;
-        }
-        let key = match &process.unit {
-            Some(unit) => Key::Unit(unit),
-            None => Key::Command(&process.command),
-        };
-        let group = groups.entry(key).or_default();
-        group.processes.push(process);
-        group.inodes.extend(&inodes);
-        held.extend(inodes);
-    }
-    for (inode, uid) in wanted {
-        if inode != 0 && !held.contains(&inode) {
-            let group = groups.entry(Key::Uid(uid)).or_default();
-            group.inodes.insert(inode);
+impl<'a> Group<'a> {
+    /// Adds a process that holds a socket. The processes that hold the same socket come one after the other.
+    fn add(&mut self, process: &'a Process, inode: u64, uid: u32) {
+        self.processes.insert(process.pid, process);
+        let is_foreign = uid != 0 && process.uid.is_some_and(|own| own != uid);
+        if self.last.replace(inode) != Some(inode) {
+            self.connections += 1;
+            self.last_passed = is_foreign;
+            *self.passed.entry(uid).or_default() += usize::from(is_foreign);
+        } else if self.last_passed && !is_foreign {
+            self.last_passed = false;
+            *self.passed.entry(uid).or_default() -= 1;
         }
     }
-    let without_inode = sockets.iter().filter(|(inode, _)| *inode == 0).count();
-    if without_inode > 0 {
-        groups.entry(Key::NoProcess).or_default().without_inode = without_inode;
+
+    fn owner(self, who: Who, users: &Users) -> Owner {
+        let first = self.processes.values().next();
+        let passed = self.passed.into_iter().filter(|(_, sockets)| *sockets > 0);
+        let most = passed.max_by_key(|&(uid, sockets)| (sockets, Reverse(uid)));
+        Owner {
+            who,
+            command: first.map_or(String::new(), |process| process.command.clone()),
+            pid: first.map_or(0, |process| process.pid),
+            processes: self.processes.len(),
+            connections: self.connections,
+            threads: self
+                .processes
+                .values()
+                .fold(0, |sum, process| sum.saturating_add(process.threads)),
+            passed: most.map(|(uid, connections)| Passed {
+                user: users.user(uid),
+                connections,
+            }),
+        }
     }
-    let mut owners: Vec<Owner> = groups
-        .into_iter()
-        .map(|(key, group)| owner(&key, &group))
-        .collect();
-    owners.sort_by(|one, other| {
-        other
-            .connections
-            .cmp(&one.connections)
-            .then_with(|| one.name.cmp(&other.name))
-            .then_with(|| one.pid.cmp(&other.pid))
-    });
-    owners
 }
 
-fn owner(key: &Key<'_>, group: &Group<'_>) -> Owner {
-    let first = group.processes.iter().min_by_key(|process| process.pid);
+/// An owner without a process.
+fn nobody(who: Who, connections: usize) -> Owner {
     Owner {
-        name: match key {
-            Key::Unit(name) | Key::Command(name) => named(name),
-            Key::Uid(uid) => format!("uid {uid}"),
-            Key::NoProcess => NO_PROCESS.to_owned(),
-        },
-        command: first
-            .map(|process| named(&process.command))
-            .unwrap_or_default(),
-        pid: first.map(|process| process.pid).unwrap_or_default(),
-        processes: group.processes.len(),
-        connections: group.inodes.len() + group.without_inode,
-        threads: group
-            .processes
-            .iter()
-            .fold(0, |sum, process| sum.saturating_add(process.threads)),
+        who,
+        command: String::new(),
+        pid: 0,
+        processes: 0,
+        connections,
+        threads: 0,
+        passed: None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::cgroup::{Container, ContainerName, Unit};
 
-    fn process(
-        pid: i32,
-        command: &str,
-        unit: Option<&str>,
-        threads: u64,
-        inodes: &[u64],
-    ) -> Process {
-        Process {
-            pid,
-            command: command.to_owned(),
-            unit: unit.map(str::to_owned),
-            threads,
-            inodes: inodes.to_vec(),
+    fn unit(path: &str, name: &str, user: Option<u32>) -> Cgroup {
+        Cgroup {
+            path: path.to_owned(),
+            name: Name::Unit(Unit {
+                name: name.to_owned(),
+                user: user.map(User::unnamed),
+            }),
         }
     }
 
-    fn owner(
-        name: &str,
-        command: &str,
-        pid: i32,
-        processes: usize,
-        connections: usize,
-        threads: u64,
-    ) -> Owner {
-        Owner {
-            name: name.to_owned(),
-            command: command.to_owned(),
+    fn process(pid: i32, command: &str, cgroup: Cgroup, threads: u64, inodes: &[u64]) -> Process {
+        Process {
             pid,
-            processes,
-            connections,
+            command: command.to_owned(),
+            cgroup,
             threads,
+            inodes: inodes.to_vec(),
+            ..Process::default()
         }
+    }
+
+    /// A process in no unit.
+    fn alone(pid: i32, command: &str, threads: u64, inodes: &[u64]) -> Process {
+        process(pid, command, Cgroup::default(), threads, inodes)
+    }
+
+    fn of_user(uid: u32, process: Process) -> Process {
+        Process {
+            uid: Some(uid),
+            ..process
+        }
+    }
+
+    fn owners(processes: &[Process]) -> Owners {
+        Owners::new(processes.to_vec(), NoHolder::NotPermitted, Users::default())
+    }
+
+    /// Owners in words: with the first process, connections, processes, threads, and what was passed on.
+    fn said(owners: &[Owner]) -> Vec<String> {
+        let said = |owner: &Owner| {
+            let passed = owner.passed.as_ref();
+            let passed =
+                passed.map(|passed| format!(", {} of {}", passed.connections, passed.user));
+            format!(
+                "{} {} {} {}{}",
+                owner.with_process(),
+                owner.connections,
+                owner.processes,
+                owner.threads,
+                passed.unwrap_or_default()
+            )
+        };
+        owners.iter().map(said).collect()
+    }
+
+    fn group(processes: &[Process], sockets: &[(u64, u32)]) -> Vec<String> {
+        said(&owners(processes).group(sockets))
     }
 
     #[test]
     fn processes_of_a_unit_are_one_owner_and_a_shared_socket_counts_once() {
+        let sidekiq = || unit("/system.slice/sidekiq.service", "sidekiq.service", None);
         let processes = [
-            process(900, "ruby", Some("sidekiq.service"), 5, &[1, 2, 3]),
-            process(812, "bundle", Some("sidekiq.service"), 20, &[3, 4]),
-            process(7, "curl", None, 1, &[5]),
+            process(900, "ruby", sidekiq(), 5, &[1, 2, 3]),
+            process(812, "bundle", sidekiq(), 20, &[3, 4]),
+            alone(7, "curl", 1, &[5]),
         ];
         let sockets = [(1, 33), (2, 33), (3, 33), (4, 33), (5, 0)];
         assert_eq!(
             group(&processes, &sockets),
             [
-                owner("sidekiq.service", "bundle", 812, 2, 4, 25),
-                owner("curl", "curl", 7, 1, 1, 1),
+                "sidekiq.service (bundle[812]) 4 2 25",
+                "curl (curl[7]) 1 1 1"
             ]
+        );
+    }
+
+    #[test]
+    fn units_of_the_same_name_are_told_apart_by_their_paths() {
+        let container = Container {
+            name: Some(ContainerName::Given("101".to_owned())),
+            inside: Some(Unit {
+                name: "nginx.service".to_owned(),
+                user: None,
+            }),
+            ..Container::default()
+        };
+        let of_container = Cgroup {
+            path: "/lxc/101/ns/system.slice/nginx.service".to_owned(),
+            name: Name::Container(container),
+        };
+        let name = "nginx.service";
+        let processes = [
+            process(
+                1,
+                "nginx",
+                unit("/system.slice/nginx.service", name, None),
+                1,
+                &[1, 2],
+            ),
+            process(
+                2,
+                "nginx",
+                unit("/user@7.service/nginx.service", name, Some(7)),
+                1,
+                &[3],
+            ),
+            process(
+                3,
+                "nginx",
+                unit("/user@8.service/nginx.service", name, Some(8)),
+                1,
+                &[4],
+            ),
+            process(4, "nginx", of_container, 1, &[5]),
+            alone(5, name, 1, &[6]),
+        ];
+        let sockets = [1, 2, 3, 4, 5, 6].map(|inode| (inode, 33));
+        assert_eq!(
+            group(&processes, &sockets),
+            [
+                "nginx.service (nginx[1]) 2 1 1",
+                "command nginx.service (nginx.service[5]) 1 1 1",
+                "container 101, nginx.service (nginx[4]) 1 1 1",
+                "nginx.service (uid 7, nginx[2]) 1 1 1",
+                "nginx.service (uid 8, nginx[3]) 1 1 1",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_command_cannot_be_taken_for_anything_else() {
+        for (command, shown) in [
+            ("nginx", "nginx"),
+            ("containerd-shim", "containerd-shim"),
+            ("sshd.service", "command sshd.service"),
+            (" SSHD.Service ", "command  SSHD.Service "),
+            ("sshd\u{1b}.service", "command sshd.service"),
+            ("a.service[1]", "command a.service[1]"),
+            ("session-1.scope", "command session-1.scope"),
+            ("container 4f2a", "command container 4f2a"),
+            ("pod 1", "command pod 1"),
+            ("uid 0", "command uid 0"),
+            ("user root", "command user root"),
+            ("no process", "command no process"),
+            ("command x", "command command x"),
+            ("x (user root)", "command x (user root)"),
+            ("a, b", "command a, b"),
+            ("|;", "(unnamed)"),
+        ] {
+            let owners = owners(&[alone(1, command, 1, &[1])]).group(&[(1, 0)]);
+            assert_eq!(owners[0].who.to_string(), shown, "{command:?}");
+        }
+    }
+
+    #[test]
+    fn commands_of_different_groups_are_different_owners() {
+        let session = |number: u32| Cgroup {
+            path: format!("/user.slice/session-{number}.scope"),
+            name: Name::Nothing,
+        };
+        let processes = [
+            process(1, "curl", session(1), 1, &[1]),
+            process(2, "curl", session(2), 1, &[2]),
+            process(3, "curl", session(1), 1, &[3]),
+        ];
+        assert_eq!(
+            group(&processes, &[(1, 0), (2, 0), (3, 0)]),
+            ["curl (curl[1]) 2 2 2", "curl (curl[2]) 1 1 1"]
         );
     }
 
     #[test]
     fn only_the_sockets_asked_for_count_and_only_the_processes_that_hold_them() {
-        let processes = [
-            process(10, "nginx", None, 1, &[1, 2]),
-            process(11, "nginx", None, 64, &[2]),
-        ];
-        assert_eq!(
-            group(&processes, &[(1, 33)]),
-            [owner("nginx", "nginx", 10, 1, 1, 1)]
-        );
-        assert_eq!(group(&processes, &[]), []);
+        let processes = [alone(10, "nginx", 1, &[1, 2]), alone(11, "nginx", 64, &[2])];
+        assert_eq!(group(&processes, &[(1, 33)]), ["nginx (nginx[10]) 1 1 1"]);
+        assert_eq!(group(&processes, &[]), [""; 0]);
     }
 
     #[test]
-    fn what_no_seen_process_holds_goes_by_its_user() {
+    fn what_no_seen_process_holds_goes_by_its_user_and_says_why() {
         let sockets = [(1, 1000), (2, 1000), (3, 33), (4, 0)];
-        assert_eq!(
-            group(&[], &sockets),
-            [
-                owner("uid 1000", "", 0, 0, 2, 0),
-                owner("uid 0", "", 0, 0, 1, 0),
-                owner("uid 33", "", 0, 0, 1, 0),
-            ]
-        );
+        let mut users = Users::default();
+        users.add(1000, "alice");
+        for (why, shown) in [
+            (NoHolder::NotPermitted, ["user alice", "uid 0", "uid 33"]),
+            (NoHolder::NotReached, ["user alice", "uid 0", "uid 33"]),
+            (
+                NoHolder::NoProcess,
+                [
+                    "user alice (no process)",
+                    "uid 0 (no process)",
+                    "uid 33 (no process)",
+                ],
+            ),
+        ] {
+            let owners = Owners::new(Vec::new(), why, users.clone()).group(&sockets);
+            let names: Vec<String> = owners.iter().map(Owner::with_process).collect();
+            assert_eq!(names, shown);
+            assert_eq!(owners[0].connections, 2);
+        }
     }
 
     #[test]
     fn sockets_without_an_inode_are_counted_each_and_are_nobodys() {
-        let processes = [process(1, "x", None, 1, &[0])];
+        let processes = [alone(1, "x", 1, &[0])];
         assert_eq!(
             group(&processes, &[(0, 0), (0, 0), (0, 1000)]),
-            [owner(NO_PROCESS, "", 0, 0, 3, 0)]
+            [format!("{NO_PROCESS} 3 0 0")]
         );
     }
 
     #[test]
     fn a_socket_listed_twice_is_one() {
-        let processes = [process(1, "x", None, 1, &[9, 9])];
+        let processes = [alone(1, "x", 1, &[9, 9])];
+        assert_eq!(group(&processes, &[(9, 0), (9, 0)]), ["x (x[1]) 1 1 1"]);
+    }
+
+    #[test]
+    fn a_service_manager_does_not_count_beside_the_service_it_passed_a_socket_to() {
+        let init = Cgroup {
+            path: "/init.scope".to_owned(),
+            name: Name::Nothing,
+        };
+        let rpcbind = unit("/system.slice/rpcbind.service", "rpcbind.service", None);
+        let processes = [
+            process(1, "systemd", init, 1, &[1, 2]),
+            process(500, "rpcbind", rpcbind, 1, &[1]),
+        ];
+        let owners = owners(&processes);
         assert_eq!(
-            group(&processes, &[(9, 0), (9, 0)]),
-            [owner("x", "x", 1, 1, 1, 1)]
+            said(&owners.group(&[(1, 0)])),
+            ["rpcbind.service (rpcbind[500]) 1 1 1"]
+        );
+        assert_eq!(
+            said(&owners.group(&[(2, 0)])),
+            ["systemd (systemd[1]) 1 1 1"]
+        );
+        assert_eq!(owners.of(1).len(), 1);
+    }
+
+    #[test]
+    fn sockets_of_another_user_are_said_to_be_passed_on_unless_that_user_is_root() {
+        let dbus = || unit("/system.slice/dbus.service", "dbus.service", None);
+        let broker = |inodes: &[u64]| of_user(81, process(70, "dbus", dbus(), 1, inodes));
+        // three of mallory's, one of its own, one that root opened
+        let sockets = [(1, 1002), (2, 1002), (3, 1002), (4, 81), (5, 0)];
+        assert_eq!(
+            group(&[broker(&[1, 2, 3, 4, 5])], &sockets),
+            ["dbus.service (dbus[70]) 5 1 1, 3 of uid 1002"]
+        );
+        // the user that holds them too is no other user
+        let mallory = of_user(1002, alone(80, "x", 1, &[1, 2]));
+        assert_eq!(
+            group(&[broker(&[1, 2, 3]), mallory.clone()], &sockets[..3]),
+            [
+                "dbus.service (dbus[70]) 3 1 1, 3 of uid 1002",
+                "x (x[80]) 2 1 1",
+            ]
+        );
+        // one of the processes of the unit may be that user's
+        let worker = of_user(1002, process(71, "dbus", dbus(), 1, &[2]));
+        assert_eq!(
+            group(&[broker(&[1, 2]), worker], &sockets[..2]),
+            ["dbus.service (dbus[70]) 2 2 2, 1 of uid 1002"]
+        );
+        // below a proc root that is no procfs users are not known
+        let unknown = process(70, "dbus", dbus(), 1, &[1]);
+        assert_eq!(
+            group(&[unknown], &sockets[..1]),
+            ["dbus.service (dbus[70]) 1 1 1"]
         );
     }
 
     #[test]
-    fn a_command_does_not_pass_for_a_unit() {
-        let processes = [
-            process(1, "nginx", Some("nginx.service"), 1, &[1, 2]),
-            process(2, "nginx.service", None, 1, &[3]),
-        ];
-        let got = group(&processes, &[(1, 0), (2, 0), (3, 0)]);
-        assert_eq!(
-            got,
-            [
-                owner("nginx.service", "nginx", 1, 1, 2, 1),
-                owner("nginx.service", "nginx.service", 2, 1, 1, 1),
-            ]
-        );
+    fn the_age_of_a_socket_is_that_of_its_oldest_process_if_all_are_known() {
+        let of_age = |seconds: Option<u64>, pid, inodes: &[u64]| Process {
+            age: seconds.map(Duration::from_secs),
+            ..alone(pid, "x", 1, inodes)
+        };
+        let owners = owners(&[
+            of_age(Some(5), 1, &[1, 2, 3]),
+            of_age(Some(9), 2, &[2]),
+            of_age(None, 3, &[3]),
+        ]);
+        let ages = [1, 2, 3, 4].map(|inode| owners.age(inode).map(|age| age.as_secs()));
+        assert_eq!(ages, [Some(5), Some(9), None, None]);
     }
 
     #[test]
     fn equal_numbers_are_ordered_by_name_whatever_the_order_of_the_processes() {
         let mut processes = vec![
-            process(3, "b", None, 1, &[1]),
-            process(2, "c", None, 1, &[2]),
-            process(9, "a", None, 1, &[3]),
+            alone(3, "b", 1, &[1]),
+            alone(2, "c", 1, &[2]),
+            alone(9, "a", 1, &[3]),
         ];
         let sockets = [(1, 0), (2, 0), (3, 0)];
-        let got = group(&processes, &sockets);
-        let names: Vec<&str> = got.iter().map(|owner| owner.name.as_str()).collect();
-        assert_eq!(names, ["a", "b", "c"]);
+        let expected = ["a (a[9]) 1 1 1", "b (b[3]) 1 1 1", "c (c[2]) 1 1 1"];
+        assert_eq!(group(&processes, &sockets), expected);
         processes.reverse();
-        assert_eq!(group(&processes, &sockets), got);
+        assert_eq!(group(&processes, &sockets), expected);
     }
 
     #[test]
     fn foreign_names_are_cleaned_and_never_empty() {
         let processes = [
-            process(1, "x|evil=1;rm\n\u{1b}[31m", None, 1, &[1]),
-            process(2, "", None, 1, &[2]),
-            process(3, "|;$", Some("a`b.service"), 1, &[3]),
-            process(4, &"y".repeat(200), None, u64::MAX, &[4]),
+            alone(1, "x|evil=1;rm\n\u{1b}[31m", 1, &[1]),
+            alone(2, "", 1, &[2]),
+            process(3, "|;$", unit("/b", "a`b.service", None), 1, &[3]),
+            alone(4, &"y".repeat(200), u64::MAX, &[4]),
         ];
-        let got = group(&processes, &[(1, 0), (2, 0), (3, 0), (4, 0)]);
+        let long = "y".repeat(64);
         assert_eq!(
-            got,
+            group(&processes, &[(1, 0), (2, 0), (3, 0), (4, 0)]),
             [
-                owner("(unnamed)", "(unnamed)", 2, 1, 1, 1),
-                owner("ab.service", "(unnamed)", 3, 1, 1, 1),
-                owner("xevil=1rm[31m", "xevil=1rm[31m", 1, 1, 1, 1),
-                owner(&"y".repeat(64), &"y".repeat(64), 4, 1, 1, u64::MAX),
+                "(unnamed) ((unnamed)[2]) 1 1 1".to_owned(),
+                "ab.service ((unnamed)[3]) 1 1 1".to_owned(),
+                "xevil=1rm[31m (xevil=1rm[31m[1]) 1 1 1".to_owned(),
+                format!("{long} ({long}[4]) 1 1 {}", u64::MAX),
             ]
         );
     }

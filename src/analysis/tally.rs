@@ -16,7 +16,9 @@ use crate::model::address::Address;
 use crate::model::conntrack::Class;
 use crate::model::prefix::Aggregate;
 use crate::model::socket::LocalSocket;
+use crate::model::udp::UdpSettings;
 
+mod attribution;
 mod counting;
 mod endpoint;
 mod matching;
@@ -24,11 +26,15 @@ mod profiles;
 mod remains;
 mod scale;
 mod services;
+mod sockets;
+mod source_ports;
+mod udp;
 
+pub use attribution::{Attribution, Fit, Holder, Unattributed};
 pub use counting::Counting;
 use endpoint::Key;
 pub use endpoint::{Endpoint, Peer, Service};
-pub use matching::{Attribution, Holder, Matching, Unattributed};
+pub use matching::{Matched, Matching};
 use profiles::Profiles;
 use remains::Remains;
 pub use scale::{Scale, half_width};
@@ -54,6 +60,8 @@ pub struct Tally {
     remains: Remains,
     services: Services,
     profiles: Profiles,
+    /// Whether an address of this host was seen; looked for in a capture only.
+    knows_own: bool,
     /// Takes the place of the tuples themselves, so it must not collide.
     hashes: foldhash::quality::RandomState,
 }
@@ -67,6 +75,11 @@ impl Tally {
     /// Entries counted.
     pub fn read(&self) -> u64 {
         self.remains.len() as u64
+    }
+
+    /// Whether an address of the host occurs in the entries of a capture.
+    pub fn knows_own(&self) -> bool {
+        self.knows_own
     }
 
     /// Entries in each class, in the order of [`Class::ALL`].
@@ -118,7 +131,9 @@ impl Tally {
         for (key, number) in &self.numbers {
             let count = counts.get(*number as usize).copied().unwrap_or_default();
             let candidate = Reverse((count, Reverse(*key), *number));
-            if best.len() < n {
+            if count == 0 {
+                // its entries turned out to be inbound
+            } else if best.len() < n {
                 best.push(candidate);
             } else if let Some(mut last) = best.peek_mut() {
                 if candidate < *last {
@@ -148,6 +163,7 @@ impl Tally {
             for slot in &slots {
                 if let Some(split) = splits.get_mut(usize::from(*slot)) {
                     split.forwarded += u64::from(forwarded);
+                    split.unreplied += u64::from(seen.unreplied);
                     if let Some(count) = split.classes.get_mut(usize::from(seen.class)) {
                         *count += 1;
                     }
@@ -189,6 +205,7 @@ impl Tally {
             entries,
             share: entries as f64 / self.remains.len() as f64,
             classes,
+            unreplied: split.unreplied,
             forwarded: split.forwarded * 2 > entries,
         })
     }
@@ -210,21 +227,23 @@ impl Tally {
     ///
     /// A socket belongs to an entry when both have the same two ends, of the original direction (this end dialled) or
     /// of the reply (this end was dialled, perhaps under another address). A UDP entry without such a socket belongs to
-    /// the unconnected one at its port and address, or at its port and any address; where several share these
-    /// (SO_REUSEPORT), to the one with the lowest inode, because which of them the kernel chose cannot be known.
+    /// the unconnected one at its port and address, or at its port and any address. If several sockets of a user share
+    /// these (SO_REUSEPORT) it belongs to the one with the lowest inode, because which of them the kernel chose cannot
+    /// be known; if they are several users' it belongs to none. At a port that the kernel chose there have to be more
+    /// such entries than chance gives.
     pub fn match_sockets<'a>(
         &self,
         top: &[Endpoint],
         sockets: impl Iterator<Item = &'a LocalSocket>,
     ) -> Vec<Attribution> {
-        let mut matching = self.matching(top);
+        let mut matching = self.matching(top, UdpSettings::default());
         sockets.for_each(|socket| matching.add(socket));
-        matching.finish()
+        matching.finish().attributions(&[])
     }
 
     /// The same for sockets that come one by one.
-    pub fn matching(&self, top: &[Endpoint]) -> Matching<'_> {
-        Matching::new(self, top)
+    pub fn matching(&self, top: &[Endpoint], settings: UdpSettings) -> Matching<'_> {
+        Matching::new(self, top, settings)
     }
 }
 
@@ -235,6 +254,8 @@ struct Split {
     classes: [u64; Class::ALL.len()],
     /// A client and a destination at once: neither is here.
     forwarded: u64,
+    /// No packet came back.
+    unreplied: u64,
 }
 
 /// In place of a group's slot; more than any list is long.

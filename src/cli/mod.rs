@@ -17,6 +17,8 @@ use crate::model::dump::Choice;
 use crate::model::prefix::{Aggregate, Prefix};
 use crate::model::text::{FOREIGN_MAX, clean, typed};
 
+/// The name in the help, whatever the caller passes as argv\[0\].
+const PROGRAM: &str = "check_conntrack";
 /// The longest time limit, in seconds.
 const TIMEOUT_MAX: u32 = 3600;
 /// The longest list of endpoints.
@@ -24,7 +26,7 @@ const TOP_MAX: u64 = 50;
 
 /// Checks how full the connection tracking table of the kernel (nf_conntrack) is
 #[derive(Debug, Clone, Parser)]
-#[command(name = "check_conntrack", version, disable_help_flag = true, disable_version_flag = true, after_help = AFTER_HELP)]
+#[command(name = PROGRAM, no_binary_name = true, version, disable_help_flag = true, disable_version_flag = true, after_help = AFTER_HELP)]
 pub struct Args {
     /// WARNING when METRIC is outside RANGE, repeatable [default: usage=80 chain=15]
     #[arg(short, long, value_name = "[METRIC=]RANGE", allow_hyphen_values = true, action = ArgAction::Append)]
@@ -64,9 +66,13 @@ pub struct Args {
     )]
     pub source: String,
 
-    /// Analyse a capture instead: lines of /proc/net/nf_conntrack or conntrack -L, - is stdin
+    /// Analyse a capture: lines of /proc/net/nf_conntrack or conntrack -L, plain or gzip, - is stdin
     #[arg(long, value_name = "FILE")]
     pub table: Option<PathBuf>,
+
+    /// With --table: nf_conntrack_max of the host that the capture comes from [default: this host's]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub max: Option<String>,
 
     /// Read at most N entries, then extrapolate; 0 reads the whole table
     #[arg(long, value_name = "N", default_value = "20000")]
@@ -174,6 +180,8 @@ pub struct Options {
     pub source: Choice,
     /// A capture to read instead of the live table; `-` is stdin.
     pub table: Option<PathBuf>,
+    /// The limit of the host that the capture comes from; 0 is no limit.
+    pub max: Option<u32>,
     /// At most so many entries are read; 0 is no limit.
     pub sample: u64,
     /// The state of a kernel that does not track connections.
@@ -266,7 +274,7 @@ pub fn parse(
     command_line: impl IntoIterator<Item = OsString>,
     elevation: Elevation,
 ) -> Result<Request, UsageError> {
-    let command_line: Vec<OsString> = command_line.into_iter().collect();
+    let command_line: Vec<OsString> = command_line.into_iter().skip(1).collect();
     match Args::try_parse_from(&command_line) {
         Ok(args) => args.validate(elevation).map(Request::Check),
         Err(error) => match error.kind() {
@@ -369,6 +377,7 @@ impl Args {
                 "sockets" => Choice::Sockets,
                 other => return Err(word("--source", other, "auto, netlink, procfs and sockets")),
             },
+            max: max(self.max.as_deref(), self.table.is_some())?,
             table: self.table,
             sample: count("--sample", &self.sample, 0, u64::from(u32::MAX))?,
             thresholds: Thresholds::parse(&warning, &critical)?,
@@ -450,6 +459,18 @@ fn count(option: &'static str, text: &str, min: u64, max: u64) -> Result<u64, Us
             min,
             max,
         })
+}
+
+/// The limit of a capture's host, as the host's nf_conntrack_max has it.
+fn max(text: Option<&str>, capture: bool) -> Result<Option<u32>, UsageError> {
+    let Some(text) = text else { return Ok(None) };
+    if !capture {
+        return Err(UsageError::MaxWithoutTable {
+            value: text.to_owned(),
+        });
+    }
+    let max = count("--max", text, 0, u64::from(u32::MAX))?;
+    Ok(u32::try_from(max).ok())
 }
 
 fn own(values: &[String]) -> Result<Vec<Prefix>, UsageError> {
@@ -581,6 +602,12 @@ pub enum UsageError {
     PositionalsBesideOptions {
         /// The positional ones.
         arguments: Vec<String>,
+    },
+    /// --max for the live table.
+    #[error("--max {} refused: accepted with --table only, a live table has the limit of its kernel", typed(.value))]
+    MaxWithoutTable {
+        /// The value.
+        value: String,
     },
     /// A capture does not say which namespace it is of.
     #[error("--netns all cannot be used with --table: a capture covers a single network namespace")]
@@ -765,6 +792,30 @@ mod tests {
         );
         assert!(options(&["--netns", "self", "--table", "-"]).is_ok());
         assert!(options(&["--netns", "all", "--top"]).is_ok());
+    }
+
+    #[test]
+    fn the_limit_of_a_capture_is_a_whole_number_and_0_is_no_limit() {
+        let max = |arguments: &[&str]| options(arguments).map(|options| options.max);
+        assert_eq!(max(&["--table", "-"]), Ok(None));
+        assert_eq!(max(&["--table", "-", "--max", "262144"]), Ok(Some(262_144)));
+        assert_eq!(max(&["--max=0", "--table", "-"]), Ok(Some(0)));
+        assert_eq!(
+            max(&["--table", "-", "--max", "4294967295"]),
+            Ok(Some(u32::MAX))
+        );
+        for bad in ["", "-1", "4294967296", "1e3", "10k", "0x10", "80%", " 5"] {
+            let refused = max(&["--table", "-", "--max", bad]).unwrap_err();
+            assert!(
+                refused.starts_with("--max ") && refused.contains(" refused: accepted are whole"),
+                "{refused}"
+            );
+        }
+        let refused = max(&["--max", "5"]).unwrap_err();
+        assert!(
+            refused.starts_with("--max 5 refused: accepted with --table only"),
+            "{refused}"
+        );
     }
 
     #[test]

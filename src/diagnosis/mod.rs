@@ -26,6 +26,8 @@ use crate::model::readings::Readings;
 const MUCH: f64 = 0.25;
 /// More than half.
 const MOST: f64 = 0.5;
+/// All, apart from a few that an address may have besides.
+const NEARLY_ALL: f64 = 0.95;
 /// With more entries per bucket than this a full table has a mean chain above 16 nodes (each entry is two), which is
 /// past the default warning threshold of `chain`.
 const MAX_PER_BUCKET: u32 = 8;
@@ -117,8 +119,73 @@ pub struct EndpointFacts {
     pub time_wait: f64,
     /// Of its own entries: those certain to have no answer.
     pub unanswered: f64,
+    /// Of its own entries: in SYN_RECV or without a reply. Nothing proves that a packet to the address of such an entry
+    /// ever arrived there, so it may be forged.
+    pub unproven: f64,
+    /// Its entries in the whole table.
+    pub entries: u64,
     /// The unit or command behind it.
     pub owner: Option<String>,
+    /// The part of its entries that was seen at sockets; none if no sockets were looked at.
+    pub seen: Option<SeenAtSockets>,
+}
+
+impl EndpointFacts {
+    /// What ties the owner to the entries.
+    fn evidence(&self) -> Option<Evidence> {
+        let (owner, seen) = (self.owner.clone()?, self.seen?);
+        Some(Evidence {
+            owner,
+            entries: self.entries,
+            seen,
+        })
+    }
+}
+
+/// The entries of an endpoint that belong to a socket of this host. An entry in TIME_WAIT has none any more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SeenAtSockets {
+    /// The entries at sockets that processes hold.
+    pub entries: u64,
+    /// Of these, the entries at sockets of the first owner.
+    pub of_owner: u64,
+}
+
+/// An owner and what ties it to the entries of an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// The unit or command.
+    pub owner: String,
+    /// The entries of the endpoint.
+    pub entries: u64,
+    /// The part of them that was seen at sockets.
+    pub seen: SeenAtSockets,
+}
+
+impl Evidence {
+    /// Whether most of the entries are certain to be the owner's.
+    fn is_proof(&self) -> bool {
+        self.seen.of_owner * 2 > self.entries
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            owner,
+            entries,
+            seen,
+        } = self;
+        let of_owner = match seen.of_owner {
+            all if all == seen.entries => "all".to_owned(),
+            some => some.to_string(),
+        };
+        write!(
+            f,
+            "{} of {entries} entries seen at a socket, {of_owner} of {owner}",
+            seen.entries
+        )
+    }
 }
 
 /// A piece of advice.
@@ -136,7 +203,7 @@ pub enum Hint {
         /// The destination.
         label: String,
         /// Who dials it.
-        owner: Option<String>,
+        owner: Option<Evidence>,
     },
     /// Rule 5.
     Scan,
@@ -145,7 +212,7 @@ pub enum Hint {
         /// The destination.
         label: String,
         /// Who dials it.
-        owner: Option<String>,
+        owner: Option<Evidence>,
         /// nf_conntrack_tcp_timeout_time_wait.
         timeout: Option<u32>,
     },
@@ -157,6 +224,8 @@ pub enum Hint {
         is_network: bool,
         /// Whether it passes through this host.
         forwarded: bool,
+        /// Whether its address may be forged.
+        forged: bool,
     },
     /// Rule 6.
     DeadPeers {
@@ -218,7 +287,7 @@ fn of_table(table: &TableFacts, situation: &Situation) -> Option<Hint> {
         .as_ref()
         .filter(|destination| destination.share >= MUCH)
     {
-        let (label, owner) = (destination.name.clone(), destination.owner.clone());
+        let (label, owner) = (destination.name.clone(), destination.evidence());
         if destination.unanswered > MOST {
             return Some(Hint::NoAnswer { label, owner });
         }
@@ -235,12 +304,14 @@ fn of_table(table: &TableFacts, situation: &Situation) -> Option<Hint> {
             name,
             is_network,
             forwarded,
+            unproven,
             ..
         } = client.clone();
         return Some(Hint::ClientFloods {
             name,
             is_network,
             forwarded,
+            forged: unproven >= NEARLY_ALL,
         });
     }
     if table.unanswered > MOST {
@@ -260,11 +331,10 @@ fn of_table(table: &TableFacts, situation: &Situation) -> Option<Hint> {
 
 impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let by = |owner: &Option<String>| {
-            owner
-                .as_ref()
-                .map(|owner| format!(" of {owner}"))
-                .unwrap_or_default()
+        let by = |evidence: &Option<Evidence>| match evidence {
+            None => String::new(),
+            Some(evidence) if evidence.is_proof() => format!(" of {}", evidence.owner),
+            Some(evidence) => format!(" ({evidence})"),
         };
         let now =
             |timeout: &Option<u32>| timeout.map(|n| format!(" (now {n} s)")).unwrap_or_default();
@@ -299,14 +369,20 @@ impl fmt::Display for Hint {
                 name,
                 is_network,
                 forwarded,
+                forged,
             } => {
+                let forged = if *forged {
+                    " (its address may be forged)"
+                } else {
+                    ""
+                };
                 let who = if *is_network { "network" } else { "client" };
                 let does = if *forwarded {
                     "fills the table of this router"
                 } else {
                     "floods this host"
                 };
-                write!(f, "one {who} {does}: ask or limit {name}")
+                write!(f, "one {who} {does}: ask or limit {name}{forged}")
             }
             Self::DeadPeers { timeout } => write!(
                 f,
@@ -341,6 +417,11 @@ mod tests {
             time_wait,
             unanswered,
             owner,
+            entries: 100,
+            seen: Some(SeenAtSockets {
+                entries: 60,
+                of_owner: if time_wait > MOST { 10 } else { 60 },
+            }),
             ..EndpointFacts::default()
         });
         let (destination, client) = if is_client {
@@ -410,8 +491,9 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("pool of sidekiq.service")
-                && text.contains("timeout_time_wait (now 120 s)"),
+            text.contains(
+                "connection pool (60 of 100 entries seen at a socket, 10 of sidekiq.service), each"
+            ) && text.contains("timeout_time_wait (now 120 s)"),
             "{text}"
         );
         assert!(!said(&full(table(0.25, 0.5, 0.0, false))).contains("reused"));

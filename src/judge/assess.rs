@@ -1,11 +1,13 @@
 //! Holds the readings against the thresholds. Pure: values in, a verdict out.
 
+use std::time::Duration;
+
 use nagiosplugin::ServiceState;
 
 use crate::judge::metric::Metric;
 use crate::judge::range::{Measure, Ratio, Side};
 use crate::judge::threshold::{Severity, Thresholds};
-use crate::model::error::{FirstRun, ReadError};
+use crate::model::error::{NoBaseline, ReadError};
 use crate::model::readings::{Change, Limit, Readings};
 
 /// The verdict and its reasons.
@@ -80,7 +82,7 @@ pub fn measure(metric: Metric, readings: &Readings) -> Result<Measured, ReadErro
         Metric::Increase(counter) => increase(readings, |change| change.increase(counter)),
         Metric::Growth => {
             let change = growing(readings)?;
-            let (per_minute, elapsed) = (6000 * change.entries, signed(change.elapsed));
+            let (per_minute, elapsed) = (6000 * change.entries, hundredths(change.elapsed));
             let percent = readings.max().and_then(|max| {
                 Ratio::new(
                     per_minute.saturating_mul(100),
@@ -99,7 +101,11 @@ pub fn measure(metric: Metric, readings: &Readings) -> Result<Measured, ReadErro
             let free = i64::from(max) - count;
             let growing = growing(readings);
             // it is full, whether it grows or not
-            if free <= 0 && matches!(growing, Ok(_) | Err(ReadError::FirstRun { .. })) {
+            let comparable = matches!(
+                growing,
+                Ok(_) | Err(ReadError::FirstRun { .. } | ReadError::PreviousRunIncomplete)
+            );
+            if free <= 0 && comparable {
                 return Ok(Measured::Value(Measure {
                     value: Ratio::from_int(0),
                     percent: None,
@@ -107,7 +113,7 @@ pub fn measure(metric: Metric, readings: &Readings) -> Result<Measured, ReadErro
             }
             let change = growing?;
             let seconds = Ratio::new(
-                free.saturating_mul(signed(change.elapsed)),
+                free.saturating_mul(hundredths(change.elapsed)),
                 change.entries.saturating_mul(100),
             );
             Ok(match seconds {
@@ -168,7 +174,7 @@ fn increase(
         }
     };
     let increase = of(&change).ok_or(ReadError::FirstRun {
-        why: FirstRun::NoCounters,
+        why: NoBaseline::NoCounters,
     })?;
     Ok(Measured::Value(Measure {
         value: Ratio::from_int(signed(increase)),
@@ -179,9 +185,9 @@ fn increase(
 /// What changed over a time that is long enough to tell a trend.
 fn growing(readings: &Readings) -> Result<Change, ReadError> {
     let change = readings.change.clone()?;
-    if change.elapsed < Change::SHORTEST {
+    if change.elapsed < Change::MIN_GROWTH_INTERVAL {
         return Err(ReadError::FirstRun {
-            why: FirstRun::TooRecent,
+            why: NoBaseline::TooRecent,
         });
     }
     Ok(change)
@@ -189,6 +195,11 @@ fn growing(readings: &Readings) -> Result<Change, ReadError> {
 
 fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// A time in hundredths of a second, as exact as /proc/uptime.
+fn hundredths(time: Duration) -> i64 {
+    i64::try_from(time.as_millis() / 10).unwrap_or(i64::MAX)
 }
 
 fn percent(part: i64, whole: i64) -> Option<Ratio> {
@@ -235,7 +246,11 @@ pub fn assess(
     for metric in Metric::all() {
         judge(metric, readings, &mut assessment);
     }
-    let seen = readings.count.is_ok() && (readings.limit.is_ok() || readings.capture);
+    let seen = match &readings.count {
+        Ok(_) => readings.limit.is_ok() || readings.capture,
+        Err(ReadError::Incomplete(gap)) => !gap.hides_the_table(),
+        Err(_) => false,
+    };
     let mut states = vec![if seen {
         ServiceState::Ok
     } else {

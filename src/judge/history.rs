@@ -1,286 +1,342 @@
-//! What one run leaves for the next, and how two runs are compared. Pure.
+//! Compares a run with the previous one of the same service. Pure: what was read in, what changed out.
 //!
-//! A baseline is a small text of one line for each fact, so that an operator can read it and a parser can doubt it:
-//!
-//! ```text
-//! check_conntrack state 1
-//! boot 5f3e0a52-5b1e-4a9c-8a55-0f1ff8d4b1c7
-//! at 8640000
-//! namespace cookie 1
-//! count 850
-//! max 1000
-//! processor 12 0 3 0
-//! processor 0 0 0 0
-//! check 9f86d081884c7d65
-//! ```
-//!
-//! `at` begins a run, newest first and at most two, in hundredths of a second since the host was started. `namespace`
-//! begins what was read of one network namespace. `max` stands there where there is a limit. `processor` has a value for
-//! each of [`crate::model::readings::Counter::ALL`], `-` for one that the kernel does not have. `check` is a hash of all lines before
-//! it: a text that was cut short or changed is no baseline.
+//! A [`Baseline`] has a history for each network namespace: what the last run read of it, and the run before that. A
+//! namespace that a run did not reach keeps its history, so that the next run that reaches it reports the losses since
+//! it was last read. Counters that a run could not read are taken from the run before, for the same reason.
 
-use std::fmt;
-use std::hash::{DefaultHasher, Hasher};
+use std::time::Duration;
 
-use crate::model::error::FirstRun;
-use crate::model::netns::Identity;
+use crate::model::error::{NoBaseline, ReadError};
+use crate::model::netns::{Namespace, NetnsId, Walk};
 use crate::model::readings::{Change, Readings, Statistics};
 
-/// Runs closer together than this are both compared with the run before them. Hundredths of a second.
-const TOO_RECENT: u64 = Change::SHORTEST;
-/// What is older than this is not compared with, and a file that was not written for so long is removed. Hundredths of
-/// a second.
-pub const TOO_OLD: u64 = 7 * 24 * 3600 * 100;
+/// A run that follows another within this time is a repetition: both are compared with the run before them.
+const MIN_RUN_INTERVAL: Duration = Change::MIN_GROWTH_INTERVAL;
+/// A baseline that is older is not compared with, and a state file that was not written for so long may be removed.
+pub const MAX_BASELINE_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The histories that are kept of namespaces which no process is in any more. A namespace that `ip netns add` made may
+/// have no process at one run and one at the next.
+const MAX_VACANT_NAMESPACES: usize = 256;
 
-/// What was read of one namespace.
+/// The counters of a network namespace, and when they were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Space {
-    /// Which.
-    pub identity: Identity,
-    /// nf_conntrack_count.
-    pub count: u32,
-    /// nf_conntrack_max, where there is a limit.
-    pub max: Option<u32>,
-    /// Counters, where they could be read.
-    pub statistics: Option<Statistics>,
+pub struct Counters {
+    /// The time since the host was started.
+    pub at: Duration,
+    /// The counters of each processor.
+    pub statistics: Statistics,
 }
 
-impl Space {
-    /// What is kept of the readings of a namespace; nothing when not even the entries were counted.
-    pub fn of(identity: Identity, readings: &Readings) -> Option<Self> {
+/// What one run read of one network namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetnsSnapshot {
+    /// The time since the host was started (/proc/uptime), which no step of the clock changes.
+    pub at: Duration,
+    /// nf_conntrack_count.
+    pub count: u32,
+    /// nf_conntrack_max, if there is a limit.
+    pub max: Option<u32>,
+    /// The counters, if this run or one before it could read them.
+    pub counters: Option<Counters>,
+}
+
+impl NetnsSnapshot {
+    /// Returns what is kept of these readings, or none if the entries could not be counted.
+    pub fn of(at: Duration, readings: &Readings) -> Option<Self> {
+        let counters = readings.statistics.as_ref().ok();
+        let counters = counters.filter(|statistics| !statistics.processors.is_empty());
         Some(Self {
-            identity,
+            at,
             count: *readings.count.as_ref().ok()?,
             max: readings.max(),
-            statistics: readings.statistics.as_ref().ok().cloned(),
+            counters: counters.map(|statistics| Counters {
+                at,
+                statistics: statistics.clone(),
+            }),
         })
+    }
+
+    /// Returns true if the counters were read by this run or by a repetition of it, and not by one before it.
+    fn read_its_counters(&self) -> bool {
+        let counters = self.counters.as_ref();
+        counters.is_some_and(|counters| counters.at >= self.at)
+    }
+
+    /// A namespace as it was when the kernel made it: no entries, and no event counted on any processor.
+    fn new_namespace(at: Duration, now: &Self) -> Self {
+        let zeros = |counters: &Counters| Counters {
+            at,
+            statistics: counters.statistics.zeros(),
+        };
+        Self {
+            at,
+            count: 0,
+            max: now.max,
+            counters: now.counters.as_ref().map(zeros),
+        }
     }
 }
 
-/// What was read at one time.
+/// What one run read, of all the network namespaces that it looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Run {
-    /// Hundredths of a second since the host was started (/proc/uptime), which no step of the clock changes.
-    pub at: u64,
-    /// Every namespace that was judged.
-    pub spaces: Vec<Space>,
+pub struct Snapshot {
+    /// The boot of the host (/proc/sys/kernel/random/boot_id).
+    pub boot: String,
+    /// The time since the host was started.
+    pub at: Duration,
+    /// How much of the processes was looked at.
+    pub walk: Walk,
+    /// Each network namespace that was seen, and what was read of it; nothing if that failed.
+    pub namespaces: Vec<(NetnsId, Option<NetnsSnapshot>)>,
 }
 
-/// The last two runs of one service.
+impl Snapshot {
+    /// Collects what was read at this time of this boot.
+    pub fn of(boot: String, at: Duration, walk: Walk, namespaces: &[Namespace]) -> Self {
+        let identified = |namespace: &Namespace| {
+            let id = namespace.id.as_ref().ok()?;
+            Some((*id, NetnsSnapshot::of(at, &namespace.readings)))
+        };
+        let all_identified = namespaces.iter().all(|namespace| namespace.id.is_ok());
+        Self {
+            boot,
+            at,
+            walk: match walk {
+                Walk::Complete if !all_identified => Walk::Partial,
+                walk => walk,
+            },
+            namespaces: namespaces.iter().filter_map(identified).collect(),
+        }
+    }
+
+    /// Returns true if this run saw a namespace of this number, whether it could be read or not.
+    fn saw(&self, id: NetnsId) -> bool {
+        self.namespaces.iter().any(|(seen, _)| *seen == id)
+    }
+
+    /// Returns true if every namespace that has a process was seen, and its counters read.
+    fn is_complete(&self) -> bool {
+        let counted = |(_, read): &(NetnsId, Option<NetnsSnapshot>)| {
+            read.as_ref().is_some_and(|read| read.counters.is_some())
+        };
+        self.walk == Walk::Complete && self.namespaces.iter().all(counted)
+    }
+}
+
+/// The last two runs that read one network namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetnsHistory {
+    /// The number of the namespace.
+    pub id: NetnsId,
+    /// The last run.
+    pub last: NetnsSnapshot,
+    /// The run before it, for a run that follows the last one too closely.
+    pub before: Option<NetnsSnapshot>,
+}
+
+impl NetnsHistory {
+    /// Returns the run that a run at this time is compared with.
+    fn previous(&self, at: Duration) -> Result<&NetnsSnapshot, NoBaseline> {
+        let age = age(self.last.at, at)?;
+        let before = self.before.as_ref();
+        Ok(before
+            .filter(|_| age < MIN_RUN_INTERVAL)
+            .unwrap_or(&self.last))
+    }
+
+    /// Returns the history with one more run. A repetition changes nothing, but if the last run could not read the
+    /// counters it brings them.
+    fn followed_by(&self, now: &NetnsSnapshot) -> Self {
+        let mut next = self.clone();
+        if now.at.saturating_sub(self.last.at) < MIN_RUN_INTERVAL {
+            if now.counters.is_some() && !self.last.read_its_counters() {
+                next.last.counters = now.counters.clone();
+            }
+            return next;
+        }
+        next.before = Some(std::mem::replace(&mut next.last, now.clone()));
+        if next.last.counters.is_none() {
+            next.last.counters = self.last.counters.clone();
+        }
+        next
+    }
+}
+
+/// What the previous runs of one service left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Baseline {
-    /// Which start of the host they belong to (/proc/sys/kernel/random/boot_id).
+    /// The boot of the host that it belongs to.
     pub boot: String,
-    /// The last one.
-    pub last: Run,
-    /// The one before, for a run that follows the last one too closely.
-    pub before: Option<Run>,
+    /// The last time at which every namespace with a process was seen and read; with `--netns all` only.
+    pub walked: Option<Duration>,
+    /// A history for each network namespace.
+    pub namespaces: Vec<NetnsHistory>,
 }
 
 impl Baseline {
-    /// Why no run at this time of this boot can be compared with it; else for how long it has been there.
-    fn age(&self, boot: &str, at: u64) -> Result<u64, FirstRun> {
-        if self.boot != boot {
-            return Err(FirstRun::OtherBoot);
-        }
-        let age = at.checked_sub(self.last.at).ok_or(FirstRun::Future)?;
-        if age > TOO_OLD {
-            return Err(FirstRun::TooOld);
-        }
-        Ok(age)
+    /// Returns the time of the last run, as the time since the host was started.
+    pub fn at(&self) -> Option<Duration> {
+        self.namespaces.iter().map(|history| history.last.at).max()
     }
 
-    /// What changed in a namespace up to now.
+    /// Checks that a run at this time of this boot can be compared with it.
     ///
     /// # Errors
-    /// Why now is a first run.
-    pub fn change(&self, boot: &str, at: u64, now: &Space) -> Result<Change, FirstRun> {
-        let age = self.age(boot, at)?;
-        let before = self.before.as_ref().filter(|_| age < TOO_RECENT);
-        let (run, then) = before
-            .into_iter()
-            .chain([&self.last])
-            .find_map(|run| {
-                let same = |space: &&Space| space.identity == now.identity;
-                Some((run, run.spaces.iter().find(same)?))
-            })
-            .ok_or(FirstRun::OtherNamespace)?;
-        let elapsed = at
-            .checked_sub(run.at)
-            .filter(|elapsed| *elapsed > 0)
-            .ok_or(FirstRun::TooRecent)?;
-        let counters = match (&then.statistics, &now.statistics) {
-            (Some(then), Some(now)) => Some(increases(then, now)?),
-            _ => None,
+    /// Why that run is a first run.
+    pub fn usable(&self, boot: &str, at: Duration) -> Result<(), NoBaseline> {
+        if self.boot != boot {
+            return Err(NoBaseline::OtherBoot);
+        }
+        age(self.at().ok_or(NoBaseline::FirstRun)?, at).map(|_| ())
+    }
+
+    /// Returns what changed in a namespace up to now.
+    ///
+    /// # Errors
+    /// [`ReadError::FirstRun`], or [`ReadError::PreviousRunIncomplete`] if losses may have been missed.
+    pub fn change(
+        &self,
+        run: &Snapshot,
+        id: NetnsId,
+        now: &NetnsSnapshot,
+    ) -> Result<Change, ReadError> {
+        let first_run = |why| ReadError::FirstRun { why };
+        self.usable(&run.boot, run.at).map_err(first_run)?;
+        let Some(history) = self.history(id) else {
+            let since = self.began_after(run).ok_or(match run.walk {
+                Walk::NotDone => first_run(NoBaseline::OtherNamespace),
+                Walk::Partial | Walk::Complete => ReadError::PreviousRunIncomplete,
+            })?;
+            let new = NetnsSnapshot::new_namespace(since, now);
+            return compare(&new, now).map_err(first_run);
         };
-        Ok(Change {
-            elapsed,
-            entries: i64::from(now.count) - i64::from(then.count),
-            counters,
-            was_full: then.max.is_some_and(|max| then.count >= max),
-        })
+        let then = history.previous(run.at).map_err(first_run)?;
+        match compare(then, now) {
+            // a container in the place of another one
+            Err(NoBaseline::Reset) if id.may_be_reused() && run.walk != Walk::NotDone => {
+                compare(&NetnsSnapshot::new_namespace(then.at, now), now)
+            }
+            other => other,
+        }
+        .map_err(first_run)
     }
 
-    /// What the last run kept of a namespace, where a run at this time of this boot may be compared with it.
-    pub fn last_of(&self, boot: &str, at: u64, identity: Identity) -> Option<&Space> {
-        self.age(boot, at).ok()?;
-        let mut spaces = self.last.spaces.iter();
-        spaces.find(|space| space.identity == identity)
-    }
-
-    /// What the next run finds: none where this one stays, because now follows it too closely.
-    pub fn succeeded_by(previous: Option<&Self>, boot: &str, now: Run) -> Option<Self> {
-        let age = previous.map(|previous| previous.age(boot, now.at));
-        if matches!(age, Some(Ok(age)) if age < TOO_RECENT) {
-            return None;
-        }
-        let usable = previous.filter(|_| matches!(age, Some(Ok(_))));
-        Some(Self {
-            boot: boot.to_owned(),
-            last: now,
-            before: usable.map(|previous| previous.last.clone()),
-        })
-    }
-
-    /// Whether somebody may still compare with it, as far as its own clock tells.
-    pub fn is_in_use(&self, boot: &str, at: u64) -> bool {
-        self.age(boot, at).is_ok()
-    }
-
-    /// Reads what [`fmt::Display`] wrote; none for anything else.
-    pub fn parse(text: &str) -> Option<Self> {
-        let end = text.trim_end_matches('\n').rfind('\n')? + 1;
-        let (facts, check) = text.split_at_checked(end)?;
-        if check != check_line(facts) {
-            return None;
-        }
-        let mut lines = facts.split_terminator('\n').peekable();
-        if lines.next() != Some(HEADER) {
-            return None;
-        }
-        let boot = lines.next()?.strip_prefix("boot ")?.to_owned();
-        let mut runs = Vec::new();
-        while lines.peek().is_some() {
-            runs.push(Run::parse(&mut lines)?);
-        }
-        let mut runs = runs.into_iter();
-        let baseline = Self {
-            boot,
-            last: runs.next()?,
-            before: runs.next(),
+    /// Returns what the next run finds, or none if this run adds nothing to the previous ones.
+    pub fn succeeded_by(previous: Option<&Self>, now: &Snapshot) -> Option<Self> {
+        let empty = Self {
+            boot: now.boot.clone(),
+            walked: None,
+            namespaces: Vec::new(),
         };
-        runs.next().is_none().then_some(baseline)
-    }
-}
-
-/// The first line, with the version of what follows.
-const HEADER: &str = "check_conntrack state 1";
-
-type Lines<'a> = std::iter::Peekable<std::str::SplitTerminator<'a, char>>;
-
-/// The rest of the next line, if it is about this fact.
-fn fact<'a>(lines: &mut Lines<'a>, name: &str) -> Option<&'a str> {
-    let next = lines.next_if(|line| line.split_once(' ').is_some_and(|(fact, _)| fact == name))?;
-    next.split_once(' ').map(|(_, rest)| rest)
-}
-
-/// A number as it is printed: other ways of writing it were not written by us.
-fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse().ok())?
-}
-
-impl Run {
-    fn parse(lines: &mut Lines<'_>) -> Option<Self> {
-        let at = number(fact(lines, "at")?)?;
-        let mut spaces = Vec::new();
-        while let Some(identity) = fact(lines, "namespace") {
-            spaces.push(Space::parse(identity, lines)?);
-        }
-        Some(Self { at, spaces })
-    }
-}
-
-impl Space {
-    fn parse(identity: &str, lines: &mut Lines<'_>) -> Option<Self> {
-        let identity = match identity.split_once(' ') {
-            Some(("cookie", n)) => Identity::Cookie(number(n)?),
-            Some(("inode", n)) => Identity::Inode(number(n)?),
-            Some(("statistics", n)) => Identity::Statistics(number(n)?),
-            None if identity == "unknown" => Identity::Unknown,
-            _ => return None,
+        let usable = |previous: &&Self| previous.usable(&now.boot, now.at).is_ok();
+        let previous = previous.filter(usable).unwrap_or(&empty);
+        let read = now.namespaces.iter().filter_map(|(id, read)| {
+            let read = read.as_ref()?;
+            previous.next_history(*id, read, now)
+        });
+        let next = Self {
+            walked: Some(now.at)
+                .filter(|_| now.is_complete())
+                .or(previous.walked),
+            namespaces: read.chain(previous.not_read_by(now)).collect(),
+            ..empty.clone()
         };
-        let count = number(fact(lines, "count")?)?;
-        let max = match fact(lines, "max") {
-            Some(max) => Some(number(max)?),
-            None => None,
-        };
-        let mut processors = Vec::new();
-        while let Some(row) = fact(lines, "processor") {
-            processors.push(parse_row(row)?);
-        }
-        Some(Self {
-            identity,
-            count,
-            max,
-            statistics: (!processors.is_empty()).then_some(Statistics { processors }),
-        })
+        (next.namespaces != previous.namespaces).then_some(next)
     }
-}
 
-fn parse_row(text: &str) -> Option<[Option<u32>; 4]> {
-    let mut row = [None; 4];
-    let mut words = text.split(' ');
-    for cell in &mut row {
-        *cell = match words.next()? {
-            "-" => None,
-            n => Some(number(n)?),
+    /// Returns the history of a namespace with this run in it. A new namespace of which no counters could be read is
+    /// left to the next run, which then counts them from the beginning.
+    fn next_history(
+        &self,
+        id: NetnsId,
+        read: &NetnsSnapshot,
+        run: &Snapshot,
+    ) -> Option<NetnsHistory> {
+        let only = |last| NetnsHistory {
+            id,
+            last,
+            before: None,
         };
-    }
-    words.next().is_none().then_some(row)
-}
-
-fn check_line(facts: &str) -> String {
-    // std may choose another hash one day: then an update of this check makes one first run
-    let mut hasher = DefaultHasher::new();
-    hasher.write(facts.as_bytes());
-    format!("check {:016x}\n", hasher.finish())
-}
-
-impl fmt::Display for Baseline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut facts = format!("{HEADER}\nboot {}\n", self.boot);
-        for run in [Some(&self.last), self.before.as_ref()]
-            .into_iter()
-            .flatten()
-        {
-            facts.push_str(&format!("at {}\n", run.at));
-            for space in &run.spaces {
-                facts.push_str(&space.to_string());
+        match (self.history(id), self.began_after(run)) {
+            (Some(history), _) if age(history.last.at, run.at).is_ok() => {
+                Some(history.followed_by(read))
+            }
+            (Some(_), _) | (None, None) => Some(only(read.clone())),
+            (None, Some(_)) if read.counters.is_none() => None,
+            (None, Some(since)) => {
+                Some(only(NetnsSnapshot::new_namespace(since, read)).followed_by(read))
             }
         }
-        write!(f, "{facts}{}", check_line(&facts))
+    }
+
+    fn history(&self, id: NetnsId) -> Option<&NetnsHistory> {
+        self.namespaces.iter().find(|history| history.id == id)
+    }
+
+    /// Returns the time after which a namespace began that this run sees and no previous run saw. It is known only if a
+    /// previous run saw every namespace. A namespace that had no process then is taken for a new one.
+    fn began_after(&self, run: &Snapshot) -> Option<Duration> {
+        let walked = self.walked.filter(|_| run.walk != Walk::NotDone)?;
+        age(walked, run.at).ok().map(|_| walked)
+    }
+
+    /// Returns the histories of the namespaces that this run did not read, as they are kept for the next run. After a
+    /// complete walk only the youngest ones are kept of those that have no process any more.
+    fn not_read_by(&self, now: &Snapshot) -> Vec<NetnsHistory> {
+        let unread = |history: &&NetnsHistory| {
+            let read =
+                |(id, read): &(NetnsId, Option<NetnsSnapshot>)| *id == history.id && read.is_some();
+            !now.namespaces.iter().any(read) && age(history.last.at, now.at).is_ok()
+        };
+        let (mut vacant, mut kept): (Vec<_>, Vec<_>) = self
+            .namespaces
+            .iter()
+            .filter(unread)
+            .cloned()
+            .partition(|history| now.walk == Walk::Complete && !now.saw(history.id));
+        // the oldest ones go; a sort of these large values would be 10 KB of code
+        while vacant.len() > MAX_VACANT_NAMESPACES {
+            let times = vacant.iter().map(|history| history.last.at).enumerate();
+            let oldest = times.min_by_key(|(_, at)| *at);
+            vacant.swap_remove(oldest.map_or(0, |(index, _)| index));
+        }
+        for history in &mut vacant {
+            history.before = None;
+        }
+        kept.append(&mut vacant);
+        kept
     }
 }
 
-impl fmt::Display for Space {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.identity {
-            Identity::Cookie(n) => writeln!(f, "namespace cookie {n}")?,
-            Identity::Inode(n) => writeln!(f, "namespace inode {n}")?,
-            Identity::Statistics(n) => writeln!(f, "namespace statistics {n}")?,
-            Identity::Unknown => writeln!(f, "namespace unknown")?,
-        }
-        writeln!(f, "count {}", self.count)?;
-        if let Some(max) = self.max {
-            writeln!(f, "max {max}")?;
-        }
-        for row in self.statistics.iter().flat_map(|s| &s.processors) {
-            let cells = row.map(|cell| cell.map_or_else(|| "-".to_owned(), |n| n.to_string()));
-            writeln!(f, "processor {}", cells.join(" "))?;
-        }
-        Ok(())
+/// Returns the time between a previous run and now.
+fn age(then: Duration, now: Duration) -> Result<Duration, NoBaseline> {
+    let age = now.checked_sub(then).ok_or(NoBaseline::Future)?;
+    if age > MAX_BASELINE_AGE {
+        return Err(NoBaseline::TooOld);
     }
+    Ok(age)
+}
+
+/// Compares two runs that read the same namespace.
+fn compare(then: &NetnsSnapshot, now: &NetnsSnapshot) -> Result<Change, NoBaseline> {
+    let elapsed = now.at.saturating_sub(then.at);
+    if elapsed.is_zero() {
+        return Err(NoBaseline::TooRecent);
+    }
+    let counters = match (&then.counters, &now.counters) {
+        (Some(then), Some(now)) => Some((
+            increases(&then.statistics, &now.statistics)?,
+            now.at.saturating_sub(then.at),
+        )),
+        _ => None,
+    };
+    Ok(Change {
+        elapsed,
+        entries: i64::from(now.count) - i64::from(then.count),
+        counters: counters.map(|(increases, _)| increases),
+        counted_for: counters.map_or(elapsed, |(_, counted_for)| counted_for),
+        was_full: then.max.is_some_and(|max| then.count >= max),
+    })
 }
 
 /// How much each counter increased, all processors together.
@@ -288,9 +344,9 @@ impl fmt::Display for Space {
 /// The kernel's counters are 32 bits wide and wrap. One that fell has wrapped if it increased by less than 2^31 that
 /// way; else it was reset, and all with it (the module was loaded anew; nothing else resets them). So it was when
 /// several had counted something and each of them fell: they do not wrap together.
-fn increases(then: &Statistics, now: &Statistics) -> Result<[u64; 4], FirstRun> {
+fn increases(then: &Statistics, now: &Statistics) -> Result<[u64; 4], NoBaseline> {
     if then.processors.len() != now.processors.len() {
-        return Err(FirstRun::OtherProcessors);
+        return Err(NoBaseline::OtherProcessors);
     }
     let cells = || {
         let rows = then.processors.iter().zip(&now.processors);
@@ -302,20 +358,20 @@ fn increases(then: &Statistics, now: &Statistics) -> Result<[u64; 4], FirstRun> 
         let (then, now) = match cell {
             (Some(then), Some(now)) => (*then, *now),
             (None, None) => continue,
-            _ => return Err(FirstRun::OtherProcessors),
+            _ => return Err(NoBaseline::OtherProcessors),
         };
         counted += u32::from(then > 0);
         fell += u32::from(now < then);
         let increase = now.wrapping_sub(then);
         if now < then && increase >= 1 << 31 {
-            return Err(FirstRun::Reset);
+            return Err(NoBaseline::Reset);
         }
         if let Some(sum) = increases.get_mut(column) {
             *sum += u64::from(increase);
         }
     }
     if fell > 1 && fell == counted {
-        return Err(FirstRun::Reset);
+        return Err(NoBaseline::Reset);
     }
     Ok(increases)
 }
@@ -323,87 +379,251 @@ fn increases(then: &Statistics, now: &Statistics) -> Result<[u64; 4], FirstRun> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge::history_format::tests::{baselines, snapshots};
     use proptest::prelude::*;
 
-    fn identities() -> impl Strategy<Value = Identity> {
-        prop_oneof![
-            any::<u64>().prop_map(Identity::Cookie),
-            any::<u64>().prop_map(Identity::Inode),
-            any::<u64>().prop_map(Identity::Statistics),
-            Just(Identity::Unknown),
-        ]
+    const OWN: NetnsId = NetnsId::RouteSocket(4);
+    const POD: NetnsId = NetnsId::RouteSocket(900);
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
     }
 
-    fn spaces() -> impl Strategy<Value = Space> {
-        let rows = prop::collection::vec(any::<[Option<u32>; 4]>(), 0..4);
-        (identities(), any::<u32>(), any::<Option<u32>>(), rows).prop_map(
-            |(identity, count, max, processors)| Space {
-                identity,
-                count,
-                max,
-                statistics: (!processors.is_empty()).then_some(Statistics { processors }),
-            },
+    /// A namespace of one processor that dropped so many packets.
+    fn dropped(drop: u32) -> Option<Option<u32>> {
+        Some(Some(drop))
+    }
+
+    /// A run at this second that saw these namespaces: nothing if it could not be read, a count without counters, or the
+    /// packets that were dropped.
+    fn run(at: u64, walk: Walk, namespaces: &[(NetnsId, Option<Option<u32>>)]) -> Snapshot {
+        let at = seconds(at);
+        let read = |drop: Option<u32>| NetnsSnapshot {
+            at,
+            count: 10,
+            max: Some(1000),
+            counters: drop.map(|drop| Counters {
+                at,
+                statistics: Statistics {
+                    processors: vec![[Some(drop), Some(0), Some(0), Some(0)]],
+                },
+            }),
+        };
+        Snapshot {
+            boot: "boot".to_owned(),
+            at,
+            walk,
+            namespaces: namespaces
+                .iter()
+                .map(|(id, found)| (*id, found.map(read)))
+                .collect(),
+        }
+    }
+
+    /// The packets that a run reports as lost in a namespace.
+    fn lost(baseline: &Baseline, run: &Snapshot, id: NetnsId) -> Result<Option<u64>, ReadError> {
+        let (_, now) = run.namespaces.iter().find(|(seen, _)| *seen == id).unwrap();
+        let change = baseline.change(run, id, now.as_ref().unwrap())?;
+        Ok(change.lost())
+    }
+
+    fn after(runs: &[Snapshot]) -> Baseline {
+        let mut baseline = None;
+        for run in runs {
+            baseline = Baseline::succeeded_by(baseline.as_ref(), run).or(baseline);
+        }
+        baseline.unwrap()
+    }
+
+    fn all(at: u64, own: u32, pod: u32) -> Snapshot {
+        run(
+            at,
+            Walk::Complete,
+            &[(OWN, dropped(own)), (POD, dropped(pod))],
         )
     }
 
-    fn runs() -> impl Strategy<Value = Run> {
-        let spaces = prop::collection::vec(spaces(), 0..4);
-        (any::<u64>(), spaces).prop_map(|(at, spaces)| Run { at, spaces })
+    #[test]
+    fn a_namespace_that_a_run_did_not_reach_is_compared_with_the_run_that_read_it() {
+        for missed in [
+            run(300, Walk::Partial, &[(OWN, dropped(0))]),
+            run(300, Walk::Complete, &[(OWN, dropped(0)), (POD, None)]),
+            run(300, Walk::Complete, &[(OWN, dropped(0)), (POD, Some(None))]),
+        ] {
+            let baseline = after(&[all(0, 0, 5), missed.clone()]);
+            let now = all(600, 1, 12);
+            assert_eq!(lost(&baseline, &now, POD), Ok(Some(7)), "{missed:?}");
+            assert_eq!(lost(&baseline, &now, OWN), Ok(Some(1)));
+            let (_, read) = &now.namespaces[1];
+            let change = baseline.change(&now, POD, read.as_ref().unwrap()).unwrap();
+            assert_eq!(change.counted_for, seconds(600), "{missed:?}");
+            let baseline = after(&[all(0, 0, 5), missed, now]);
+            assert_eq!(lost(&baseline, &all(900, 1, 12), POD), Ok(Some(0)));
+        }
     }
 
-    prop_compose! {
-        fn baselines()(boot in "[0-9a-f-]{36}", last in runs(), before in prop::option::of(runs())) -> Baseline {
-            Baseline { boot, last, before }
+    #[test]
+    fn a_namespace_that_is_new_since_a_complete_walk_lost_all_that_it_counted() {
+        let alone = run(0, Walk::Complete, &[(OWN, dropped(3))]);
+        let baseline = after(std::slice::from_ref(&alone));
+        let now = all(300, 3, 40);
+        assert_eq!(lost(&baseline, &now, POD), Ok(Some(40)));
+        let (_, read) = &now.namespaces[1];
+        let change = baseline.change(&now, POD, read.as_ref().unwrap()).unwrap();
+        assert_eq!((change.entries, change.elapsed), (10, seconds(300)));
+        let baseline = after(&[alone.clone(), now]);
+        assert_eq!(lost(&baseline, &all(600, 3, 41), POD), Ok(Some(1)));
+        assert_eq!(
+            lost(&baseline, &all(302, 3, 41), POD),
+            Ok(Some(41)),
+            "a repetition"
+        );
+        // walks that were cut short in between saw no less than the complete one
+        let partial = run(300, Walk::Partial, &[(OWN, dropped(3))]);
+        let baseline = after(&[alone.clone(), partial]);
+        assert_eq!(lost(&baseline, &all(600, 3, 40), POD), Ok(Some(40)));
+        // and one that could not read it leaves it to the next
+        for unread in [None, Some(None)] {
+            let namespaces = [(OWN, dropped(3)), (POD, unread)];
+            let unread = run(300, Walk::Complete, &namespaces);
+            let baseline = after(&[alone.clone(), unread]);
+            assert_eq!(lost(&baseline, &all(600, 3, 40), POD), Ok(Some(40)));
         }
+    }
+
+    #[test]
+    fn a_namespace_that_no_complete_walk_missed_cannot_be_compared() {
+        let partial = run(0, Walk::Partial, &[(OWN, dropped(3))]);
+        let unread = run(0, Walk::Complete, &[(OWN, dropped(3)), (POD, None)]);
+        for first in [partial, unread] {
+            let baseline = after(&[first]);
+            let why = lost(&baseline, &all(300, 3, 40), POD);
+            assert_eq!(why, Err(ReadError::PreviousRunIncomplete));
+            let baseline = after(&[baseline_run(&baseline), all(300, 3, 40)]);
+            assert_eq!(lost(&baseline, &all(600, 3, 42), POD), Ok(Some(2)));
+        }
+        // without a walk nothing is known of other namespaces
+        let baseline = after(&[run(0, Walk::Complete, &[(OWN, dropped(3))])]);
+        let elsewhere = run(300, Walk::NotDone, &[(NetnsId::Cookie(1), dropped(9))]);
+        assert_eq!(
+            lost(&baseline, &elsewhere, NetnsId::Cookie(1)),
+            Err(ReadError::FirstRun {
+                why: NoBaseline::OtherNamespace
+            })
+        );
+    }
+
+    /// The run that such a baseline is of.
+    fn baseline_run(baseline: &Baseline) -> Snapshot {
+        let history = &baseline.namespaces[0];
+        Snapshot {
+            boot: baseline.boot.clone(),
+            at: history.last.at,
+            walk: Walk::Partial,
+            namespaces: vec![(history.id, Some(history.last.clone()))],
+        }
+    }
+
+    #[test]
+    fn a_namespace_without_a_process_at_one_run_is_known_at_the_next() {
+        let alone = run(300, Walk::Complete, &[(OWN, dropped(0))]);
+        let baseline = after(&[all(0, 0, 50), alone.clone()]);
+        assert_eq!(lost(&baseline, &all(600, 0, 51), POD), Ok(Some(1)));
+        // as many as there is room for, the youngest ones
+        let many: Vec<Snapshot> = (0..300)
+            .map(|n| {
+                let id = NetnsId::RouteSocket(1000 + n);
+                run(
+                    10 * n,
+                    Walk::Complete,
+                    &[(OWN, dropped(0)), (id, dropped(1))],
+                )
+            })
+            .collect();
+        let baseline = after(&many);
+        let known = |n: u64| baseline.history(NetnsId::RouteSocket(1000 + n)).is_some();
+        assert_eq!(baseline.namespaces.len(), 2 + MAX_VACANT_NAMESPACES);
+        assert!(known(299) && known(298) && known(299 - 256) && !known(299 - 257));
+        // and all of them if the walk was cut short
+        let crowd: Vec<_> = (0..300)
+            .map(|n| (NetnsId::RouteSocket(1000 + n), dropped(1)))
+            .collect();
+        let partial = run(300, Walk::Partial, &[(OWN, dropped(0))]);
+        let baseline = after(&[run(0, Walk::Complete, &crowd), partial]);
+        assert_eq!(baseline.namespaces.len(), 301);
+        // for a week
+        let late = MAX_BASELINE_AGE.as_secs() + 100;
+        let often: Vec<Snapshot> = (0..=late / 86_400)
+            .map(|day| run(day * 86_400 + 100, Walk::Complete, &[(OWN, dropped(0))]))
+            .collect();
+        let baseline = after(&[&[all(0, 0, 50)], &often[..]].concat());
+        assert_eq!(baseline.history(POD), None);
+    }
+
+    #[test]
+    fn a_container_whose_number_is_used_again_lost_all_that_it_counted() {
+        let id = NetnsId::Statistics(77);
+        let with = |at, drop| {
+            run(
+                at,
+                Walk::Complete,
+                &[(OWN, dropped(0)), (id, dropped(drop))],
+            )
+        };
+        let baseline = after(&[with(0, 100)]);
+        assert_eq!(lost(&baseline, &with(300, 30), id), Ok(Some(30)));
+        // a number that is never used again is the same namespace: its module was loaded anew
+        let baseline = after(&[all(0, 0, 100)]);
+        assert_eq!(
+            lost(&baseline, &all(300, 0, 30), POD),
+            Err(ReadError::FirstRun {
+                why: NoBaseline::Reset
+            })
+        );
+    }
+
+    #[test]
+    fn a_repetition_brings_the_counters_that_the_run_before_it_could_not_read() {
+        let own = |at, drop| run(at, Walk::NotDone, &[(OWN, drop)]);
+        // the first run had none: from the second on they are compared with
+        let baseline = after(&[own(0, Some(None)), own(2, dropped(4))]);
+        assert_eq!(
+            lost(&baseline, &own(300, dropped(9)), OWN),
+            Ok(Some(5)),
+            "{baseline:?}"
+        );
+        // a later one had none: the repetition reports what was lost since the run before, and the next run does not
+        let runs = [own(0, dropped(4)), own(300, Some(None))];
+        let repetition = own(302, dropped(9));
+        assert_eq!(lost(&after(&runs), &repetition, OWN), Ok(Some(5)));
+        let baseline = after(&[&runs[..], &[repetition]].concat());
+        assert_eq!(lost(&baseline, &own(600, dropped(9)), OWN), Ok(Some(0)));
+    }
+
+    #[test]
+    fn a_repetition_reports_the_same_and_takes_nothing_from_the_next_run() {
+        let baseline = after(&[all(0, 0, 0), all(300, 0, 7), all(304, 0, 9)]);
+        assert_eq!(lost(&baseline, &all(304, 0, 9), POD), Ok(Some(9)));
+        assert_eq!(lost(&baseline, &all(305, 0, 9), POD), Ok(Some(2)));
+        assert_eq!(
+            Baseline::succeeded_by(Some(&baseline), &all(304, 0, 9)),
+            None
+        );
     }
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(baseline in baselines()) {
-            prop_assert_eq!(Baseline::parse(&baseline.to_string()), Some(baseline));
-        }
-
-        #[test]
-        fn whatever_is_read_was_written(text in "(check_conntrack state 1\n)?(boot [0-9a-f]{1,4}\n)?((at|namespace|namespace cookie|count|max|processor|check) ?[0-9 -]{0,9}\n){0,9}") {
-            // the right hash behind it takes the parser past its first doubt
-            for text in [text.clone(), format!("{text}{}", check_line(&text))] {
-                if let Some(baseline) = Baseline::parse(&text) {
-                    let again = Baseline::parse(&baseline.to_string());
-                    prop_assert_eq!(again, Some(baseline));
-                }
+        fn comparing_never_panics(baseline in baselines(), now in snapshots(), at in any::<u32>(), walked in any::<bool>()) {
+            let id = baseline.namespaces.first().map_or(OWN, |history| history.id);
+            let walk = if walked { Walk::Complete } else { Walk::NotDone };
+            let at = baseline.at().unwrap_or_default() + Duration::from_millis(u64::from(at) * 10);
+            let now = NetnsSnapshot { at, ..now };
+            let run = Snapshot { boot: baseline.boot.clone(), at, walk, namespaces: vec![(id, Some(now.clone()))] };
+            if let Ok(change) = baseline.change(&run, id, &now) {
+                prop_assert!(!change.elapsed.is_zero());
             }
-        }
-
-        #[test]
-        fn anything_may_stand_in_the_file(text in ".*\n?.*") {
-            prop_assert_eq!(Baseline::parse(&text), None);
-            prop_assert_eq!(Baseline::parse(&format!("{text}\n{}", check_line(&format!("{text}\n")))), None);
-        }
-
-        #[test]
-        fn a_changed_byte_makes_it_unreadable(baseline in baselines(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-            let whole = baseline.to_string();
-            let mut bytes = whole.clone().into_bytes();
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-            if let Ok(text) = String::from_utf8(bytes) {
-                prop_assert!(text == whole || Baseline::parse(&text).is_none(), "{text}");
-            }
-        }
-
-        #[test]
-        fn a_cut_makes_it_unreadable(baseline in baselines(), at in any::<prop::sample::Index>()) {
-            let whole = baseline.to_string();
-            let cut = &whole[..at.index(whole.len())];
-            // only its last line feed may be missing
-            prop_assert!(Baseline::parse(cut).is_none() || cut.len() + 1 == whole.len());
-        }
-
-        #[test]
-        fn comparing_never_panics(baseline in baselines(), now in spaces(), at in any::<u64>()) {
-            if let Ok(change) = baseline.change(&baseline.boot, at, &now) {
-                prop_assert!(change.elapsed > 0 && change.elapsed <= 2 * TOO_OLD);
-            }
+            let next = Baseline::succeeded_by(Some(&baseline), &run);
+            prop_assert!(next.is_none_or(|next| next != baseline && next.boot == run.boot));
         }
 
         #[test]

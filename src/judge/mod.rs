@@ -2,6 +2,7 @@
 
 pub mod assess;
 pub mod history;
+pub mod history_format;
 pub mod metric;
 pub mod netns;
 pub mod range;

@@ -75,8 +75,6 @@ fn by_usage(one: &Readings, other: &Readings) -> Ordering {
 pub struct Overview {
     /// How many were seen.
     pub number: usize,
-    /// Whether the time was up before every process was looked at.
-    pub cut_short: bool,
     /// Who is in the one that decides.
     pub deciding: Resident,
     /// How many of the others lost packets since the previous run.
@@ -98,14 +96,13 @@ pub struct Other {
 
 impl Overview {
     /// Without a word about each of the others.
-    pub fn of(deciding: Resident, others: &[Box<Judged>], cut_short: bool) -> Self {
+    pub fn of(deciding: Resident, others: &[Box<Judged>]) -> Self {
         let lost = |judged: &Judged| {
             let change = judged.namespace.readings.change.as_ref().ok();
             change.is_some_and(|change| change.lost().is_some_and(|lost| lost > 0))
         };
         Self {
             number: others.len() + 1,
-            cut_short,
             deciding,
             losing: others.iter().filter(|judged| lost(judged)).count(),
             others: Vec::new(),
@@ -117,13 +114,15 @@ impl Overview {
 mod tests {
     use super::*;
     use crate::model::error::ReadError;
-    use crate::model::netns::{Identity, Seen};
+    use std::time::Duration;
+
+    use crate::model::netns::{NetnsId, Seen};
     use crate::model::readings::{Change, Limit, Statistics};
 
     fn namespace(pid: i32, count: u32, limit: Limit) -> Namespace {
         let inode = pid.unsigned_abs().into();
         Namespace {
-            identity: Identity::Statistics(inode),
+            id: Ok(NetnsId::Statistics(inode)),
             readings: Readings {
                 count: Ok(count),
                 limit: Ok(limit),
@@ -165,9 +164,10 @@ mod tests {
             processors: vec![[Some(1), Some(0), Some(0), Some(0)]],
         });
         lost.readings.change = Ok(Change {
-            elapsed: 6000,
+            elapsed: Duration::from_secs(60),
             entries: 0,
             counters: Some([1, 0, 0, 0]),
+            counted_for: Duration::from_secs(60),
             was_full: false,
         });
         let mut unread = of(3, 0);

@@ -144,6 +144,8 @@ pub struct Entry {
     pub assured: bool,
     /// IPS_OFFLOAD or IPS_HW_OFFLOAD: forwarded by a flow table.
     pub offloaded: bool,
+    /// Seconds until the entry expires, rounded down; read for UDP only, and not shown for offloaded entries.
+    pub timeout: Option<u32>,
 }
 
 /// The class every entry has exactly one of: the TCP states, and the protocols without.
@@ -220,6 +222,25 @@ impl Entry {
     /// Whether the kernel may evict it to make room (`early_drop` in nf_conntrack_core.c).
     pub fn is_evictable(&self) -> bool {
         !self.assured && !self.offloaded
+    }
+
+    /// Whether its state proves that the source of the original direction opened the connection: no other state of TCP
+    /// begins with its SYN (`tcp_conntracks` in nf_conntrack_proto_tcp.c).
+    pub fn shows_who_opened_it(&self) -> bool {
+        matches!(
+            self.tcp_state,
+            Some(TcpState::SynSent | TcpState::SynRecv | TcpState::SynSent2)
+        )
+    }
+
+    /// The same entry as if its other side had sent the first packet.
+    #[must_use]
+    pub fn reversed(&self) -> Self {
+        Self {
+            original: self.reply,
+            reply: self.original,
+            ..*self
+        }
     }
 
     /// Whether addresses are translated, so that the reply is not the reverse of the original.

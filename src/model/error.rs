@@ -2,6 +2,9 @@
 
 use thiserror::Error;
 
+use crate::model::dump::Gap;
+use crate::model::foreign::Foreign;
+
 /// A reading that failed. Paths are already safe to print.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ReadError {
@@ -56,14 +59,34 @@ pub enum ReadError {
         /// The file.
         path: String,
     },
-    /// What --table names is no file of lines.
+    /// The file of --table holds no table.
     #[error("{path} {problem}")]
     NoCapture {
         /// The file, or standard input.
         path: String,
-        /// What is the matter with it, as a verb and the rest.
-        problem: &'static str,
+        /// What stands in its place.
+        problem: Foreign,
     },
+    /// A part of the table was not read.
+    #[error("{0}")]
+    Incomplete(Gap),
+    /// No line of /proc/net/nf_conntrack could be parsed.
+    #[error("none of the {lines} lines of {path} could be parsed")]
+    NothingParsed {
+        /// The file.
+        path: String,
+        /// Its lines.
+        lines: u64,
+    },
+    /// No address of the host that a capture comes from is known, so either end of an entry may be remote.
+    #[error("no address {} occurs in the capture", if_given(*.given))]
+    OwnMissing {
+        /// Whether addresses were given with --own.
+        given: bool,
+    },
+    /// A capture says nothing about the hash table of its host.
+    #[error("a capture does not tell how many hash buckets its host has")]
+    NoBuckets,
     /// A directory, a fifo, a device.
     #[error("{path} is a {kind}, not a kernel file")]
     WrongKind {
@@ -162,6 +185,9 @@ pub enum ReadError {
         /// By which it was known.
         pid: i32,
     },
+    /// The walk over the processes ended before it had looked at all of them.
+    #[error("the time was up before every process was looked at")]
+    WalkCutShort,
     /// There is no file that shows a network namespace.
     #[error("{path} does not exist")]
     NotShown {
@@ -174,12 +200,15 @@ pub enum ReadError {
         /// The procfs.
         proc_root: String,
     },
-    /// There is nothing to compare with, and that is as it should be: the baseline is there from now on.
+    /// There is nothing to compare with, and that is as it should be: this run writes the baseline for the next one.
     #[error("first run: {why}")]
     FirstRun {
         /// Why there is nothing.
-        why: FirstRun,
+        why: NoBaseline,
     },
+    /// The previous run did not look at this network namespace: its walk over the processes ended early.
+    #[error("the previous run did not reach this network namespace")]
+    PreviousRunIncomplete,
     /// The directory for the state cannot be used, so no run is ever compared with another.
     #[error("{path} {problem}")]
     NoState {
@@ -202,48 +231,56 @@ pub enum ReadError {
     /// A capture whose end, and so how many entries it holds, was not seen.
     #[error("the time was up before the capture was read to its end")]
     CaptureUnfinished,
+    /// A capture whose rest cannot be read, as gzip data that was cut off.
+    #[error("the capture broke off after {read} entries: {reason}")]
+    CaptureBroken {
+        /// The entries before.
+        read: u64,
+        /// The system's words, or those of the decompressor.
+        reason: String,
+    },
     /// The time was up before this was read.
     #[error("the time was up before it was read")]
     NotReached,
-    /// Time, memory or processor time was up before this was read: of an answer in reserve, made before one knows which.
-    #[error("the check was interrupted first")]
-    CutShort,
 }
 
 /// Why a run has no other to compare with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum FirstRun {
-    /// Nobody was here before.
+pub enum NoBaseline {
+    /// This service has no state file yet.
     #[error("no previous run is known")]
-    NoBaseline,
-    /// The file is damaged, or of another version of this check.
+    FirstRun,
+    /// The file is damaged.
     #[error("the state of the previous run is not readable")]
     Unreadable,
+    /// The file was written by another version of this check.
+    #[error("the state of the previous run was written by another version of this check")]
+    OtherVersion,
     /// The file, or what stands in its place, was not written by this user.
     #[error("the state of the previous run is not a file of this user")]
     Foreign,
-    /// The host was started anew.
+    /// The host was rebooted.
     #[error("the host was started since the previous run")]
     OtherBoot,
-    /// The state is of others.
+    /// The state is of another network namespace.
     #[error("the previous run did not see this network namespace")]
     OtherNamespace,
-    /// Its time is later than now.
+    /// The time of the previous run is later than now.
     #[error("the previous run lies in the future")]
     Future,
-    /// So long ago that a difference means nothing.
+    /// The previous run was so long ago that a difference means nothing.
     #[error("the previous run is more than 7 days ago")]
     TooOld,
-    /// A moment ago, and there is none before it.
+    /// The previous run was a moment ago, and none is known before it.
     #[error("the previous run is only a moment ago")]
     TooRecent,
-    /// Processors were added or taken away, or the counters are others.
+    /// Processors were added or taken away, or the kernel counts other events.
     #[error("the counters are those of other processors than at the previous run")]
     OtherProcessors,
     /// Counters fell: the module was loaded anew.
     #[error("the counters were reset since the previous run")]
     Reset,
-    /// The counters could not be read at the previous run.
+    /// No previous run could read the counters.
     #[error("the previous run had no counters")]
     NoCounters,
 }
@@ -257,6 +294,9 @@ pub enum NoState {
     /// Something else is.
     #[error("is not a directory, or a symbolic link to one")]
     NotADirectory,
+    /// Its name ends in `..`, which may lead through a symbolic link.
+    #[error("ends in .., which may lead through a symbolic link")]
+    EndsInParent,
     /// It may not be written to.
     #[error("may not be written to by this user")]
     Denied,
@@ -275,6 +315,11 @@ pub enum NoState {
         /// The file that could not be read.
         path: String,
     },
+}
+
+/// Whose addresses a capture was searched for.
+fn if_given(given: bool) -> &'static str {
+    if given { "of --own" } else { "of this host" }
 }
 
 impl ReadError {
@@ -306,7 +351,9 @@ impl ReadError {
                 Some("is this a procfs? check --proc-root and what is mounted there")
             }
             Self::CountWrapped { .. } => Some("a kernel fault, a reboot resets the counter"),
-            Self::CaptureUnfinished => Some("more time is given with --timeout"),
+            Self::CaptureUnfinished | Self::WalkCutShort => {
+                Some("more time is given with --timeout")
+            }
             Self::OnlySockets => Some("the table needs CAP_NET_ADMIN"),
             Self::Crowded { .. } => Some("use --source netlink to dump anyway"),
             Self::NoState {
@@ -326,7 +373,12 @@ impl ReadError {
                 "is /proc mounted with hidepid? add the monitoring group with the mount option gid=",
             ),
             Self::StateNotWritten { .. } => Some("is the disk full, or mounted read-only?"),
+            Self::NoState {
+                problem: NoState::EndsInParent,
+                ..
+            } => Some("name the directory itself"),
             Self::FirstRun { .. }
+            | Self::PreviousRunIncomplete
             | Self::NoState { .. }
             | Self::NoPreviousCapture
             | Self::TableDenied { .. }
@@ -334,7 +386,6 @@ impl ReadError {
             | Self::ProcessGone { .. }
             | Self::Io { .. }
             | Self::NotReached
-            | Self::CutShort
             | Self::OtherProcRoot
             | Self::Quadratic { .. } => None,
             Self::NotPermitted { .. } => Some(
@@ -344,8 +395,13 @@ impl ReadError {
                 "was the kernel built without this part of netlink, or does a sandbox refuse AF_NETLINK sockets?",
             ),
             Self::NoCapture { .. } => Some(
-                "--table takes a file of lines of /proc/net/nf_conntrack or of conntrack -L, or - for standard input",
+                "--table takes lines of /proc/net/nf_conntrack or of conntrack -L, plain or gzip, from a file or - for standard input",
             ),
+            Self::OwnMissing { .. } => Some("name the addresses of its host with --own"),
+            Self::Incomplete(_)
+            | Self::CaptureBroken { .. }
+            | Self::NothingParsed { .. }
+            | Self::NoBuckets => None,
         }
     }
 
@@ -356,6 +412,7 @@ impl ReadError {
             Self::Missing { .. }
                 | Self::NoStatistics { .. }
                 | Self::NoTable { .. }
+                | Self::NoBuckets
                 | Self::NotTracking { .. }
                 | Self::NoSysNet { .. }
         )

@@ -1,11 +1,15 @@
 //! Plain values that every stage understands; this folder imports no stage.
 
 pub mod address;
+pub mod cgroup;
 pub mod conntrack;
 pub mod dump;
 pub mod error;
+pub mod foreign;
 pub mod netns;
 pub mod prefix;
 pub mod readings;
 pub mod socket;
 pub mod text;
+pub mod udp;
+pub mod user;

@@ -2,28 +2,51 @@
 
 use std::fmt;
 
-use crate::model::readings::Readings;
+use crate::model::cgroup::Name;
+use crate::model::readings::{Reading, Readings};
 use crate::model::text::named;
 
-/// Which network namespace something was read of.
+/// The number that tells a network namespace from others, from one run to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Identity {
-    /// SO_NETNS_COOKIE (from 5.14): never used again while the host runs.
+pub enum NetnsId {
+    /// SO_NETNS_COOKIE (from 5.14): never used again while the host runs. Only a process inside the namespace can ask for
+    /// it.
     Cookie(u64),
-    /// The inode of /proc/PID/ns/net: may be used again once the namespace is gone.
+    /// The inode of the kernel's own rtnetlink socket, which /proc/PID/net/netlink shows to every user. The kernel counts
+    /// these inodes upwards (`get_next_ino` in fs/inode.c), so the number of a namespace that is gone comes back only
+    /// after 2^32 sockets and pipes.
+    RouteSocket(u64),
+    /// The inode of /proc/PID/ns/net. The kernel uses it again for a later namespace.
     Inode(u64),
-    /// The inode of its net/stat/nf_conntrack, which is all that can be seen of another namespace without privilege.
-    /// May be used again too.
+    /// The inode of the namespace's net/stat/nf_conntrack. The kernel uses it again for a later namespace.
     Statistics(u64),
-    /// Nothing tells it from another: below another proc root.
+    /// There is no such number: below a proc root without these files.
     Unknown,
+}
+
+impl NetnsId {
+    /// Returns true if a later namespace may get the number of one that is gone.
+    pub fn may_be_reused(self) -> bool {
+        matches!(self, Self::Inode(_) | Self::Statistics(_))
+    }
+}
+
+/// How much a run with `--netns all` saw of the processes, and so of their network namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Walk {
+    /// No process was looked at: `--netns all` was not given, or the proc root shows no network namespaces.
+    NotDone,
+    /// Some processes were not looked at: the time was up, or the procfs hides them.
+    Partial,
+    /// Every process was looked at.
+    Complete,
 }
 
 /// A network namespace and what was read of it.
 #[derive(Debug, Clone)]
 pub struct Namespace {
-    /// What tells it from others from one run to the next.
-    pub identity: Identity,
+    /// The number that tells it from others, or why that could not be read this time.
+    pub id: Reading<NetnsId>,
     /// What was read of it.
     pub readings: Readings,
     /// Where it was seen, when processes were looked at; none where that was not asked for.
@@ -48,20 +71,19 @@ pub struct Resident {
     pub pid: Option<i32>,
     /// Its command; none where it ended meanwhile.
     pub command: Option<String>,
-    /// Its systemd unit or container.
-    pub unit: Option<String>,
+    /// The name of its unit or container.
+    pub name: Name,
 }
 
 impl fmt::Display for Resident {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.pid, &self.command, &self.unit) {
-            (None, ..) => f.write_str("this check"),
-            (Some(pid), None, _) => write!(f, "process {pid}"),
-            (Some(pid), Some(command), None) => write!(f, "{}[{pid}]", named(command)),
-            (Some(pid), Some(command), Some(unit)) => {
-                write!(f, "{} ({}[{pid}])", named(unit), named(command))
-            }
-        }
+        let (pid, command) = match (self.pid, &self.command) {
+            (None, _) => return f.write_str("this check"),
+            (Some(pid), None) => return write!(f, "process {pid}"),
+            (Some(pid), Some(command)) => (pid, command),
+        };
+        let process = format!("{}[{pid}]", named(command));
+        f.write_str(&self.name.with(&[&process]).unwrap_or(process))
     }
 }
 
@@ -84,13 +106,14 @@ pub fn sum(namespaces: &[Namespace]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::cgroup::{Container, ContainerName};
     use crate::model::error::ReadError;
     use crate::model::readings::Limit;
 
     fn namespace(pid: i32, count: u32, limit: Limit) -> Namespace {
         let inode = pid.unsigned_abs().into();
         Namespace {
-            identity: Identity::Statistics(inode),
+            id: Ok(NetnsId::Statistics(inode)),
             readings: Readings {
                 count: Ok(count),
                 limit: Ok(limit),
@@ -114,20 +137,25 @@ mod tests {
 
     #[test]
     fn a_resident_is_told_as_far_as_it_is_known() {
-        let resident = |pid, command: Option<&str>, unit: Option<&str>| {
+        let resident = |pid, command: Option<&str>, name| {
             Resident {
                 pid,
                 command: command.map(str::to_owned),
-                unit: unit.map(str::to_owned),
+                name,
             }
             .to_string()
         };
-        assert_eq!(resident(None, None, None), "this check");
-        assert_eq!(resident(Some(5), None, None), "process 5");
-        assert_eq!(resident(Some(5), Some("a|b;c\n"), None), "abc[5]");
+        assert_eq!(resident(None, None, Name::Nothing), "this check");
+        assert_eq!(resident(Some(5), None, Name::Nothing), "process 5");
+        assert_eq!(resident(Some(5), Some("a|b;c\n"), Name::Nothing), "abc[5]");
+        let container = Name::Container(Container {
+            name: Some(ContainerName::Id("4f2ac1d2e3f4".repeat(6))),
+            pod: Some("aa".to_owned()),
+            ..Container::default()
+        });
         assert_eq!(
-            resident(Some(5), Some("nginx"), Some("container 4f2ac1d2e3f4")),
-            "container 4f2ac1d2e3f4 (nginx[5])"
+            resident(Some(5), Some("nginx"), container),
+            "container 4f2ac1d2e3f4 (pod aa, nginx[5])"
         );
     }
 }

@@ -1,5 +1,7 @@
 //! The connection tracking table in our own words: plain values, as the kernel gave them.
 
+use std::time::Duration;
+
 use crate::model::conntrack::Class;
 use crate::model::error::ReadError;
 
@@ -57,20 +59,22 @@ impl Counts {
 /// What changed between two runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
-    /// Hundredths of a second between the two, as /proc/uptime counts them.
-    pub elapsed: u64,
+    /// The time between the two runs, in hundredths of a second as /proc/uptime counts them.
+    pub elapsed: Duration,
     /// Entries now, less those of then.
     pub entries: i64,
     /// The increase of each of [`Counter::ALL`], all processors together; none where one of the runs had no counters.
     /// What the kernel does not count did not increase.
     pub counters: Option<[u64; 4]>,
+    /// The time in which the counters increased. It is longer than `elapsed` if the previous run could not read them.
+    pub counted_for: Duration,
     /// Whether the table held as many entries as it may, or more, at the previous run.
     pub was_full: bool,
 }
 
 impl Change {
-    /// A shorter time says nothing about growth. Hundredths of a second.
-    pub const SHORTEST: u64 = 500;
+    /// A shorter time says nothing about growth.
+    pub const MIN_GROWTH_INTERVAL: Duration = Duration::from_secs(5);
 
     /// The increase of a counter.
     pub fn increase(&self, counter: Counter) -> Option<u64> {
@@ -104,18 +108,13 @@ impl Readings {
         }
     }
 
-    /// What was not reached may not have been for lack of time.
-    pub fn say_the_check_ended(&mut self) {
-        let reasons = [
-            self.count.as_mut().err(),
-            self.change.as_mut().err(),
-            self.table.as_mut().err(),
-        ];
-        for why in reasons.into_iter().flatten().chain(&mut self.others) {
-            if *why == ReadError::NotReached {
-                *why = ReadError::CutShort;
-            }
+    /// These readings if the run ends now. A run that ends early writes no baseline, so it is no first run either.
+    #[must_use]
+    pub fn ended_early(mut self) -> Self {
+        if matches!(self.change, Err(ReadError::FirstRun { .. })) {
+            self.change = Err(ReadError::NotReached);
         }
+        self
     }
 
     /// Whether this kernel tracks connections, as far as that can be seen.
@@ -232,8 +231,46 @@ impl Statistics {
         Some(values.map(u64::from).sum())
     }
 
+    /// The counters of the same processors before any event.
+    pub fn zeros(&self) -> Self {
+        let rows = self.processors.iter();
+        Self {
+            processors: rows.map(|row| row.map(|cell| cell.map(|_| 0))).collect(),
+        }
+    }
+
     /// Whether this kernel refuses inserts into long chains and counts the refusals (from 5.15).
     pub fn limits_chains(&self) -> bool {
         self.total(Counter::ChainTooLong).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::error::NoBaseline;
+
+    #[test]
+    fn a_run_that_ends_early_is_no_first_run() {
+        let first_run = |why| Err(ReadError::FirstRun { why });
+        for change in [first_run(NoBaseline::FirstRun), Err(ReadError::NotReached)] {
+            let readings = Readings {
+                change,
+                ..Readings::none()
+            };
+            assert_eq!(readings.ended_early().change, Err(ReadError::NotReached));
+        }
+        let told = Ok(Change {
+            elapsed: Duration::from_secs(300),
+            entries: 0,
+            counters: Some([7, 0, 0, 0]),
+            counted_for: Duration::from_secs(300),
+            was_full: false,
+        });
+        let readings = Readings {
+            change: told.clone(),
+            ..Readings::none()
+        };
+        assert_eq!(readings.ended_early().change, told, "it has been compared");
     }
 }

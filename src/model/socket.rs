@@ -1,7 +1,9 @@
 //! A socket of this host and the process that holds it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use crate::model::cgroup::Cgroup;
 use crate::model::conntrack::{Protocol, Sides, TcpState};
 
 /// A local socket as sock_diag tells it.
@@ -31,16 +33,44 @@ impl LocalSocket {
 }
 
 /// A process that holds sockets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Process {
-    /// Its process id.
+    /// The process id.
     pub pid: i32,
-    /// Its name as the kernel keeps it: at most 15 bytes chosen by the process itself, so foreign text.
+    /// The name that the kernel keeps of the process: at most 15 bytes chosen by the process itself, so foreign text.
     pub command: String,
-    /// The systemd unit of its cgroup (`sidekiq.service`), also foreign text.
-    pub unit: Option<String>,
-    /// Its threads.
+    /// The unit or container of the process.
+    pub cgroup: Cgroup,
+    /// The effective user id; none below a proc root that is no procfs.
+    pub uid: Option<u32>,
+    /// The number of threads.
     pub threads: u64,
-    /// Which of the sockets asked for it holds.
+    /// The time since the process started; none if that is not known.
+    pub age: Option<Duration>,
+    /// The sockets asked for that the process holds, in order.
     pub inodes: Vec<u64>,
+}
+
+/// The reason why no holder of a socket was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NoHolder {
+    /// The search ended before every process was looked at.
+    NotReached,
+    /// Some processes may not be looked into by the user of this check.
+    NotPermitted,
+    /// Every process was looked at. Such a socket is on the way from one process to another (SCM_RIGHTS in unix(7)), in
+    /// a ring of io_uring(7), or one of the kernel's own, as NFS has them.
+    NoProcess,
+}
+
+/// The reason why the search for the holders of sockets ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SearchCut {
+    /// The time for it was over.
+    TimeUp,
+    /// The processes of a user have more descriptors than the search looks at for one user.
+    TooManyDescriptors {
+        /// The user; none below a proc root that is no procfs.
+        uid: Option<u32>,
+    },
 }

@@ -84,14 +84,23 @@ pub fn one_line(text: &str, max: usize) -> String {
         if !line.is_empty() {
             line.push(' ');
         }
-        line.extend(
-            word.chars()
-                .filter(|c| !c.is_control() && !matches!(c, '|' | ';'))
-                .map(|c| if c.is_ascii() { c } else { '?' }),
-        );
+        line.extend(without_controls(word).filter(|c| *c != ';'));
     }
     line.truncate(max);
     line
+}
+
+/// Removes from a line of a longer text, such as the help, what no line of the output may have: control characters and
+/// `|`. Keeps its blanks.
+pub fn printable(line: &str) -> String {
+    without_controls(line).collect()
+}
+
+/// Printable ASCII without `|`; any other character becomes a question mark.
+fn without_controls(text: &str) -> impl Iterator<Item = char> + '_ {
+    text.chars()
+        .filter(|c| !c.is_control() && *c != '|')
+        .map(|c| if c.is_ascii() { c } else { '?' })
 }
 
 /// A time in seconds as people say it, in one unit, the rest cut off.
@@ -209,6 +218,8 @@ mod tests {
                 prop_assert!(shown.bytes().all(|b| (0x20..0x7f).contains(&b)));
                 prop_assert!(!shown.contains(['|', ';', '<', '>', '&', '$', '\'', '"', '~', '`']));
             }
+            let line = printable(&text);
+            prop_assert!(line.bytes().all(|b| (0x20..0x7f).contains(&b)) && !line.contains('|'));
             let line = one_line(&text, 100);
             prop_assert!(line.len() <= 100 && line.bytes().all(|b| (0x20..0x7f).contains(&b)) && !line.contains(['|', ';']));
         }

@@ -2,7 +2,8 @@
 
 use crate::analysis::owners::Owner;
 use crate::model::conntrack::Class;
-use crate::model::dump::Source;
+use crate::model::dump::{Gap, Source};
+use crate::model::error::ReadError;
 
 /// What is shown of the table.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +16,10 @@ pub struct Ranking {
     pub source_note: Option<String>,
     /// How much of the table was read.
     pub sample: Option<Sample>,
+    /// The parts of the table that were not read although the reading came to its end.
+    pub gaps: Vec<Gap>,
+    /// Why the directions of a capture are not known.
+    pub own_missing: Option<ReadError>,
     /// Whether entries may be missing or double, because the hash table was resized meanwhile.
     pub inexact: bool,
     /// Shares of the directions, largest first.
@@ -23,6 +28,8 @@ pub struct Ranking {
     pub services: Vec<(String, f64)>,
     /// What else must be said: broken lines, processes that could not be seen.
     pub notes: Vec<String>,
+    /// Why the names of owners may be missing or wrong, for line 1.
+    pub names_incomplete: Option<String>,
 }
 
 /// A part that stands for the whole.
@@ -55,7 +62,12 @@ pub struct Ranked {
 
 impl Ranking {
     /// The phrase for line 1, the first one with everything that helps at night.
+    ///
+    /// None of them if the list says too little about the table.
     pub fn phrase(&self, index: usize) -> Option<String> {
+        if self.gaps.iter().any(|gap| gap.forbids_findings()) {
+            return None;
+        }
         let endpoint = self.endpoints.get(index)?;
         let mut facts = Vec::new();
         if let Some((class, share)) = endpoint.classes.first() {
@@ -99,7 +111,14 @@ impl Ranking {
         };
         let inexact = "inexact, the hash table was resized meanwhile".to_owned();
         let inexact = self.inexact.then_some(inexact);
-        let parts: Vec<String> = sample.into_iter().chain(inexact).chain(source).collect();
+        let names = self.names_incomplete.as_ref();
+        let names = names.map(|why| format!("names incomplete: {why}"));
+        let parts: Vec<String> = sample
+            .into_iter()
+            .chain(inexact)
+            .chain(source)
+            .chain(names)
+            .collect();
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 
@@ -165,6 +184,9 @@ impl Ranking {
 
     /// The local service most entries are aimed at, where most are inbound: `:443/tcp 88% of entries`.
     pub fn aim(&self) -> Option<String> {
+        if self.gaps.iter().any(|gap| gap.forbids_findings()) {
+            return None;
+        }
         let (service, share) = self.services.first()?;
         (*share >= 0.5).then(|| format!("{service} {} of entries", percent(*share)))
     }
@@ -193,19 +215,24 @@ fn holds(owner: &Owner, by: &str) -> String {
     let connections = plural(owner.connections as u64, "connection", "connections");
     // known by its uid only, or not at all
     if owner.processes == 0 {
-        return format!("{} {connections}", owner.name);
+        return format!("{} {connections}", owner.who);
     }
     let threads = plural(owner.threads, "thread", "threads");
     let processes = match owner.processes {
         1 => String::new(),
         n => format!("{n} processes "),
     };
-    if by.is_empty() {
-        format!(
-            "{} ({}[{}]) {connections} {processes}{threads}",
-            owner.name, owner.command, owner.pid
-        )
+    let opened = match &owner.passed {
+        Some(passed) if passed.connections == owner.connections => {
+            format!(" (opened by {})", passed.user)
+        }
+        Some(passed) => format!(" ({} opened by {})", passed.connections, passed.user),
+        None => String::new(),
+    };
+    let who = if by.is_empty() {
+        owner.with_process()
     } else {
-        format!("{} {connections}{by} {processes}{threads}", owner.name)
-    }
+        owner.who.to_string()
+    };
+    format!("{who} {connections}{opened}{by} {processes}{threads}")
 }

@@ -56,7 +56,7 @@ fn phrase(metric: Metric, readings: &Readings) -> Option<String> {
     let number = measured.truncated(0).to_string();
     let since = || {
         let change = readings.change.as_ref().ok()?;
-        Some(format!("in the last {}", ago(change)))
+        Some(format!("in the last {}", ago(change.counted_for)))
     };
     match metric {
         // the numbers that line 1 begins with

@@ -7,6 +7,8 @@
 pub mod endpoints;
 mod in_range;
 
+use std::time::Duration;
+
 use nagiosplugin::{CheckResult, PerfString, Resource, ServiceState, ToPerfString, Unit};
 
 use crate::diagnosis::Hint;
@@ -15,9 +17,10 @@ use crate::judge::metric::Metric;
 use crate::judge::netns::{Other, Overview};
 use crate::judge::range::{Range, Ratio, Side, Truncated};
 use crate::judge::threshold::Severity;
+use crate::model::dump::Gap;
 use crate::model::error::ReadError;
-use crate::model::readings::{Change, Counter, Limit, Readings};
-use crate::model::text::{duration, duration_nearest, one_line};
+use crate::model::readings::{Counter, Limit, Readings};
+use crate::model::text::{duration, duration_nearest, one_line, printable};
 use crate::report::endpoints::Ranking;
 
 /// What passes everywhere, line feed included.
@@ -51,7 +54,7 @@ impl Report {
 
     /// Help or version: not a verdict, hence exit code 3 (guidelines, "plugin options"). May span lines.
     pub fn information(text: &str) -> Self {
-        let mut lines = text.lines().map(|line| line.trim_end().to_owned());
+        let mut lines = text.lines().map(|line| printable(line.trim_end()));
         let first = lines.next().unwrap_or_default();
         Self {
             state: ServiceState::Unknown,
@@ -60,95 +63,13 @@ impl Report {
     }
 }
 
-/// What ends a check before it has read everything, so that it answers with what it has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CutShort {
-    /// The time limit.
-    TimeUp,
-    /// No more memory is given (RLIMIT_AS, overcommitting).
-    NoMemory,
-    /// RLIMIT_CPU.
-    ProcessorTime,
-}
-
-impl CutShort {
-    /// The words that stand in an answer in reserve in the place of those for the time limit, and are never longer.
-    fn words(self) -> Option<&'static str> {
-        match self {
-            Self::TimeUp => None,
-            Self::NoMemory => Some("out of memory"),
-            Self::ProcessorTime => Some("out of processor time"),
-        }
-    }
-}
-
-fn time_up(seconds: u32) -> String {
-    format!("the time was up after {seconds} s")
-}
-
-/// The answer to give when the check is cut short: made in time, by whatever that will be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reserve {
-    report: Report,
-    /// Where the text names the time limit.
-    words: std::ops::Range<usize>,
-}
-
-impl Reserve {
-    /// Room for every answer.
-    pub const ROOM: usize = MAX_BYTES_VERBOSE;
-
-    /// Where nothing has been read. The time limit is in seconds.
-    pub fn of_nothing(timeout: u32) -> Self {
-        let why = format!("{} before anything was read", time_up(timeout));
-        Self::new(Report::unknown(&why), timeout)
-    }
-
-    /// An answer whose circumstances are that the time was up, after these seconds.
-    pub fn new(report: Report, timeout: u32) -> Self {
-        let words = time_up(timeout);
-        let at = report.text.find(&words);
-        Self {
-            // without a place, where they did not fit, nothing is replaced
-            words: at.map_or(0..0, |at| at..at + words.len()),
-            report,
-        }
-    }
-
-    /// The state, whatever cuts it short.
-    pub fn state(&self) -> ServiceState {
-        self.report.state
-    }
-
-    /// The text, where need be put together in `room`. A handler of a signal calls it: it allocates nothing and does not
-    /// panic.
-    pub fn text<'a>(&'a self, cut: CutShort, room: &'a mut [u8; Self::ROOM]) -> &'a [u8] {
-        let whole = self.report.text.as_bytes();
-        let around = (whole.get(..self.words.start), whole.get(self.words.end..));
-        let (Some(words), (Some(before), Some(after)), false) =
-            (cut.words(), around, self.words.is_empty())
-        else {
-            return whole;
-        };
-        let mut length = 0;
-        for part in [before, words.as_bytes(), after] {
-            let Some(place) = room.get_mut(length..length + part.len()) else {
-                return whole;
-            };
-            place.copy_from_slice(part);
-            length += part.len();
-        }
-        room.get(..length).unwrap_or(whole)
-    }
-}
-
 /// What an answer is made from besides the readings and the verdict.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Circumstances<'a> {
     /// `-v`, up to 3.
     pub verbosity: u8,
-    /// The time limit in seconds, when this is the answer for when it cuts the readings short.
-    pub time_up: Option<u32>,
+    /// The time limit in seconds, if this report is the fallback for a check that reaches it.
+    pub timed_out: Option<u32>,
     /// Lines about where the readings come from, for `-vv`.
     pub origin: &'a [String],
     /// The network namespaces, when all of them were to be judged.
@@ -229,6 +150,19 @@ fn status_text(
 ) -> String {
     let room = room(assessment.state, perfdata);
     let mut parts = vec![headline(readings, assessment)];
+    parts.extend(gaps(readings, circumstances.ranking));
+    let own_missing = circumstances
+        .ranking
+        .and_then(|ranking| ranking.own_missing.as_ref());
+    parts.extend(own_missing.map(|why| {
+        let measured = assessment.unmeasured.iter().all(|one| one.why != *why);
+        let endpoint = if measured {
+            ""
+        } else {
+            "endpoint not measured: "
+        };
+        format!(", {endpoint}{}", with_hint(why))
+    }));
     parts.extend(circumstances.overview.map(whereabouts));
     parts.extend(untracked(readings).map(|untracked| format!(", {untracked}")));
     parts.extend(losses(readings).map(|losses| format!(", {losses}")));
@@ -247,16 +181,13 @@ fn status_text(
     if assessment.state != ServiceState::Ok && !announced {
         parts.extend(full_in(readings).map(|when| format!(", {when}")));
     }
-    if let Some(seconds) = circumstances.time_up {
-        let up = time_up(seconds);
-        parts.push(format!(", {up} and what was not read by then is left out"));
+    if let Some(seconds) = circumstances.timed_out {
+        parts.push(format!(
+            ", timed out after {seconds} s, the remaining data is missing"
+        ));
     }
     if let Some(overview) = circumstances.overview {
         parts.extend(losses_elsewhere(overview, circumstances.verbosity));
-        if overview.cut_short {
-            parts
-                .push(", the time was up before every network namespace was looked for".to_owned());
-        }
     }
     parts.extend(
         readings
@@ -270,10 +201,18 @@ fn status_text(
             .and_then(|ranking| ranking.phrase(0))
             .map(|phrase| format!(", {phrase}")),
     );
-    let mut said = vec![readings.count.as_ref().err(), readings.limit.as_ref().err()];
+    let mut said = vec![
+        readings.count.as_ref().err(),
+        readings.limit.as_ref().err(),
+        own_missing,
+    ];
     for unmeasured in &assessment.unmeasured {
         // a missing count is the headline already
-        if !said.contains(&Some(&unmeasured.why)) {
+        if said.contains(&Some(&unmeasured.why))
+            && matches!(unmeasured.why, ReadError::Incomplete(_))
+        {
+            parts.push(format!(", {} not measured", unmeasured.metric));
+        } else if !said.contains(&Some(&unmeasured.why)) {
             parts.push(format!(
                 ", {} not measured: {}",
                 unmeasured.metric,
@@ -323,6 +262,10 @@ fn one_line_part(part: &str) -> String {
 fn headline(readings: &Readings, assessment: &Assessment) -> String {
     match (&readings.count, &readings.limit) {
         // what was expected needs no advice
+        (Err(ReadError::Incomplete(gap @ Gap::Unparsed { .. })), _) => {
+            let entries = if gap.read() == 1 { "entry" } else { "entries" };
+            format!("{} {entries} read from the capture, {gap}", gap.read())
+        }
         (Err(error), _) if assessment.state == ServiceState::Ok => error.to_string(),
         (Err(error), _) => with_hint(error),
         (Ok(count), Err(_)) if readings.capture => format!("{count} entries in the capture"),
@@ -349,6 +292,20 @@ fn headline(readings: &Readings, assessment: &Assessment) -> String {
             format!("{usage} of the table in use ({count} of {max} entries, {room})")
         }
     }
+}
+
+/// The parts of the table that were not read, unless the headline has them.
+fn gaps(readings: &Readings, ranking: Option<&Ranking>) -> Vec<String> {
+    let gaps = ranking.map(|ranking| ranking.gaps.as_slice());
+    let headline = match &readings.count {
+        Err(ReadError::Incomplete(gap)) => Some(gap),
+        _ => None,
+    };
+    let others = gaps.unwrap_or_default().iter();
+    others
+        .filter(|gap| Some(*gap) != headline)
+        .map(|gap| format!(", {gap}"))
+        .collect()
 }
 
 /// Which network namespace it is, and of how many.
@@ -459,13 +416,13 @@ fn losses(readings: &Readings) -> Option<String> {
     let packets = if lost == 1 { "packet" } else { "packets" };
     Some(format!(
         "{lost} {packets} lost in the last {}{causes}",
-        ago(change)
+        ago(change.counted_for)
     ))
 }
 
 /// How long ago the previous run was.
-fn ago(change: &Change) -> String {
-    duration_nearest(change.elapsed / 100)
+fn ago(time: Duration) -> String {
+    duration_nearest(time.as_secs())
 }
 
 /// When the table will be full, where it grows and is not.
@@ -503,7 +460,7 @@ fn out_of_range(finding: &Finding, readings: &Readings, assessment: &Assessment)
             let since = readings
                 .change
                 .as_ref()
-                .map(|change| format!(" in the last {}", ago(change)))
+                .map(|change| format!(" in the last {}", ago(change.counted_for)))
                 .unwrap_or_default();
             format!("{} +{increase} {side}{since}", counter.name())
         }
@@ -691,7 +648,7 @@ impl Perfdata {
 
     /// How many namespaces there are, where all of them were seen: last, because it is not about the one that decides.
     fn add_namespaces(&mut self, readings: &Readings, overview: &Overview) {
-        if overview.cut_short || readings.others.is_some() {
+        if readings.others.is_some() {
             return;
         }
         self.0.push(Value {
@@ -879,9 +836,13 @@ fn since_the_previous_run(readings: &Readings) -> Option<String> {
         .collect();
     parts.extend(growth(readings));
     parts.extend(full_in(readings));
+    if change.counted_for > change.elapsed {
+        let since = ago(change.counted_for);
+        parts.push(format!("the counters since {since} ago"));
+    }
     Some(format!(
         "since the previous run {} ago: {}",
-        ago(change),
+        ago(change.elapsed),
         parts.join(", ")
     ))
 }
@@ -947,33 +908,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_in_reserve_names_what_cut_it_short() {
-        let reserve = Reserve::of_nothing(8);
-        let text = |cut| {
-            let mut room = [0; Reserve::ROOM];
-            String::from_utf8(reserve.text(cut, &mut room).to_vec()).unwrap()
-        };
-        for (cut, words) in [
-            (CutShort::TimeUp, "the time was up after 8 s"),
-            (CutShort::NoMemory, "out of memory"),
-            (CutShort::ProcessorTime, "out of processor time"),
-        ] {
-            assert_eq!(
-                text(cut),
-                format!("CONNTRACK is UNKNOWN: {words} before anything was read\n")
-            );
-            assert!(words.len() <= time_up(1).len(), "it may not fit");
-        }
-    }
-
-    #[test]
-    fn an_answer_without_room_for_a_reason_is_given_as_it_is() {
-        let report = Report::unknown("something else");
-        let reserve = Reserve::new(report.clone(), 8);
-        let mut room = [0; Reserve::ROOM];
-        assert_eq!(
-            reserve.text(CutShort::NoMemory, &mut room),
-            report.text.as_bytes()
-        );
+    fn help_keeps_its_layout_and_loses_what_an_output_may_not_have() {
+        let report =
+            Report::information("Usage: x|y\u{1b}[31m [OPTIONS]  \n\n  -h  caf\u{e9}; help\r\n");
+        assert_eq!(report.text, "Usage: xy[31m [OPTIONS]\n\n  -h  caf?; help\n");
+        assert_eq!(report.state, ServiceState::Unknown);
     }
 }

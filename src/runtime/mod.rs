@@ -1,5 +1,7 @@
-//! The process: its one write and exit code, its signals, its capabilities and its state file.
+//! The process: its one write and exit status, its signals, its capabilities and its state file.
 
+pub mod output;
 pub mod privilege;
-pub mod process;
+pub mod signals;
 pub mod state_file;
+pub mod unsafe_calls;

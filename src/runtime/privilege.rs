@@ -1,33 +1,32 @@
-//! Capabilities: held in reserve, raised around their one use, then gone for good (capabilities(7)).
+//! Capabilities: retained as permitted, raised around their one use, then given up for good (capabilities(7)).
 //!
-//! CAP_NET_ADMIN reads the table over ctnetlink; CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH together show the sockets of
-//! other users' processes; CAP_SYS_ADMIN enters another network namespace. Everything works without them, only with less
-//! to tell.
+//! CAP_NET_ADMIN reads the table over ctnetlink. CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH together show the sockets of
+//! other users' processes. CAP_SYS_ADMIN enters another network namespace. Each of them is optional.
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs,
 };
 
-/// What a ctnetlink dump needs, of entries or of counters.
+/// Capability for a ctnetlink dump, of entries or of counters.
 pub const DUMP: CapabilitySet = CapabilitySet::NET_ADMIN;
-/// What the file descriptors of other users' processes need; the second also opens /proc/net/nf_conntrack.
+/// Capabilities for the file descriptors of other users' processes. The second also opens /proc/net/nf_conntrack.
 pub const PROCESSES: CapabilitySet =
     CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH);
-/// What /proc/net/nf_conntrack needs for a user who is neither root nor in its group.
+/// Capability for /proc/net/nf_conntrack, if the user is neither root nor in the group of that file.
 pub const FILES: CapabilitySet = CapabilitySet::DAC_READ_SEARCH;
-
-/// What setns(2) needs, in the user namespaces that own this and the other network namespace.
+/// Capability for setns(2), in the user namespaces that own this and the other network namespace.
 pub const ENTER: CapabilitySet = CapabilitySet::SYS_ADMIN;
-/// What /proc/PID/ns/net of other users' processes needs.
+/// Capability for /proc/PID/ns/net of other users' processes.
 pub const OPEN_NAMESPACE: CapabilitySet = CapabilitySet::SYS_PTRACE;
 
-/// Empties the effective set, keeps in the permitted set only what some part of this check can use, and makes sure that
-/// nothing this process could be made to start has more (PR_SET_NO_NEW_PRIVS in prctl(2)). What it read with them is
-/// nobody's who has them not: no other process of this user may trace it and no core is written (PR_SET_DUMPABLE), which
-/// capabilities of the file alone do not see to.
-pub fn put_in_reserve() {
-    // older than any kernel this check has been tried on; where it fails nothing is started all the same
+/// Empties the effective set, and keeps in the permitted set only the capabilities that some part of the check can use.
+///
+/// A program that this process could be made to start has no more privileges (PR_SET_NO_NEW_PRIVS in prctl(2)). With a
+/// capability left the process is marked non-dumpable, so that unprivileged processes of the same user cannot ptrace it
+/// and read privileged data, and no core is written (PR_SET_DUMPABLE). File capabilities alone do not prevent that.
+pub fn retain() {
+    // An error is ignored: the option is older than every supported kernel, and the check starts no program.
     let _ = set_no_new_privs(true);
     shrink(|permitted| {
         let kept = permitted.intersection(DUMP.union(PROCESSES).union(ENTER));
@@ -43,12 +42,12 @@ pub fn give_up_all() {
     set(CapabilitySet::empty(), CapabilitySet::empty());
 }
 
-/// Gives up these for good.
+/// Gives up these capabilities for good.
 pub fn give_up(these: CapabilitySet) {
     shrink(|permitted| permitted.difference(these));
 }
 
-/// Runs `use_them` with these in effect, as far as they are permitted, and takes them out of effect again.
+/// Runs `use_them` with the permitted ones of these capabilities in effect, and empties the effective set again.
 pub fn with<T>(these: CapabilitySet, use_them: impl FnOnce() -> T) -> T {
     raise(these);
     let result = use_them();
@@ -56,17 +55,17 @@ pub fn with<T>(these: CapabilitySet, use_them: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Whether these may be put in effect.
+/// True if all of these capabilities are permitted.
 pub fn permits(these: CapabilitySet) -> bool {
     capabilities(None).is_ok_and(|sets| sets.permitted.contains(these))
 }
 
-/// Takes all out of effect, and keeps them in reserve.
+/// Empties the effective set, and keeps the permitted one.
 pub fn lower() {
     shrink(|permitted| permitted);
 }
 
-/// Puts these in effect, as far as they are permitted.
+/// Puts the permitted ones of these capabilities in effect.
 pub fn raise(these: CapabilitySet) {
     if let Ok(sets) = capabilities(None) {
         set(sets.permitted.intersection(these), sets.permitted);
@@ -74,7 +73,7 @@ pub fn raise(these: CapabilitySet) {
 }
 
 fn shrink(to: impl FnOnce(CapabilitySet) -> CapabilitySet) {
-    // where the sets cannot be read, nothing is safer than something
+    // if the sets cannot be read, no capability is safer than an unknown set
     let permitted = capabilities(None).map_or(CapabilitySet::empty(), |sets| to(sets.permitted));
     set(CapabilitySet::empty(), permitted);
 }
@@ -85,6 +84,6 @@ fn set(effective: CapabilitySet, permitted: CapabilitySet) {
         permitted,
         inheritable: CapabilitySet::empty(),
     };
-    // fails for nobody: a thread may always shrink its own sets, and raise within the permitted one (capset(2))
+    // An error is ignored: a thread may always shrink its own sets, and raise within the permitted one (capset(2)).
     let _ = set_capabilities(None, sets);
 }

@@ -1,281 +1,193 @@
-//! The state of the previous run: read, compared with, and written for the next one. The one place that writes.
+//! The state directory and the files of this user in it: opened, read, replaced and removed. The one place that writes.
 //!
-//! A file for each user, namespace, proc root and command line, so that two services on one host never take each
-//! other's baseline. It is written to a file beside it that did not exist before, synced and renamed, so that whoever
-//! reads it finds the old one or the new one, whole. Nothing is written through a symbolic link, and nothing is read
-//! that this user did not write.
+//! Each service has a file of its own. Nothing is locked while a run lasts: a run reads the file, writes the next one
+//! beside it under a name that did not exist before, and renames it. A reader finds the old file or the new one, whole,
+//! and no other process can make a run wait. Nothing is written through a symbolic link, and nothing is read that this
+//! user did not write.
 //!
-//! Writers lock the directory. A file that a killed writer left is known to be nobody's then, and taken away.
+//! The file is not synced to the disk: it is of no use after the next boot.
 
-use std::hash::{DefaultHasher, Hasher};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{
-    Access, AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, Stat, accessat, flock, fstat, openat,
-    renameat, statat, unlinkat,
+    Access, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, Stat, accessat, flock,
+    fstat, openat, renameat, statat, unlinkat,
 };
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::geteuid;
 
-use crate::judge::history::{Baseline, Run, Space, TOO_OLD};
-use crate::model::error::{FirstRun, NoState, ReadError};
-use crate::model::netns::{Identity, Namespace};
-use crate::model::text::{clean, clean_path};
-use crate::source::file;
-use crate::source::procfs::netns::{self, CookieOf};
+use crate::model::error::NoState;
+use crate::model::netns::NetnsId;
+use crate::model::text::clean;
 
-/// What all our files begin with.
+/// The beginning of the names of all our files.
 const PREFIX: &str = "check_conntrack-";
-/// What a file is called until it is whole.
+/// The end of the name of a file until it is whole.
 const UNFINISHED: &str = ".new";
 /// Thousands of processors in hundreds of namespaces; what is longer is none of ours.
-const LONGEST: u64 = 16 << 20;
-/// How long to wait for another writer, and between two looks.
-const PATIENCE: Duration = Duration::from_millis(200);
-const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+const MAX_BYTES: u64 = 16 << 20;
 
-/// Which state is meant.
+/// What tells the state of one service from that of another.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
-    /// Where it is kept.
-    pub directory: &'a Path,
-    /// Whether it is used at all: not where a user would write whom the caller is not.
-    pub writes: bool,
-    /// Where procfs is.
+pub struct StateKey<'a> {
+    /// The network namespace; none if the state is about all of them.
+    pub netns: Option<NetnsId>,
+    /// The procfs.
     pub proc_root: &'a Path,
-    /// The command line that it belongs to.
+    /// The command line.
     pub service: &'a str,
-    /// Whether it is about all namespaces and not only that of this process.
-    pub all: bool,
-    /// Asks for the cookie of a network namespace, where the proc root is the live one.
-    pub cookie_of: Option<CookieOf>,
 }
 
-/// The state for the next run, to be kept once this one has said what it has to say.
+impl StateKey<'_> {
+    /// The name of the file in the directory. Everything that tells it from another service is in the hash, the user
+    /// too.
+    fn file_name(&self) -> String {
+        // std may choose another hash one day: then an update of this check makes one first run
+        let mut hasher = DefaultHasher::new();
+        let user = geteuid().as_raw();
+        let key = format!("{:?}", (user, self.netns, self.proc_root, self.service));
+        hasher.write(key.as_bytes());
+        format!("{PREFIX}{:016x}", hasher.finish())
+    }
+}
+
+/// What stands in the place of a state file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// Nothing.
+    Nothing,
+    /// Something that this user did not write.
+    Foreign,
+    /// The text of the file; empty if it is not text.
+    Text(String),
+}
+
+/// The directory for the state, open.
 #[derive(Debug)]
-pub struct State {
-    directory: OwnedFd,
-    path: PathBuf,
-    name: String,
-    /// Whether something stands in the place of the file that this user did not write.
-    foreign: bool,
-    boot: String,
-    at: u64,
-    next: Option<Baseline>,
-}
+pub struct StateDirectory(OwnedFd);
 
-/// The state for the next run, written, but not in its place yet.
-#[derive(Debug)]
-#[must_use]
-pub struct Written {
-    directory: OwnedFd,
-    unfinished: String,
-    name: String,
-}
-
-impl Written {
-    /// Puts it in its place: to be done when this run has told what it found, so that a run which is ended before that
-    /// takes nothing away from the next. What can go wrong with it has been tried before.
-    pub fn keep(self) {
-        let _ = renameat(
-            &self.directory,
-            &self.unfinished,
-            &self.directory,
-            &self.name,
-        );
-    }
-}
-
-/// Compares each namespace with what the previous run read of it. None where there is nothing to keep for the next.
-pub fn compare(wanted: Wanted<'_>, namespaces: &mut [Namespace]) -> Option<State> {
-    let fail = |namespaces: &mut [Namespace], why: ReadError| {
-        for namespace in namespaces {
-            namespace.readings.change = Err(why.clone());
-        }
-    };
-    if namespaces
-        .iter()
-        .any(|namespace| namespace.readings.capture)
-    {
-        fail(namespaces, ReadError::NoPreviousCapture);
-        return None;
-    }
-    let opened = if wanted.writes {
-        open(wanted)
-    } else {
-        Err(NoState::AnotherUser)
-    };
-    let Opened {
-        directory,
-        boot,
-        at,
-        identity,
-        name,
-        previous,
-    } = match opened {
-        Ok(opened) => opened,
-        Err(problem) => {
-            let path = file::shown(wanted.directory);
-            fail(namespaces, ReadError::NoState { path, problem });
-            return None;
-        }
-    };
-    if let Some(namespace) = namespaces.iter_mut().find(|namespace| namespace.own) {
-        namespace.identity = identity;
-    }
-    let known = |identity| {
-        let previous = previous.as_ref().ok()?;
-        previous.last_of(&boot, at, identity)
-    };
-    let mut spaces = Vec::new();
-    let mut missing = false;
-    for namespace in namespaces {
-        let Some(mut space) = Space::of(namespace.identity, &namespace.readings) else {
-            if let Err(why) = &namespace.readings.count {
-                namespace.readings.change = Err(why.clone());
-            }
-            missing |= known(namespace.identity).is_some();
-            continue;
-        };
-        namespace.readings.change = previous
-            .as_ref()
-            .map_err(|why| *why)
-            .and_then(|previous| previous.change(&boot, at, &space))
-            .map_err(|why| ReadError::FirstRun { why });
-        if space.statistics.is_none() {
-            // what was lost meanwhile is for the next run that can read them
-            space.statistics = known(namespace.identity).and_then(|last| last.statistics.clone());
-        }
-        spaces.push(space);
-    }
-    // a run that read nothing, or not all, must not take away the baseline of the next
-    let next = if spaces.is_empty() || missing {
-        None
-    } else {
-        Baseline::succeeded_by(previous.as_ref().ok(), &boot, Run { at, spaces })
-    };
-    Some(State {
-        directory,
-        path: wanted.directory.to_owned(),
-        name,
-        foreign: matches!(previous, Err(FirstRun::Foreign)),
-        boot,
-        at,
-        next,
-    })
-}
-
-/// What there is to compare with, and where the next is to be kept.
-struct Opened {
-    directory: OwnedFd,
-    boot: String,
-    at: u64,
-    identity: Identity,
-    name: String,
-    previous: Result<Baseline, FirstRun>,
-}
-
-/// Opens the directory and reads what the previous run left.
-///
-/// # Errors
-/// Also where something could not be read that may be read the next time: as a first run this one would take its
-/// baseline away.
-fn open(wanted: Wanted<'_>) -> Result<Opened, NoState> {
-    let failed = |error: Errno| NoState::Io {
-        reason: clean(&error.to_string()),
-    };
-    let directory = open_directory(wanted.directory)?;
-    let boot = boot(wanted.proc_root)?;
-    let at = uptime(wanted.proc_root)?;
-    let identity = netns::identity(wanted.proc_root, wanted.cookie_of).map_err(failed)?;
-    let name = name(wanted, identity);
-    let previous = match load(&directory, &name) {
-        Ok(previous) => Ok(previous),
-        Err(Unread::Known(why)) => Err(why),
-        Err(Unread::Failed(error)) => return Err(failed(error)),
-    };
-    Ok(Opened {
-        directory,
-        boot,
-        at,
-        identity,
-        name,
-        previous,
-    })
-}
-
-impl State {
-    /// Writes the state for the next run, unless another writer keeps the directory locked or this run follows the
-    /// previous one too closely.
+impl StateDirectory {
+    /// Opens the directory if this user may write to it. A symbolic link in its place is not followed.
     ///
     /// # Errors
-    /// [`ReadError::StateNotWritten`].
-    pub fn write(self) -> Result<Option<Written>, ReadError> {
-        let Some(next) = &self.next else {
-            return Ok(None);
+    /// Why it cannot be used.
+    pub fn open(path: &Path) -> Result<Self, NoState> {
+        let path = without_trailing_slash(path)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let usable = || {
+            let directory = retry_on_intr(|| openat(CWD, path, flags, Mode::empty()))?;
+            // by the effective user, as it will be used
+            let access = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+            accessat(&directory, ".", access, AtFlags::EACCESS)?;
+            Ok(directory)
         };
-        let failed = |error: Errno| ReadError::StateNotWritten {
-            path: clean_path(&self.path.to_string_lossy()),
-            reason: clean(&error.to_string()),
-        };
-        if !self.lock().map_err(failed)? {
-            return Ok(None);
-        }
-        self.remove_unused();
-        let unfinished = self.write_beside(&next.to_string()).map_err(failed)?;
-        Ok(Some(Written {
-            directory: self.directory,
-            unfinished,
-            name: self.name,
-        }))
+        usable().map(Self).map_err(|error| match error {
+            Errno::NOENT => NoState::Missing,
+            Errno::NOTDIR | Errno::LOOP => NoState::NotADirectory,
+            Errno::ACCESS | Errno::PERM => NoState::Denied,
+            error => NoState::Io {
+                reason: reason(error),
+            },
+        })
     }
 
-    /// Locks the directory; false when somebody else has it for too long. The lock ends with the process.
-    fn lock(&self) -> Result<bool, Errno> {
-        let begin = Instant::now();
-        loop {
-            match flock(&self.directory, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(true),
-                Err(Errno::WOULDBLOCK | Errno::INTR) if begin.elapsed() < PATIENCE => {
-                    std::thread::sleep(BETWEEN_LOOKS);
-                }
-                Err(Errno::WOULDBLOCK | Errno::INTR) => return Ok(false),
-                // a file system without locks: then there is no other writer to wait for either
-                Err(Errno::NOLCK | Errno::OPNOTSUPP) => return Ok(true),
-                Err(error) => return Err(error),
-            }
+    /// Returns the file of a service, whether it exists or not.
+    pub fn file(self, key: StateKey<'_>) -> StateFile {
+        StateFile {
+            directory: self.0,
+            name: key.file_name(),
         }
     }
+}
 
-    /// Writes to a file beside it that did not exist before, and tells its name.
-    fn write_beside(&self, text: &str) -> Result<String, Errno> {
-        if self.foreign {
-            // whoever may not take it away may not put another in its place
-            remove(&self.directory, &self.name)?;
+/// Returns a path whose last component is the name of the directory. With a slash or a dot after it the kernel would
+/// follow a symbolic link of that name (path_resolution(7)).
+fn without_trailing_slash(path: &Path) -> Result<&Path, NoState> {
+    let mut bytes = path.as_os_str().as_bytes();
+    while let [rest @ .., b'/', b'.'] | [rest @ .., b'/'] = bytes {
+        if rest.is_empty() {
+            break;
         }
-        let unfinished = format!("{}{UNFINISHED}", self.name);
-        remove(&self.directory, &unfinished)?;
+        bytes = rest;
+    }
+    if bytes == b".." || bytes.ends_with(b"/..") {
+        return Err(NoState::EndsInParent);
+    }
+    Ok(Path::new(OsStr::from_bytes(bytes)))
+}
+
+/// The state file of one service.
+#[derive(Debug)]
+pub struct StateFile {
+    directory: OwnedFd,
+    name: String,
+}
+
+impl StateFile {
+    /// Reads what stands there.
+    ///
+    /// # Errors
+    /// The system could not read it this time.
+    pub fn read(&self) -> Result<Stored, NoState> {
+        load(&self.directory, &self.name).map_err(|error| NoState::Io {
+            reason: reason(error),
+        })
+    }
+
+    /// Writes the next state to a file beside it that did not exist before. Something of another user in its place is
+    /// taken away first: whoever may not do that may not put another file there either.
+    ///
+    /// # Errors
+    /// The system's words.
+    pub fn write(&self, stored: &Stored, text: &str) -> Result<Unfinished, String> {
+        if *stored == Stored::Foreign {
+            remove(&self.directory, &self.name).map_err(reason)?;
+        }
+        // a number that nobody guesses, and no other run has
+        let random = RandomState::new().hash_one(());
+        let name = format!("{}-{random:016x}{UNFINISHED}", self.name);
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
-        let file = retry_on_intr(|| openat(&self.directory, &unfinished, flags, mode))?;
-        let mut file = std::fs::File::from(file);
-        let written = file
-            .write_all(text.as_bytes())
-            .and_then(|()| file.sync_all())
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO));
-        if written.is_err() {
-            // on a full disk its room is what the next run needs
-            let _ = remove(&self.directory, &unfinished);
+        let file = retry_on_intr(|| openat(&self.directory, &name, flags, mode)).map_err(reason)?;
+        // tells other runs that it is not left over; if that fails they may take it away, which loses nothing
+        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        let mut file = File::from(file);
+        if let Err(error) = file.write_all(text.as_bytes()) {
+            // on a full disk the next run needs its room
+            let _ = remove(&self.directory, &name);
+            return Err(clean(&error.to_string()));
         }
-        written.map(|()| unfinished)
+        Ok(Unfinished { name, _lock: file })
     }
 
-    /// Removes what nobody used for seven days, and what killed writers left. That something stays there is no error.
-    fn remove_unused(&self) {
+    /// Puts a written state in the place of the file.
+    ///
+    /// # Errors
+    /// It is removed, and the file is as it was.
+    pub fn replace(&self, unfinished: &Unfinished) -> Result<(), String> {
+        let (directory, new) = (&self.directory, &unfinished.name);
+        renameat(directory, new, directory, &self.name).map_err(|error| {
+            self.discard(unfinished);
+            reason(error)
+        })
+    }
+
+    /// Removes a written state that is not to be put in place.
+    pub fn discard(&self, unfinished: &Unfinished) {
+        let _ = remove(&self.directory, &unfinished.name);
+    }
+
+    /// Removes files of this user that no run writes any more, and those that were not written for `max_age` and that
+    /// `is_in_use` does not want to keep. A file that cannot be removed is left.
+    pub fn remove_unused(&self, max_age: Duration, is_in_use: impl Fn(&str) -> bool) {
         let Ok(entries) = Dir::read_from(&self.directory) else {
             return;
         };
@@ -288,24 +200,58 @@ impl State {
             };
             let unused = match statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) if !is_ours(&stat) => false,
-                Ok(_) if key.ends_with(UNFINISHED) => true,
-                Ok(stat) => is_old(&stat) && !self.is_in_use(name),
-                Err(_) => false,
+                Ok(_) if key.ends_with(UNFINISHED) => is_left_over(&self.directory, name),
+                // somebody may have set the clock, so its age alone says little
+                Ok(stat) if is_old(&stat, max_age) => match load(&self.directory, name) {
+                    Ok(Stored::Text(text)) => !is_in_use(&text),
+                    _ => false,
+                },
+                _ => false,
             };
             if unused {
                 let _ = remove(&self.directory, name);
             }
         }
     }
+}
 
-    /// By the clock it is old. But somebody may have set the clock.
-    fn is_in_use(&self, name: &str) -> bool {
-        match load(&self.directory, name) {
-            Ok(other) => other.is_in_use(&self.boot, self.at),
-            Err(Unread::Known(_)) => false,
-            Err(Unread::Failed(_)) => true,
+/// A state that is written but not yet in its place. No run removes it while this exists.
+#[derive(Debug)]
+#[must_use]
+pub struct Unfinished {
+    name: String,
+    /// The lock ends when the file is closed.
+    _lock: File,
+}
+
+/// Reads a file of this user.
+fn load(directory: &OwnedFd, name: &str) -> Result<Stored, Errno> {
+    let flags =
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match retry_on_intr(|| openat(directory, name, flags, Mode::empty())) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(Stored::Nothing),
+        // our own, refused this time
+        Err(error @ (Errno::ACCESS | Errno::PERM))
+            if statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+                .is_ok_and(|stat| is_ours(&stat)) =>
+        {
+            return Err(error);
         }
+        // a symbolic link, a socket, somebody else's file
+        Err(Errno::LOOP | Errno::NXIO | Errno::ACCESS | Errno::PERM) => return Ok(Stored::Foreign),
+        Err(error) => return Err(error),
+    };
+    if !is_ours(&fstat(&file)?) {
+        return Ok(Stored::Foreign);
     }
+    // one read for most of them
+    let mut bytes = Vec::with_capacity(4096);
+    File::from(file)
+        .take(MAX_BYTES)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    Ok(Stored::Text(String::from_utf8(bytes).unwrap_or_default()))
 }
 
 fn remove(directory: &OwnedFd, name: &str) -> Result<(), Errno> {
@@ -315,132 +261,59 @@ fn remove(directory: &OwnedFd, name: &str) -> Result<(), Errno> {
     }
 }
 
-/// A file of this user.
+/// Returns true for a file of this user.
 fn is_ours(stat: &Stat) -> bool {
-    rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() && stat.st_uid == geteuid().as_raw()
+    FileType::from_raw_mode(stat.st_mode).is_file() && stat.st_uid == geteuid().as_raw()
 }
 
-fn is_old(stat: &Stat) -> bool {
+/// Returns true if the run that wrote this file has ended.
+fn is_left_over(directory: &OwnedFd, name: &str) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(directory, name, flags, Mode::empty());
+    file.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok())
+}
+
+/// Returns true if the clock says that the file was not written for this time.
+fn is_old(stat: &Stat, max_age: Duration) -> bool {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     let written = u64::try_from(stat.st_mtime).unwrap_or_default();
-    now.as_secs().saturating_sub(written) > TOO_OLD / 100
+    now.as_secs().saturating_sub(written) > max_age.as_secs()
 }
 
-/// Opens the directory if this user may write to it.
-fn open_directory(path: &Path) -> Result<OwnedFd, NoState> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let usable = || {
-        let directory = retry_on_intr(|| openat(CWD, path, flags, Mode::empty()))?;
-        // by the effective user, as it will be used
-        let access = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
-        accessat(&directory, ".", access, AtFlags::EACCESS)?;
-        Ok(directory)
-    };
-    usable().map_err(|error| match error {
-        Errno::NOENT => NoState::Missing,
-        Errno::NOTDIR | Errno::LOOP => NoState::NotADirectory,
-        Errno::ACCESS | Errno::PERM => NoState::Denied,
-        error => NoState::Io {
-            reason: clean(&error.to_string()),
-        },
-    })
+fn reason(error: Errno) -> String {
+    clean(&error.to_string())
 }
 
-/// Its file in the directory. Everything that tells it from another service is in the hash.
-fn name(wanted: Wanted<'_>, identity: Identity) -> String {
-    let scope = if wanted.all { None } else { Some(identity) };
-    // as in baseline.rs, another hash makes a first run
-    let mut hasher = DefaultHasher::new();
-    let key = format!(
-        "{:?}",
-        (geteuid().as_raw(), scope, wanted.proc_root, wanted.service)
-    );
-    hasher.write(key.as_bytes());
-    format!("{PREFIX}{:016x}", hasher.finish())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Why there is nothing of a previous run.
-enum Unread {
-    /// There is none, or none that could ever be read.
-    Known(FirstRun),
-    /// The system could not read it this time.
-    Failed(Errno),
-}
-
-impl From<FirstRun> for Unread {
-    fn from(why: FirstRun) -> Self {
-        Self::Known(why)
-    }
-}
-
-/// What the previous run left.
-fn load(directory: &OwnedFd, name: &str) -> Result<Baseline, Unread> {
-    let flags =
-        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = retry_on_intr(|| openat(directory, name, flags, Mode::empty()));
-    let file = opened.map_err(|error| match error {
-        Errno::NOENT => Unread::Known(FirstRun::NoBaseline),
-        // our own, refused this time
-        Errno::ACCESS | Errno::PERM
-            if statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
-                .is_ok_and(|stat| is_ours(&stat)) =>
-        {
-            Unread::Failed(error)
+    #[test]
+    fn a_path_ends_in_the_name_of_the_directory() {
+        for (typed, opened) in [
+            ("/var/lib/x", "/var/lib/x"),
+            ("/var/lib/x/", "/var/lib/x"),
+            ("/var/lib/x//", "/var/lib/x"),
+            ("/var/lib/x/.", "/var/lib/x"),
+            ("/var/lib/x//.//./", "/var/lib/x"),
+            ("/var/lib/x/..name", "/var/lib/x/..name"),
+            ("/var/lib/x.", "/var/lib/x."),
+            ("x/", "x"),
+            ("./", "."),
+            (".", "."),
+            ("/", "/"),
+            ("//", "/"),
+            ("/.", "/."),
+            ("", ""),
+        ] {
+            let path = without_trailing_slash(Path::new(typed));
+            assert_eq!(path, Ok(Path::new(opened)), "{typed:?}");
         }
-        // a symbolic link, a socket, somebody else's file
-        Errno::LOOP | Errno::NXIO | Errno::ACCESS | Errno::PERM => Unread::Known(FirstRun::Foreign),
-        error => Unread::Failed(error),
-    })?;
-    if !is_ours(&fstat(&file).map_err(Unread::Failed)?) {
-        return Err(FirstRun::Foreign.into());
+        for parent in ["..", "../", "x/..", "x/../", "x/../.", "/x/..//"] {
+            let path = without_trailing_slash(Path::new(parent));
+            assert_eq!(path, Err(NoState::EndsInParent), "{parent:?}");
+        }
     }
-    let mut bytes = Vec::new();
-    std::fs::File::from(file)
-        .take(LONGEST)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Unread::Failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
-    let text = std::str::from_utf8(&bytes).ok();
-    let baseline = text.and_then(Baseline::parse);
-    baseline.ok_or(Unread::Known(FirstRun::Unreadable))
-}
-
-/// Which start of the host this is.
-fn boot(proc_root: &Path) -> Result<String, NoState> {
-    let path = proc_root.join("sys/kernel/random/boot_id");
-    let no_identity = || NoState::NoIdentity {
-        path: file::shown(&path),
-    };
-    let bytes = file::read(&path, 64).map_err(|_| no_identity())?;
-    let id = std::str::from_utf8(&bytes).unwrap_or_default().trim();
-    // a UUID
-    let is_id = id.len() == 36 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-    is_id.then(|| id.to_owned()).ok_or_else(no_identity)
-}
-
-/// Hundredths of a second since the host was started (proc_uptime(5)).
-fn uptime(proc_root: &Path) -> Result<u64, NoState> {
-    let path = proc_root.join("uptime");
-    let hundredths = || {
-        let bytes = file::read(&path, 64).ok()?;
-        parse_uptime(std::str::from_utf8(&bytes).ok()?)
-    };
-    hundredths().ok_or_else(|| NoState::NoIdentity {
-        path: file::shown(&path),
-    })
-}
-
-/// `SECONDS.HUNDREDTHS` and the idle time.
-fn parse_uptime(text: &str) -> Option<u64> {
-    let (seconds, hundredths) = text.split_ascii_whitespace().next()?.split_once('.')?;
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    if hundredths.len() != 2 || !digits(seconds) || !digits(hundredths) {
-        return None;
-    }
-    seconds
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(100)?
-        .checked_add(hundredths.parse().ok()?)
 }

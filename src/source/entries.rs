@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::capture::{open::open_capture, reader};
+use super::capture::{open::open_capture, reader, unpack};
 use super::enter_netns::Place;
+use super::file;
 use super::netlink::{ct_dump, sock_diag};
 use super::procfs::{ct_table, netns, sockets, sysctl};
-use crate::model::conntrack::{Entry, Protocol, Tuple};
+use crate::model::conntrack::{Entry, Protocol, Side, Tuple};
 use crate::model::dump::{Choice, End, Listing, Source};
 use crate::model::error::ReadError;
 use crate::model::socket::LocalSocket;
@@ -119,6 +120,7 @@ fn best(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Entries, ReadE
     };
     match procfs(wanted, each) {
         Ok(listing) => Ok(Entries::of_table(listing, Some(why))),
+        Err(unparsed @ ReadError::NothingParsed { .. }) => Err(unparsed),
         Err(_) => Err(why),
     }
 }
@@ -166,7 +168,19 @@ fn procfs(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Listing, Rea
     let net_root = &wanted.place.net_root;
     let file = privilege::with(privilege::FILES, || ct_table::open_procfs(net_root))?;
     noticing_a_resize(wanted, || {
-        Ok(reader::read(file, Source::Procfs, wanted.sample, wanted.deadline, each).listing)
+        let lines = reader::read(file, Source::Procfs, wanted.sample, wanted.deadline, each);
+        match lines.listing {
+            // a fallback is better than an empty table
+            Listing {
+                seen: 0,
+                broken: broken @ 1..,
+                ..
+            } => Err(ReadError::NothingParsed {
+                path: file::shown(&net_root.join(ct_table::PROCFS)),
+                lines: broken,
+            }),
+            listing => Ok(listing),
+        }
     })
 }
 
@@ -205,16 +219,7 @@ fn from_sockets(
     } else {
         End::Whole
     };
-    Ok((
-        Listing {
-            source: Source::Sockets,
-            read,
-            broken: 0,
-            end,
-            inexact: false,
-        },
-        total,
-    ))
+    Ok((Listing::new(Source::Sockets, read, end), total))
 }
 
 /// Hands on every local socket.
@@ -229,6 +234,28 @@ pub fn all_sockets(wanted: &Wanted, mut each: impl FnMut(&LocalSocket)) -> Resul
     } else {
         sockets::sockets(&wanted.place.net_root, each)
     }
+}
+
+/// The sockets that wait for others to open a connection: the TCP sockets that listen, and the unconnected UDP sockets
+/// whose port was chosen and not given by the kernel. The connections themselves are not looked at.
+///
+/// # Errors
+/// Neither sock_diag nor the files could be read.
+pub fn listening(wanted: &Wanted) -> Result<Vec<(Protocol, Side)>, ReadError> {
+    let given = sysctl::local_ports(&wanted.proc_root);
+    let mut sides = Vec::new();
+    let mut each = |socket: &LocalSocket| {
+        let port = socket.local.port();
+        if socket.protocol == Protocol::TCP || !given.contains(&port) {
+            sides.push((socket.protocol, (socket.local.ip().into(), port)));
+        }
+    };
+    if wanted.place.live && sock_diag_is_there(&wanted.proc_root, &["tcp_diag ", "udp_diag "]) {
+        sock_diag::waiting(wanted.deadline, &mut each)?;
+    } else {
+        sockets::waiting(&wanted.place.net_root, &mut each)?;
+    }
+    Ok(sides)
 }
 
 /// Asking for sock_diag would load its module where it is one and nobody used it yet, and this check loads none. A
@@ -270,22 +297,36 @@ fn as_entry(socket: &LocalSocket, dialled_here: bool) -> Entry {
         replied: true,
         assured: true,
         offloaded: false,
+        timeout: None,
     }
 }
 
-/// Reads a capture; also how many entries it holds, those beyond the sample included.
+/// Reads a capture.
 ///
 /// # Errors
-/// When it cannot be opened.
+/// It cannot be opened, or it was read to its end and holds no table.
 pub fn from_capture(
     path: &Path,
     sample: u64,
     deadline: Instant,
     each: impl FnMut(&Entry),
-) -> Result<(Listing, u64), ReadError> {
+) -> Result<Listing, ReadError> {
     // a capture is foreign: it is parsed without any
     privilege::give_up_all();
-    let file = open_capture(path, deadline)?;
-    let lines = reader::read(file, Source::Capture, sample, deadline, each);
-    Ok((lines.listing, lines.entries))
+    let capture = open_capture(path, deadline)?;
+    let name = capture.name().to_owned();
+    let lines = reader::read(
+        unpack::text(capture)?,
+        Source::Capture,
+        sample,
+        deadline,
+        each,
+    );
+    match (&lines.listing.end, lines.holds_instead()) {
+        (End::Whole | End::Sampled, Some(problem)) => Err(ReadError::NoCapture {
+            path: name,
+            problem,
+        }),
+        _ => Ok(lines.listing),
+    }
 }

@@ -8,14 +8,16 @@ pub mod file;
 pub mod netlink;
 pub mod procfs;
 mod untracked;
+pub mod users;
 
 use std::path::Path;
 use std::time::Instant;
 
 use crate::model::error::ReadError;
 use crate::model::prefix::Prefix;
-use crate::model::readings::Readings;
+use crate::model::readings::{Limit, Readings};
 use crate::model::text::clean;
+use crate::model::udp::UdpSettings;
 use crate::runtime::privilege;
 use netlink::addresses::StrictCheck;
 use netlink::ct_stats;
@@ -31,11 +33,20 @@ pub fn usage(proc_root: &Path) -> Readings {
     }
 }
 
-/// Reads what a capture is held against: how many entries the table may hold here.
-pub fn limit(proc_root: &Path) -> Readings {
-    let (_, limit) = sysctl::count_and_limit(proc_root);
+/// Reads what a capture is held against: how many entries the table may hold here, unless `given` says how many its
+/// host may hold. Nothing else is known of that host then.
+pub fn limit(proc_root: &Path, given: Option<u32>) -> Readings {
+    let (limit, buckets) = match given {
+        Some(0) => (Ok(Limit::None(0)), Err(ReadError::NoBuckets)),
+        Some(max) => (Ok(Limit::Entries(max)), Err(ReadError::NoBuckets)),
+        None => (
+            sysctl::count_and_limit(proc_root).1,
+            Err(ReadError::NotReached),
+        ),
+    };
     Readings {
         limit,
+        buckets,
         capture: true,
         ..Readings::none()
     }
@@ -58,9 +69,24 @@ pub fn timeouts(proc_root: &Path) -> Timeouts {
     }
 }
 
+/// Reads what tells to whom an entry of UDP belongs; what cannot be read is as kernels have it unless told otherwise.
+pub fn udp_settings(proc_root: &Path) -> UdpSettings {
+    let timeout = |name| {
+        let seconds = sysctl::timeout(proc_root, name)?;
+        Some(u16::try_from(seconds).unwrap_or(u16::MAX))
+    };
+    UdpSettings {
+        ephemeral: sysctl::local_ports(proc_root),
+        timeout: timeout("nf_conntrack_udp_timeout"),
+        timeout_stream: timeout("nf_conntrack_udp_timeout_stream"),
+    }
+}
+
 /// Adds what makes the verdict better: the hash table's size and the counters.
 pub fn details(proc_root: &Path, readings: &mut Readings) {
-    readings.buckets = sysctl::buckets(proc_root);
+    if readings.buckets != Err(ReadError::NoBuckets) {
+        readings.buckets = sysctl::buckets(proc_root);
+    }
     // the counters of this host say nothing about a capture
     if !readings.capture {
         readings.statistics = ct_stat::read(proc_root);

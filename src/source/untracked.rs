@@ -70,7 +70,7 @@ pub(super) fn to_other_hosts(asking: Asking<'_>) -> Reading<u64> {
     let read = if live && entries::sock_diag_is_there(proc_root, &["tcp_diag "]) {
         sock_diag::established(deadline, &mut each)
     } else {
-        sockets::established(proc_root, deadline, &mut each)
+        sockets::established(proc_root, &mut each)
     };
     match own {
         Some(Err(error)) => Err(error),

@@ -314,6 +314,38 @@ fn help_and_version_go_to_stdout_with_exit_code_3() {
 }
 
 #[test]
+fn the_name_that_the_caller_gives_the_program_is_never_printed() {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::process::CommandExt;
+    for arguments in [
+        &["-h"][..],
+        &["-V"],
+        &["--nope"],
+        &["--netns"],
+        &["--absent", "ok", "--absent", "ok"],
+        &["1", "2", "3"],
+    ] {
+        let expected = answer(arguments);
+        for name in [
+            &b""[..],
+            b"-h",
+            b"x|y|z=1;\x1b[31m\n$(id)`id`",
+            b"/usr/lib/nagios/plugins/check_x|y",
+            b"\xff\xfe",
+        ] {
+            let name = std::ffi::OsStr::from_bytes(name);
+            let got = Answer::of(check(arguments).arg0(name).output().unwrap());
+            assert_eq!(got, expected, "{name:?} {arguments:?}");
+        }
+    }
+    let help = answer(["-h"]).text;
+    assert!(
+        help.contains("\nUsage: check_conntrack [OPTIONS]\n"),
+        "{help}"
+    );
+}
+
+#[test]
 fn environment_and_standard_input_do_not_matter() {
     let root = ProcRoot::tracking("850\n", "1000\n");
     let expected = root.answer(&[]);

@@ -1,7 +1,7 @@
 //! What the documentation shows is what the binary prints, and every command line in it, and in the examples for
 //! monitoring hosts, is one the binary takes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -134,6 +134,59 @@ fn is_refusal(line: &str) -> bool {
         " unexpected argument",
     ];
     phrases.iter().any(|phrase| line.contains(phrase))
+}
+
+/// sudo permits nothing but the arguments of the rule, so the two lines that an operator copies have to agree.
+#[test]
+fn every_command_by_sudo_stands_beside_a_rule_with_the_same_arguments() {
+    let mut places: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for path in markdown() {
+        places.entry(name(&path)).or_default().push(path);
+    }
+    let shipped = below(&root().join("packaging"));
+    places.insert("packaging".into(), shipped);
+    let mut pairs = 0;
+    for (place, files) in places {
+        let text: String = files.iter().map(|file| read(file) + "\n").collect();
+        let text = text.replace("\\\n", " ");
+        let of = |key: &str| {
+            let lines = text.lines().filter(|line| line.contains(key));
+            let plugin = "/usr/lib/nagios/plugins/check_conntrack ";
+            let arguments =
+                lines.filter_map(|line| Some(line.split_once(key)?.1.split_once(plugin)?.1));
+            // an example of what is refused
+            let arguments = arguments.filter(|words| !words.contains("/etc/shadow"));
+            arguments
+                .map(|words| words.split_whitespace().collect::<Vec<_>>().join(" "))
+                .collect::<BTreeSet<_>>()
+        };
+        let (rules, commands) = (of(" NOPASSWD: "), of("sudo -n "));
+        assert_eq!(rules, commands, "{place}: rules of sudo, and commands");
+        for command in &commands {
+            assert!(
+                !command.contains('\'') && !command.contains('*'),
+                "{place}: {command}"
+            );
+            // the directory of the agent is not root's
+            let compares = [
+                "lost",
+                "drop",
+                "growth",
+                "full_in",
+                "early_drop",
+                "insert_failed",
+            ];
+            let needs_own = compares
+                .iter()
+                .any(|metric| command.contains(&format!("{metric}=")));
+            assert!(
+                !needs_own || command.contains("--state-dir "),
+                "{place}: {command}"
+            );
+        }
+        pairs += commands.len();
+    }
+    assert!(pairs >= 5, "only {pairs} commands by sudo were found");
 }
 
 /// A command line of this program, and where it stands.

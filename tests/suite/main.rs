@@ -23,4 +23,5 @@ mod docs;
 mod fuzzing;
 mod hosts;
 mod kernel;
+mod oracle;
 mod packages;

@@ -6,19 +6,27 @@ use std::hash::BuildHasher;
 
 use super::endpoint::Key;
 use super::profiles::Profiles;
-use super::remains::{self, Place, Remains, Seen};
+use super::remains::{self, Place, Remains, Seen, UdpEnd};
 use super::services::Services;
+use super::source_ports::SourcePorts;
 use super::{Members, NONE, Tally};
+use crate::analysis::listening::Listening;
 use crate::analysis::local_addresses::Own;
 use crate::analysis::traffic::Direction;
 use crate::model::address::Address;
-use crate::model::conntrack::{Class, Entry, Protocol};
+use crate::model::conntrack::{Class, Entry, Protocol, Side};
 use crate::model::prefix::Aggregate;
 
 /// Counts entries.
 #[derive(Debug)]
 pub struct Counting {
     own: Own,
+    /// Where connections are opened to, on this host.
+    listening: Option<Listening>,
+    /// Where connections may have been opened to, on the host of a capture.
+    source_ports: Option<SourcePorts>,
+    /// Whether an address of this host is still looked for.
+    seeks_own: bool,
     tally: Tally,
     /// Endpoints whose groups are still to be found. While the kernel writes its next answer it pushes the groups out
     /// of the nearest caches, and looking for several in a row makes their ways back overlap: one alone takes a sixth
@@ -51,6 +59,9 @@ impl Counting {
     pub fn new(own: Own, aggregate: Aggregate) -> Self {
         Self {
             own,
+            listening: None,
+            source_ports: None,
+            seeks_own: false,
             tally: Tally {
                 aggregate,
                 numbers: HashMap::default(),
@@ -58,15 +69,51 @@ impl Counting {
                 remains: Remains::default(),
                 services: Services::default(),
                 profiles: Profiles::default(),
+                knows_own: false,
                 hashes: foldhash::quality::RandomState::default(),
             },
             waiting: Vec::with_capacity(WAITING + 1),
         }
     }
 
+    /// Takes an entry that was picked up in mid-stream for one that the far side opened, if its original source is a
+    /// socket that listens.
+    #[must_use]
+    pub fn with_listening(mut self, listening: Listening) -> Self {
+        self.listening = Some(listening);
+        self
+    }
+
+    /// Does the same by the source ports of all entries, where nobody knows which sockets listen.
+    #[must_use]
+    pub fn by_source_ports(mut self) -> Self {
+        self.source_ports = Some(SourcePorts::default());
+        self
+    }
+
+    /// Looks for an address of this host in the entries, which may be those of another host.
+    #[must_use]
+    pub fn of_a_capture(mut self) -> Self {
+        self.seeks_own = true;
+        self.by_source_ports()
+    }
+
     /// Counts an entry.
     pub fn add(&mut self, entry: &Entry) {
+        match &self.listening {
+            Some(listening) if listening.is_reversed(entry, &self.own) => {
+                self.count(&entry.reversed());
+            }
+            _ => self.count(entry),
+        }
+    }
+
+    fn count(&mut self, entry: &Entry) {
         let tally = &mut self.tally;
+        if self.seeks_own && self.own.occurs_in(entry) {
+            tally.knows_own = true;
+            self.seeks_own = false;
+        }
         let way = self.own.way(entry);
         let direction = way.direction();
         let class = entry.class();
@@ -86,18 +133,28 @@ impl Counting {
         });
         let here = way.here(entry);
         let place = tally.remains.len();
+        let from_here = matches!(direction, Direction::Out | Direction::Local);
+        let source_ports = self.source_ports.as_mut().filter(|_| from_here);
+        let source_port = source_ports.and_then(|ports| ports.note(entry));
         tally.remains.push(&Seen {
             sides,
-            groups: [NONE; 2],
+            groups: [source_port.unwrap_or(NONE), NONE],
             class: class as u8,
             place: match here {
                 Some((address, _)) if address.is_ipv4() => Place::HereV4,
                 Some(_) => Place::HereV6,
                 None => Place::Elsewhere,
             },
+            unreplied: !entry.replied,
             udp: here
                 .filter(|_| entry.protocol == Protocol::UDP)
-                .map(|(address, port)| (tally.address_hash(address), port)),
+                .map(|(address, port)| UdpEnd {
+                    address: tally.address_hash(address),
+                    port,
+                    left: entry
+                        .timeout
+                        .map_or(u16::MAX, |left| left.try_into().unwrap_or(u16::MAX)),
+                }),
         });
 
         if let Some(address) = way.from() {
@@ -135,14 +192,72 @@ impl Counting {
         }
     }
 
-    /// What it comes to.
+    /// Ends the counting.
     pub fn finish(mut self) -> Tally {
         self.find_groups();
+        if let Some(source_ports) = self.source_ports {
+            self.tally.turn_picked_up(&source_ports);
+        }
         self.tally
     }
 }
 
 impl Tally {
+    /// Takes the entries whose source port is that of a server for entries that their destination opened.
+    fn turn_picked_up(&mut self, source_ports: &SourcePorts) {
+        let servers = source_ports.servers();
+        let mut keys = Vec::new();
+        if !servers.is_empty() {
+            keys = self
+                .numbers
+                .iter()
+                .map(|(key, number)| (*number, *key))
+                .collect();
+            keys.sort_unstable();
+        }
+        for entry in 0..self.remains.len() {
+            let group = |side| self.remains.all_groups().get(entry)?.get(side).copied();
+            let Some(number) = group(FROM).and_then(SourcePorts::number) else {
+                continue;
+            };
+            let server = servers.get(&number);
+            let destination = group(TO).and_then(|number| keys.get(number as usize));
+            let groups = match (server, destination) {
+                (Some(server), Some((_, key))) => self.opened_by(key, *server),
+                _ => [NONE, group(TO).unwrap_or(NONE)],
+            };
+            for (side, number) in groups.into_iter().enumerate() {
+                if let Some(group) = self.remains.group(entry, side) {
+                    *group = number;
+                }
+            }
+        }
+    }
+
+    /// The groups of an entry to a server of this host, which the destination of its original direction opened.
+    fn opened_by(&mut self, key: &Key, (server, protocol): (Side, Protocol)) -> [u32; 2] {
+        let (address, is_local) = key.destination();
+        let (key, address, may_be_several) = if is_local {
+            (Key::to(server, protocol, true), server.0, false)
+        } else {
+            let (key, may_be_several) = Key::from(address, self.aggregate);
+            (key, address, may_be_several)
+        };
+        let number = self.number_of(&Waiting {
+            key,
+            address,
+            may_be_several,
+            entry: 0,
+            side: FROM,
+        });
+        if is_local {
+            return [NONE, number];
+        }
+        self.profiles.turn();
+        self.services.add(protocol, server.1);
+        [number, NONE]
+    }
+
     /// The number of the group with this key, which is a new one where there is none yet.
     fn number_of(&mut self, waiting: &Waiting) -> u32 {
         let address = || waiting.address.bits().to_be_bytes();

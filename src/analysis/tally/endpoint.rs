@@ -61,6 +61,11 @@ impl Key {
         (key, length.is_some())
     }
 
+    /// The address of a destination, and whether it is on this host.
+    pub(super) fn destination(&self) -> (Address, bool) {
+        (Address::from(self.address), self.kind == Kind::Local)
+    }
+
     /// The endpoint, given the first address of its group and whether there are more.
     pub(super) fn peer(&self, first: Address, several: bool, aggregate: Aggregate) -> Peer {
         match self.kind {
@@ -140,6 +145,8 @@ pub struct Endpoint {
     pub share: f64,
     /// How many in each class, most first; without the classes that have none.
     pub classes: Vec<(Class, u64)>,
+    /// Entries to which no packet came back yet.
+    pub unreplied: u64,
     /// Whether most of the entries pass through this host. A client may also connect to this host itself: what it
     /// mostly does is what to look into first.
     pub forwarded: bool,

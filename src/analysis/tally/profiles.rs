@@ -11,11 +11,18 @@ const EVICTABLE: u8 = 1 << 7;
 
 /// Entries of each profile: one count to an entry, and what is asked for are sums.
 #[derive(Debug)]
-pub(super) struct Profiles([u64; 256]);
+pub(super) struct Profiles {
+    counts: [u64; 256],
+    /// Entries that were counted as outbound and are inbound.
+    turned: u64,
+}
 
 impl Default for Profiles {
     fn default() -> Self {
-        Self([0; 256])
+        Self {
+            counts: [0; 256],
+            turned: 0,
+        }
     }
 }
 
@@ -29,7 +36,7 @@ impl Profiles {
         if entry.is_evictable() {
             profile |= EVICTABLE;
         }
-        if let Some(count) = self.0.get_mut(usize::from(profile)) {
+        if let Some(count) = self.counts.get_mut(usize::from(profile)) {
             *count += 1;
         }
     }
@@ -41,7 +48,17 @@ impl Profiles {
 
     /// Entries of a direction.
     pub(super) fn of_direction(&self, direction: Direction) -> u64 {
-        self.sum(|profile| profile >> DIRECTION & 0b11 == direction as u8)
+        let counted = self.sum(|profile| profile >> DIRECTION & 0b11 == direction as u8);
+        match direction {
+            Direction::Out => counted.saturating_sub(self.turned),
+            Direction::In => counted + self.turned,
+            Direction::Forwarded | Direction::Local => counted,
+        }
+    }
+
+    /// Takes an outbound entry for an inbound one.
+    pub(super) fn turn(&mut self) {
+        self.turned += 1;
     }
 
     /// Entries without a reply.
@@ -55,7 +72,7 @@ impl Profiles {
     }
 
     fn sum(&self, wanted: impl Fn(u8) -> bool) -> u64 {
-        let counts = self.0.iter().zip(0..=u8::MAX);
+        let counts = self.counts.iter().zip(0..=u8::MAX);
         counts
             .filter(|(_, profile)| wanted(*profile))
             .map(|(count, _)| count)

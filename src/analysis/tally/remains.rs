@@ -14,8 +14,21 @@ pub(super) struct Seen {
     pub(super) class: u8,
     /// Where its socket would be.
     pub(super) place: Place,
-    /// For UDP where a socket would be here: a hash of its address, and its port.
-    pub(super) udp: Option<(u32, u16)>,
+    /// Whether no packet came back.
+    pub(super) unreplied: bool,
+    /// For UDP the end where a socket would be here.
+    pub(super) udp: Option<UdpEnd>,
+}
+
+/// The end of an entry of UDP that is on this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct UdpEnd {
+    /// A hash of the address.
+    pub(super) address: u32,
+    /// The port.
+    pub(super) port: u16,
+    /// Seconds until the entry expires; the highest number if that is not known.
+    pub(super) left: u16,
 }
 
 /// Where a socket of an entry would be.
@@ -29,14 +42,20 @@ pub(super) enum Place {
     Elsewhere,
 }
 
-// A mark: the class in four bits, the place in two, and what else is kept of the entry.
+// A mark: the class in four bits, the place in two, and two more. An entry of UDP with a place here has a UDP end.
 const CLASS: u8 = 0b1111;
 const TIME_WAIT: u8 = Class::TimeWait as u8;
 const HERE_V4: u8 = 1 << 4;
 const HERE_V6: u8 = 2 << 4;
 const PLACE: u8 = HERE_V4 | HERE_V6;
 const TRANSLATED: u8 = 1 << 6;
-const UDP: u8 = 1 << 7;
+const UNREPLIED: u8 = 1 << 7;
+const UDP: u8 = Class::Udp as u8;
+
+/// Whether an entry with this mark has a UDP end.
+fn has_udp_end(mark: u8) -> bool {
+    mark & CLASS == UDP && mark & PLACE != 0
+}
 
 /// The remains of all entries, in their order. What few of them have stands apart, in the same order.
 #[derive(Debug, Default)]
@@ -47,8 +66,8 @@ pub(super) struct Remains {
     originals: Vec<u64>,
     /// Of those that are marked as translated.
     replies: Vec<u64>,
-    /// Of those that are marked as UDP.
-    udp: Vec<(u32, u16)>,
+    /// Of those of UDP that have a place here.
+    udp: Vec<UdpEnd>,
 }
 
 impl Remains {
@@ -66,8 +85,10 @@ impl Remains {
                 push(&mut self.replies, reply);
             }
         }
-        if let Some(udp) = seen.udp {
-            mark |= UDP;
+        if seen.unreplied {
+            mark |= UNREPLIED;
+        }
+        if let Some(udp) = seen.udp.filter(|_| has_udp_end(mark)) {
             push(&mut self.udp, udp);
         }
         push(&mut self.marks, mark);
@@ -109,7 +130,8 @@ impl Remains {
                 HERE_V6 => Place::HereV6,
                 _ => Place::Elsewhere,
             },
-            udp: (mark & UDP != 0).then(|| udp.next().copied()).flatten(),
+            unreplied: mark & UNREPLIED != 0,
+            udp: has_udp_end(*mark).then(|| udp.next().copied()).flatten(),
         })
     }
 }
@@ -135,16 +157,31 @@ mod tests {
             Just(Place::Elsewhere)
         ];
         let reply = prop::option::of(any::<u64>());
-        let udp = prop::option::of(any::<(u32, u16)>());
-        (any::<u64>(), reply, any::<[u32; 2]>(), 0..11_u8, place, udp).prop_map(
-            |(original, reply, groups, class, place, udp)| Seen {
-                sides: (class != TIME_WAIT).then(|| [original, reply.unwrap_or(original)]),
-                groups,
-                class,
-                place,
-                udp,
-            },
+        let end = any::<(u32, u16, u16)>();
+        let end = end.prop_map(|(address, port, left)| UdpEnd {
+            address,
+            port,
+            left,
+        });
+        let rest = (any::<bool>(), end);
+        (
+            any::<u64>(),
+            reply,
+            any::<[u32; 2]>(),
+            0..11_u8,
+            place,
+            rest,
         )
+            .prop_map(
+                |(original, reply, groups, class, place, (unreplied, end))| Seen {
+                    sides: (class != TIME_WAIT).then(|| [original, reply.unwrap_or(original)]),
+                    groups,
+                    class,
+                    place,
+                    unreplied,
+                    udp: (class == UDP && place != Place::Elsewhere).then_some(end),
+                },
+            )
     }
 
     proptest! {

@@ -1,59 +1,135 @@
 //! Entries as text: lines of /proc/net/nf_conntrack and of `conntrack -L`.
 //!
 //! The kernel prints a line in `ct_seq_show` (net/netfilter/nf_conntrack_standalone.c), conntrack-tools in
-//! `__snprintf_conntrack_default` (libnetfilter_conntrack, src/conntrack/snprintf_default.c), in the same order:
+//! `__snprintf_conntrack_default` (libnetfilter_conntrack, src/conntrack/snprintf_default.c), in the same order. Kernels
+//! of router vendors add words after the reply tuple. The grammar:
 //!
 //! ```text
-//! [ipv4 2] tcp 6 [timeout] [state] tuple [attributes] [[UNREPLIED]] tuple [attributes] [[ASSURED]] [attributes] use=N
+//! line      = [ family ] protocol number [ timeout ] [ private ] tuple { between } tuple { after }
+//! family    = "ipv4" "2" | "ipv6" "10"
+//! protocol  = "icmp" "1" | "tcp" "6" | "udp" "17" | "dccp" "33" | "gre" "47" | "icmpv6" "58" | "sctp" "132"
+//!           | "udplite" "136" | another name of [a-z0-9-] that begins with a letter, and any number up to 255
+//! timeout   = [ "-" ] digits
+//! private   = TCP: one state; others: up to two words that do not begin with "src="
+//! tuple     = "src=" address "dst=" address [ "sport=" port "dport=" port ]
+//! between   = "[UNREPLIED]" | group | attribute, but no "dst="
+//! after     = group | attribute | any other word, but none that begins with "src=" or "dst="
+//! group     = a word that begins with "[", and the words after it up to the first one that ends with "]"
+//! attribute = key "=" [ value ]              key: a letter, then [A-Za-z0-9_.-]
 //! ```
 //!
-//! A line without `use=` was cut, and what a cut line lacks cannot be known: it is no entry.
+//! - Words are separated by blanks. A number has one to nine digits.
+//! - Ports belong to TCP and UDP, where they are required, and to DCCP, SCTP and UDP-Lite. Other protocols have what
+//!   they print instead (`type=`, `srckey=`) among the attributes.
+//! - All four addresses, and the family if there is one, agree. An IPv4 address that is written as one of IPv6
+//!   (`::ffff:192.0.2.1`) agrees with either.
+//! - The state of TCP is missing where the connection is offloaded.
+//! - `[ASSURED]`, `[OFFLOAD]` and `[HW_OFFLOAD]` count after the reply tuple, up to the first word that begins with
+//!   `secctx=`, `[start=` or `labels=`, whose text may hold anything.
+//! - The line is whole if an attribute follows the reply tuple that belongs neither to the tuple nor to the counters
+//!   before the flags ([`BEFORE_FLAGS`]): `use=`, which every kernel prints last, or one of a vendor that does not.
+//!   Everything that is read from a line stands before that attribute, so a line that was cut is either refused or
+//!   says the same as the whole line.
+//! - A line that is not an entry as it stands is tried again after [`restored`] took away what terminals, editors and
+//!   mail programs add: a byte order mark, colours, control characters (tabs too), non-breaking blanks, quote marks, and
+//!   the line numbers and file names of `cat -n` and `grep -nH`.
 
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 
+use super::unread::{reason, restored};
 use crate::model::address::Address;
 use crate::model::conntrack::{Entry, Protocol, TcpState, Tuple};
+use crate::model::dump::Unread;
 
 /// How many words a protocol's private part has at most: gre's `timeout=30, stream_timeout=180`.
 const PRIVATE_WORDS: usize = 2;
+
+/// The attributes that may stand between the reply tuple's ports and the flags: the rest of the tuple of ICMP and GRE,
+/// the zone, and the counters.
+const BEFORE_FLAGS: [&[u8]; 9] = [
+    b"packets",
+    b"bytes",
+    b"zone-reply",
+    b"type",
+    b"code",
+    b"id",
+    b"srckey",
+    b"dstkey",
+    b"zone-orig",
+];
 
 /// What a line holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
     /// An entry.
     Entry(Entry),
-    /// Nothing, or the summary that `conntrack -L` prints on stderr.
+    /// Nothing.
     Blank,
+    /// The summary that `conntrack -L` prints on stderr: how many entries it listed.
+    Shown(u64),
     /// Something else, or part of an entry.
-    NotAnEntry,
+    Unread(Unread),
 }
 
 /// Parses one line, with or without its end.
 pub fn parse_line(line: &[u8]) -> Line {
     let line = line.trim_ascii();
-    if line.is_empty() || before_summary(line).is_some_and(<[u8]>::is_empty) {
-        return Line::Blank;
+    if line.ends_with(SUMMARY_END) {
+        return match summary(line) {
+            Some(([], shown)) => Line::Shown(shown),
+            Some(_) => Line::Unread(Unread::Cut),
+            None => Line::Unread(Unread::Foreign),
+        };
     }
-    if !line.is_ascii() && std::str::from_utf8(line).is_err() {
-        return Line::NotAnEntry;
+    if line.is_ascii() {
+        if let Some(entry) = parse_entry(Words(line)) {
+            return Line::Entry(entry);
+        }
     }
-    parse_entry(Words(line)).map_or(Line::NotAnEntry, Line::Entry)
+    parse_restored(line)
 }
 
-/// What stands in a line before `conntrack v1.4.7 (conntrack-tools): 5 flow entries have been shown.`, when it ends
-/// so. Where both outputs of conntrack go to one file this may be half an entry: stderr is written at once, stdout when
-/// its buffer is full or at the end.
-pub(super) fn before_summary(line: &[u8]) -> Option<&[u8]> {
-    const START: &[u8] = b"conntrack v";
-    line.strip_suffix(b" flow entries have been shown.")?;
-    let start = line
-        .windows(START.len())
-        .rposition(|window| window == START)?;
-    line.get(..start)
+/// Parses a line that is no entry as it stands.
+#[cold]
+fn parse_restored(line: &[u8]) -> Line {
+    if line.is_empty() {
+        return Line::Blank;
+    }
+    if std::str::from_utf8(line).is_err() {
+        return Line::Unread(Unread::Foreign);
+    }
+    let line = restored(line);
+    match parse_entry(Words(&line)) {
+        Some(entry) => Line::Entry(entry),
+        None if line.is_empty() => Line::Blank,
+        None => Line::Unread(reason(&line)),
+    }
+}
+
+const SUMMARY_START: &[u8] = b"conntrack v";
+const SUMMARY_END: &[u8] = b" flow entries have been shown.";
+
+/// The text before `conntrack v1.4.7 (conntrack-tools): 5 flow entries have been shown.` in a line that ends so, and the
+/// number in it. If both outputs of conntrack go to one file the text may be half an entry: stderr is written at once,
+/// stdout when its buffer is full or at the end.
+pub(super) fn summary(line: &[u8]) -> Option<(&[u8], u64)> {
+    let text = line.strip_suffix(SUMMARY_END)?;
+    let start = text
+        .windows(SUMMARY_START.len())
+        .rposition(|window| window == SUMMARY_START)?;
+    let (before, summary) = text.split_at_checked(start)?;
+    let shown = summary.rsplit(|byte| *byte == b' ').next()?;
+    if !is_number(shown) {
+        return None;
+    }
+    let shown = std::str::from_utf8(shown).ok()?;
+    Some((before, shown.parse().ok()?))
 }
 
 /// The words of a line that are still to come. The kernel puts one blank after each and pads the first columns.
+///
+/// The words end early at a control character, a tab among them, and something is left then.
 #[derive(Clone, Copy)]
 struct Words<'a>(&'a [u8]);
 
@@ -65,65 +141,56 @@ impl<'a> Iterator for Words<'a> {
         while let Some(padded) = text.strip_prefix(b" ") {
             text = padded;
         }
-        if text.is_empty() {
-            return None;
-        }
         let (word, rest) = text.split_at_checked(word_length(text))?;
         self.0 = rest;
-        Some(word)
+        (!word.is_empty()).then_some(word)
     }
 }
 
-/// Where the first blank is. Eight bytes at a time, because half of all time goes into this.
+/// The place of the first blank or control character. Eight bytes at a time, because half of all time goes into this.
 fn word_length(text: &[u8]) -> usize {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
-    const BLANKS: u64 = u64::from_le_bytes([b' '; 8]);
+    const PRINTED: u64 = u64::from_le_bytes([b' ' + 1; 8]);
     let mut rest = text;
     let mut length = 0;
     while let Some((eight, after)) = rest.split_first_chunk::<8>() {
-        // the lowest byte that was a blank is the lowest with its high bit set
-        let bytes = u64::from_le_bytes(*eight) ^ BLANKS;
-        let blanks = bytes.wrapping_sub(ONES) & !bytes & HIGH;
+        // the lowest byte that is no more than a blank is the lowest with its high bit set
+        let bytes = u64::from_le_bytes(*eight);
+        let blanks = bytes.wrapping_sub(PRINTED) & !bytes & HIGH;
         if blanks != 0 {
             return length + (blanks.trailing_zeros() / 8) as usize;
         }
         length += 8;
         rest = after;
     }
-    let last = rest.iter().position(|byte| *byte == b' ');
+    let last = rest.iter().position(|byte| *byte <= b' ');
     length + last.unwrap_or(rest.len())
 }
 
-fn parse_entry(mut words: Words) -> Option<Entry> {
-    let mut name = words.next()?;
-    let family: Option<(&[u8], bool)> = match name {
-        b"ipv4" => Some((b"2", true)),
-        b"ipv6" => Some((b"10", false)),
-        _ => None,
-    };
-    if let Some((number, _)) = family {
-        if words.next()? != number {
-            return None;
-        }
-        name = words.next()?;
-    }
-    let protocol = Protocol(number(words.next()?)?.try_into().ok()?);
-    let named = Protocol::NAMES
-        .iter()
-        .find(|(known, _)| known.as_bytes() == name);
-    let plausible = match named {
-        Some((_, number)) => *number == protocol.0,
-        // "unknown", which may be a protocol that this kernel was built without
-        None => name.iter().all(u8::is_ascii_lowercase),
-    };
-    if !plausible {
-        return None;
-    }
+/// The families that an address fits, as bits: addresses agree if a bit is left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Families(u8);
 
+impl Families {
+    const V4: Self = Self(1);
+    const V6: Self = Self(2);
+    const BOTH: Self = Self(3);
+
+    fn and(self, other: Self) -> Option<Self> {
+        let both = self.0 & other.0;
+        (both != 0).then_some(Self(both))
+    }
+}
+
+fn parse_entry(mut words: Words) -> Option<Entry> {
+    let (protocol, family) = parse_protocol(&mut words)?;
     // the timeout is absent when offloaded, and was negative while an expired entry was still there
     let mut word = words.next()?;
+    let mut timeout = None;
     if is_number(word.strip_prefix(b"-").unwrap_or(word)) {
+        if protocol == Protocol::UDP {
+            timeout = number(word);
+        }
         word = words.next()?;
     }
     let mut tcp_state = None;
@@ -139,23 +206,10 @@ fn parse_entry(mut words: Words) -> Option<Entry> {
         word = words.next()?;
     }
     let (original, texts) = parse_tuple(protocol, word, &mut words, None)?;
-
-    let mut replied = true;
-    let answer = loop {
-        match words.next()? {
-            word if word.starts_with(b"src=") => break word,
-            b"[UNREPLIED]" => replied = false,
-            word if is_attribute(word) => {}
-            _ => return None,
-        }
-    };
+    let (answer, replied) = parse_between(&mut words)?;
     let (reply, answered) = parse_tuple(protocol, answer, &mut words, Some((original, texts)))?;
-    let is_ipv4 = texts.is_ipv4;
-    if answered.is_ipv4 != is_ipv4 || family.is_some_and(|(_, ipv4)| ipv4 != is_ipv4) {
-        return None;
-    }
-
-    let status = parse_rest(words)?;
+    texts.families.and(answered.families)?.and(family)?;
+    let status = parse_after(words)?;
     Some(Entry {
         protocol,
         original,
@@ -164,7 +218,44 @@ fn parse_entry(mut words: Words) -> Option<Entry> {
         replied,
         assured: status.assured,
         offloaded: status.offloaded,
+        timeout,
     })
+}
+
+/// The first columns: the family, if there is one, then the protocol's name and number, which fit together.
+fn parse_protocol(words: &mut Words) -> Option<(Protocol, Families)> {
+    let mut name = words.next()?;
+    let family: Option<(&[u8], Families)> = match name {
+        b"ipv4" => Some((b"2", Families::V4)),
+        b"ipv6" => Some((b"10", Families::V6)),
+        _ => None,
+    };
+    if let Some((number, _)) = family {
+        if words.next()? != number {
+            return None;
+        }
+        name = words.next()?;
+    }
+    let protocol = Protocol(number(words.next()?)?.try_into().ok()?);
+    let named = Protocol::NAMES
+        .iter()
+        .find(|(known, _)| known.as_bytes() == name);
+    let plausible = match named {
+        Some((_, number)) => *number == protocol.0,
+        // "unknown", which may be a protocol that this kernel was built without
+        None => is_protocol_name(name),
+    };
+    plausible.then_some((
+        protocol,
+        family.map_or(Families::BOTH, |(_, family)| family),
+    ))
+}
+
+/// Whether the word may be the name of a protocol.
+pub(super) fn is_protocol_name(word: &[u8]) -> bool {
+    let is_of_name =
+        |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
+    word.first().is_some_and(u8::is_ascii_lowercase) && word.iter().all(is_of_name)
 }
 
 /// The addresses of a tuple as they are written.
@@ -172,8 +263,7 @@ fn parse_entry(mut words: Words) -> Option<Entry> {
 struct Texts<'a> {
     source: &'a [u8],
     destination: &'a [u8],
-    /// Their family: a mapped address is one of IPv6.
-    is_ipv4: bool,
+    families: Families,
 }
 
 /// A tuple from its `src=` word on, without what the protocols without ports have there. The reply tuple comes after
@@ -186,23 +276,20 @@ fn parse_tuple<'a>(
 ) -> Option<(Tuple, Texts<'a>)> {
     let from = source.strip_prefix(b"src=")?;
     let to = words.next()?.strip_prefix(b"dst=")?;
-    let (source, is_ipv4) = match original {
+    let (source, family) = match original {
         Some((original, known)) if known.destination == from => {
-            (original.destination, known.is_ipv4)
+            (original.destination, known.families)
         }
         _ => parse_address(from)?,
     };
-    let (destination, is_too) = match original {
-        Some((original, known)) if known.source == to => (original.source, known.is_ipv4),
+    let (destination, other) = match original {
+        Some((original, known)) if known.source == to => (original.source, known.families),
         _ => parse_address(to)?,
     };
-    if is_ipv4 != is_too {
-        return None;
-    }
     let texts = Texts {
         source: from,
         destination: to,
-        is_ipv4,
+        families: family.and(other)?,
     };
     let mut tuple = Tuple {
         source,
@@ -225,13 +312,51 @@ fn parse_tuple<'a>(
     Some((tuple, texts))
 }
 
-/// An address, and whether it is written as one of IPv4.
-fn parse_address(word: &[u8]) -> Option<(Address, bool)> {
+/// The words between the tuples: the `src=` word of the reply tuple, and whether a packet of its direction was seen.
+fn parse_between<'a>(words: &mut Words<'a>) -> Option<(&'a [u8], bool)> {
+    let mut replied = true;
+    loop {
+        match words.next()? {
+            word if word.starts_with(b"src=") => return Some((word, replied)),
+            b"[UNREPLIED]" => replied = false,
+            word if word.starts_with(b"dst=") => return None,
+            word if key(word).is_some() => {}
+            word if word.starts_with(b"[") => end_group(word, words)?,
+            _ => return None,
+        }
+    }
+}
+
+/// Passes over a group, of which `first` is the first word.
+fn end_group(first: &[u8], words: &mut Words) -> Option<()> {
+    let mut word = first;
+    while !word.ends_with(b"]") {
+        word = words.next()?;
+        if is_address_word(word) {
+            return None;
+        }
+    }
+    Some(())
+}
+
+/// An address, and the families that its text fits.
+fn parse_address(word: &[u8]) -> Option<(Address, Families)> {
     if let Some(address) = parse_ipv4(word) {
-        return Some((address.into(), true));
+        return Some((address.into(), Families::V4));
     }
     let address: Ipv6Addr = std::str::from_utf8(word).ok()?.parse().ok()?;
-    Some((address.into(), false))
+    let address = Address::from(address);
+    let families = if address.is_ipv4() {
+        Families::BOTH
+    } else {
+        Families::V6
+    };
+    Some((address, families))
+}
+
+/// Whether the text is an address.
+pub(super) fn is_address(word: &[u8]) -> bool {
+    parse_address(word).is_some()
 }
 
 /// As std does, which takes twice as long.
@@ -267,39 +392,48 @@ struct Status {
     offloaded: bool,
 }
 
-/// What follows the reply tuple; nothing when it does not reach to `use=`.
-fn parse_rest(mut words: Words) -> Option<Status> {
+/// The words after the reply tuple; nothing if the line was cut before its flags were complete, or if another line
+/// follows without a line break.
+fn parse_after(mut words: Words) -> Option<Status> {
     let mut status = Status::default();
-    loop {
-        match words.next()? {
-            b"[ASSURED]" => status.assured = true,
-            b"[OFFLOAD]" | b"[HW_OFFLOAD]" => status.offloaded = true,
-            word if is_use(word) => break,
-            // a security module's string, or a date: whatever it holds is not ours
-            word if word.starts_with(b"secctx=") || word.starts_with(b"[start=") => {
-                return words.any(is_use).then_some(status);
+    let (mut whole, mut free) = (false, false);
+    while let Some(word) = words.next() {
+        match word {
+            b"[ASSURED]" => status.assured |= !free,
+            b"[OFFLOAD]" | b"[HW_OFFLOAD]" => status.offloaded |= !free,
+            [b'[', ..] => free |= word.starts_with(b"[start="),
+            [b's' | b'd' | b'l', ..] => {
+                if is_address_word(word) {
+                    return None;
+                }
+                free |= word.starts_with(b"secctx=") || word.starts_with(b"labels=");
+                whole |= is_after_flags(word);
             }
-            word if is_attribute(word) => {}
-            _ => return None,
+            // these two stand in nearly every line
+            _ if word.starts_with(b"mark=") || word.starts_with(b"use=") => whole = true,
+            _ => whole = whole || is_after_flags(word),
         }
     }
-    // id= and labels=; a bare word would be the next entry, after a line feed that got lost
-    words
-        .take_while(|word| !word.starts_with(b"labels="))
-        .all(is_attribute)
-        .then_some(status)
+    (whole && words.0.is_empty()).then_some(status)
 }
 
-fn is_use(word: &[u8]) -> bool {
-    word.strip_prefix(b"use=").is_some_and(is_number)
+/// Whether the word belongs to the addresses of a tuple.
+pub(super) fn is_address_word(word: &[u8]) -> bool {
+    word.starts_with(b"src=") || word.starts_with(b"dst=")
 }
 
-/// Whether the word is a name, `=` and a value.
-fn is_attribute(word: &[u8]) -> bool {
-    let name = word
-        .iter()
-        .position(|byte| !byte.is_ascii_lowercase() && *byte != b'-');
-    name.is_some_and(|name| name > 0 && word.get(name) == Some(&b'='))
+/// Whether the word is an attribute that is printed after the flags.
+pub(super) fn is_after_flags(word: &[u8]) -> bool {
+    key(word).is_some_and(|key| !BEFORE_FLAGS.contains(&key))
+}
+
+/// The key of an attribute.
+pub(super) fn key(word: &[u8]) -> Option<&[u8]> {
+    let is_of_key = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let length = word.iter().position(|byte| !is_of_key(byte))?;
+    let (key, value) = word.split_at_checked(length)?;
+    let begins = key.first().is_some_and(u8::is_ascii_alphabetic);
+    (begins && value.starts_with(b"=")).then_some(key)
 }
 
 pub(in crate::source) fn is_number(word: &[u8]) -> bool {
@@ -307,7 +441,7 @@ pub(in crate::source) fn is_number(word: &[u8]) -> bool {
 }
 
 /// A number of at most nine digits, without a sign.
-fn number(word: &[u8]) -> Option<u32> {
+pub(super) fn number(word: &[u8]) -> Option<u32> {
     if word.is_empty() || word.len() > 9 {
         return None;
     }

@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::model::error::ReadError;
+use crate::model::foreign::Foreign;
 use crate::source::file;
 
 /// The device number of /dev/null (Documentation/admin-guide/devices.txt).
@@ -21,6 +22,8 @@ const NULL: u64 = 1 << 8 | 3;
 #[derive(Debug)]
 pub struct Capture {
     file: File,
+    /// Its name as it may be printed.
+    shown: String,
     waits: bool,
     deadline: Instant,
 }
@@ -47,33 +50,32 @@ pub fn open_capture(path: &Path, deadline: Instant) -> Result<Capture, ReadError
     let (metadata, file) = metadata.map_err(|error| not_opened(&shown, path, &error))?;
     let kind = metadata.file_type();
     let problem = if is_stdin && kind.is_char_device() && metadata.rdev() == NULL {
-        // what a plugin host gives, and the runtime where it is closed: nobody meant an empty table
-        Some("is closed, or /dev/null")
+        // a plugin host gives it, and the runtime if standard input is closed: no empty table is meant
+        Some(Foreign::Closed)
     } else if kind.is_dir() {
-        Some("is a directory")
+        Some(Foreign::Directory)
     } else if kind.is_block_device() {
-        Some("is a block device")
+        Some(Foreign::BlockDevice)
     } else {
         None
     };
+    let capture = Capture {
+        file,
+        shown,
+        waits: !kind.is_file(),
+        deadline,
+    };
     match problem {
-        Some(problem) => Err(ReadError::NoCapture {
-            path: shown,
-            problem,
-        }),
-        None => Ok(Capture {
-            file,
-            waits: !kind.is_file(),
-            deadline,
-        }),
+        Some(problem) => Err(capture.is_foreign(problem)),
+        None => Ok(capture),
     }
 }
 
 fn not_opened(shown: &str, path: &Path, error: &std::io::Error) -> ReadError {
     let problem = match file::explain(path, error) {
-        ReadError::Missing { .. } => "does not exist",
-        ReadError::Denied { .. } => "cannot be read: permission denied",
-        ReadError::WrongKind { .. } => "is a socket or an absent device",
+        ReadError::Missing { .. } => Foreign::Missing,
+        ReadError::Denied { .. } => Foreign::Denied,
+        ReadError::WrongKind { .. } => Foreign::Socket,
         other => return other,
     };
     ReadError::NoCapture {
@@ -83,6 +85,19 @@ fn not_opened(shown: &str, path: &Path, error: &std::io::Error) -> ReadError {
 }
 
 impl Capture {
+    /// The file, or standard input, as it may be printed.
+    pub fn name(&self) -> &str {
+        &self.shown
+    }
+
+    /// The error for a capture that holds no table.
+    pub(super) fn is_foreign(&self, problem: Foreign) -> ReadError {
+        ReadError::NoCapture {
+            path: self.shown.clone(),
+            problem,
+        }
+    }
+
     /// Waits until there is something to read, or the end of it.
     fn wait(&self) -> std::io::Result<()> {
         loop {

@@ -3,10 +3,12 @@
 use std::io::{BufRead, ErrorKind, Read};
 use std::time::Instant;
 
-use super::line::{Line, before_summary, parse_line};
+use super::foreign::of_line;
+use super::line::{Line, parse_line, summary};
 use crate::model::conntrack::Entry;
-use crate::model::dump::{End, Listing, Source};
+use crate::model::dump::{End, Listing, Source, Unread, UnreadLines};
 use crate::model::error::ReadError;
+use crate::model::foreign::Foreign;
 use crate::model::text::clean;
 use crate::source::procfs::ct_table::PROCFS;
 
@@ -19,13 +21,35 @@ const CHUNK: usize = 64 << 10;
 /// What reading lines came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lines {
-    /// How the reading went; `read` counts the entries that were handed on.
+    /// How the reading went; unless the time was up or reading failed `seen` is how many entries a capture holds.
     pub listing: Listing,
-    /// Entries seen: of a capture those beyond the sample too, so that unless the time was up or reading failed this is
-    /// how many it holds.
-    pub entries: u64,
-    /// Lines with nothing in them.
+    /// Lines with nothing in them but blanks or the summary of `conntrack -L`.
     pub blank: u64,
+    /// The first line that is neither an entry nor a part of one.
+    pub foreign: Option<Foreign>,
+}
+
+impl Lines {
+    /// What a capture without a single entry holds; nothing if it is the list of an empty table.
+    pub fn holds_instead(&self) -> Option<Foreign> {
+        let Listing { unread, shown, .. } = &self.listing;
+        if self.listing.seen > 0 || (self.listing.broken == 0 && *shown == Some(0)) {
+            return None;
+        }
+        let parts = unread.of(Unread::Cut) + unread.of(Unread::Wrapped);
+        let most = |lines: u64| lines * 2 > self.listing.broken;
+        Some(match (&self.foreign, shown) {
+            _ if unread.of(Unread::Wrapped) > 0 && most(parts) => Foreign::Wrapped,
+            _ if most(unread.of(Unread::Cut)) => Foreign::Cut,
+            _ if most(unread.of(Unread::Redacted)) => Foreign::Redacted,
+            (Some(foreign), _) => foreign.clone(),
+            (None, Some(shown)) if self.listing.broken == 0 => {
+                Foreign::SummaryOnly { shown: *shown }
+            }
+            (None, _) if self.listing.broken == 0 => Foreign::Empty,
+            (None, _) => Foreign::Cut,
+        })
+    }
 }
 
 /// Reads lines and hands on each entry until there are `sample` of them; 0 is all. A capture is then counted to its
@@ -48,19 +72,22 @@ pub fn read(
         read: 0,
         entries: 0,
         blank: 0,
+        unread: UnreadLines::default(),
         broken: 0,
+        shown: None,
+        foreign: None,
     };
     let end = reader.read(&mut source, which, deadline);
     Lines {
         listing: Listing {
-            source: which,
-            read: reader.read,
+            seen: reader.entries,
             broken: reader.broken,
-            end,
-            inexact: false,
+            unread: reader.unread,
+            shown: reader.shown,
+            ..Listing::new(which, reader.read, end)
         },
-        entries: reader.entries,
         blank: reader.blank,
+        foreign: reader.foreign,
     }
 }
 
@@ -77,7 +104,11 @@ struct Reader<F> {
     read: u64,
     entries: u64,
     blank: u64,
+    unread: UnreadLines,
     broken: u64,
+    /// The sum of the summaries.
+    shown: Option<u64>,
+    foreign: Option<Foreign>,
 }
 
 impl<F: FnMut(&Entry)> Reader<F> {
@@ -95,7 +126,7 @@ impl<F: FnMut(&Entry)> Reader<F> {
                 Ok(new) => new,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == ErrorKind::TimedOut => return End::TimeUp,
-                Err(error) => return End::Failed(failed(which, &error)),
+                Err(error) => return End::Failed(self.failed(which, &error)),
             };
             let filled = (unfinished + new).min(buffer.len());
             unfinished = 0;
@@ -109,7 +140,7 @@ impl<F: FnMut(&Entry)> Reader<F> {
                 if skipping {
                     skipping = whole.is_none();
                 } else if whole.unwrap_or(line).len() > LONGEST_LINE {
-                    self.too_long();
+                    self.too_long(whole.unwrap_or(line));
                     skipping = whole.is_none();
                 } else if let Some(line) = whole {
                     if self.line(line).is_err() {
@@ -126,7 +157,7 @@ impl<F: FnMut(&Entry)> Reader<F> {
             return End::Sampled;
         }
         if !self.half.is_empty() {
-            self.broken += 1;
+            self.unread(Unread::Cut);
         }
         if self.entries > self.read {
             End::Sampled
@@ -146,13 +177,45 @@ impl<F: FnMut(&Entry)> Reader<F> {
         self.whole_line(&both)
     }
 
-    fn too_long(&mut self) {
-        self.broken += 1;
+    fn too_long(&mut self, line: &[u8]) {
+        self.foreign(line);
         if !self.half.is_empty() {
             // its other half is not to be had
             self.half.clear();
-            self.broken += 1;
+            self.unread(Unread::Cut);
         }
+    }
+
+    fn unread(&mut self, kind: Unread) {
+        self.unread.add(kind);
+        self.broken += 1;
+    }
+
+    fn foreign(&mut self, line: &[u8]) {
+        self.unread(Unread::Foreign);
+        if self.foreign.is_none() {
+            self.foreign = Some(of_line(line));
+        }
+    }
+
+    fn failed(&self, which: Source, error: &std::io::Error) -> ReadError {
+        let reason = clean(&error.to_string());
+        match which {
+            Source::Capture => ReadError::CaptureBroken {
+                read: self.entries,
+                reason,
+            },
+            _ => ReadError::Io {
+                path: PROCFS.to_owned(),
+                reason,
+            },
+        }
+    }
+
+    /// The summary of `conntrack -L`; one for each time it ran.
+    fn shown(&mut self, entries: u64) {
+        let before = self.shown.unwrap_or_default();
+        self.shown = Some(before.saturating_add(entries));
     }
 
     fn whole_line(&mut self, line: &[u8]) -> Result<(), Enough> {
@@ -167,22 +230,19 @@ impl<F: FnMut(&Entry)> Reader<F> {
                 self.entries += 1;
             }
             Line::Blank => self.blank += 1,
-            Line::NotAnEntry => match before_summary(line.trim_ascii_end()) {
-                Some(half) if half.len() <= LONGEST_LINE => self.half = half.to_vec(),
-                _ => self.broken += 1,
+            Line::Shown(entries) => {
+                self.blank += 1;
+                self.shown(entries);
+            }
+            Line::Unread(kind) => match (summary(line.trim_ascii_end()), kind) {
+                (Some((half, shown)), _) => {
+                    self.half = half.to_vec();
+                    self.shown(shown);
+                }
+                (None, Unread::Foreign) => self.foreign(line),
+                (None, kind) => self.unread(kind),
             },
         }
         Ok(())
-    }
-}
-
-fn failed(which: Source, error: &std::io::Error) -> ReadError {
-    let path = match which {
-        Source::Capture => "the capture",
-        _ => PROCFS,
-    };
-    ReadError::Io {
-        path: path.to_owned(),
-        reason: clean(&error.to_string()),
     }
 }

@@ -39,6 +39,7 @@ const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
 const CTA_STATUS: u16 = 3;
 const CTA_PROTOINFO: u16 = 4;
+const CTA_TIMEOUT: u16 = 7;
 // enum ctattr_tuple
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_TUPLE_PROTO: u16 = 2;
@@ -133,11 +134,9 @@ pub fn list(
         }
     };
     Ok(Listing {
-        source: Source::Netlink,
-        read,
         broken,
-        end,
         inexact: outcome.interrupted,
+        ..Listing::new(Source::Netlink, read, end)
     })
 }
 
@@ -166,7 +165,7 @@ fn failed(end: conversation::End) -> ReadError {
     }
 }
 
-// The fields of an entry: seven of each tuple, and two more.
+// The fields of an entry: seven of each tuple, and three more.
 const SOURCE_V4: usize = 0;
 const DESTINATION_V4: usize = 1;
 const SOURCE_V6: usize = 2;
@@ -178,7 +177,8 @@ const ORIGINAL: usize = 0;
 const REPLY: usize = 7;
 const STATUS: usize = 14;
 const STATE: usize = 15;
-const FIELDS: usize = 16;
+const TIMEOUT: usize = 16;
+const FIELDS: usize = 17;
 
 /// What is read of an entry (`ctnetlink_fill_info`). Attributes this check has no use for, or that later kernels add,
 /// are passed over; the protocols besides TCP have a CTA_PROTOINFO of their own.
@@ -187,6 +187,7 @@ const ENTRY: Parts = &[
     (CTA_TUPLE_REPLY, Nest(TUPLE, REPLY)),
     (CTA_STATUS, Field(STATUS, 4)),
     (CTA_PROTOINFO, Nest(PROTOINFO, 0)),
+    (CTA_TIMEOUT, Field(TIMEOUT, 4)),
 ];
 /// `ctnetlink_dump_tuples`.
 const TUPLE: Parts = &[
@@ -236,6 +237,9 @@ impl Decoder {
         // a state later than those known is none
         let state = layout.field(payload, STATE);
         let state = state.and_then(|[state]| TcpState::from_number(state));
+        let timeout = (protocol == Protocol::UDP)
+            .then(|| layout.field(payload, TIMEOUT))
+            .flatten();
         Some(Entry {
             protocol,
             original,
@@ -244,6 +248,7 @@ impl Decoder {
             replied: status & IPS_SEEN_REPLY != 0,
             assured: status & IPS_ASSURED != 0,
             offloaded: status & (IPS_OFFLOAD | IPS_HW_OFFLOAD) != 0,
+            timeout: timeout.map(u32::from_be_bytes),
         })
     }
 }

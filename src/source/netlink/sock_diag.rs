@@ -31,6 +31,10 @@ const ESTABLISHED: u32 = 1 << 1;
 
 /// The number of TCP_LISTEN (include/net/tcp_states.h).
 const TCP_LISTEN: u8 = 10;
+/// TCP_LISTEN alone: the kernel passes over its hash table of connections.
+const LISTENING: u32 = 1 << TCP_LISTEN;
+/// TCP_CLOSE alone, the state of an unconnected socket of UDP.
+const UNCONNECTED: u32 = 1 << 7;
 
 /// Bytes of struct inet_diag_sockid.
 const SOCKID: usize = 48;
@@ -68,6 +72,23 @@ pub fn established(
         let part = part(Protocol::TCP, family, ESTABLISHED, deadline, each)?;
         if part.is_break() {
             break;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the TCP sockets of this network namespace that listen, and its unconnected UDP sockets.
+///
+/// # Errors
+/// They were not read whole.
+pub fn waiting(deadline: Instant, each: &mut dyn FnMut(&LocalSocket)) -> Result<(), ReadError> {
+    let mut each = |socket: &LocalSocket| {
+        each(socket);
+        ControlFlow::Continue(())
+    };
+    for (protocol, states) in [(Protocol::TCP, LISTENING), (Protocol::UDP, UNCONNECTED)] {
+        for family in [AF_INET, AF_INET6] {
+            part(protocol, family, states, deadline, &mut each).map(drop)?;
         }
     }
     Ok(())

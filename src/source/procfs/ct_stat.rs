@@ -19,6 +19,9 @@ pub(super) const OLD_FILE: &str = "net/stat/ip_conntrack";
 /// A line is 160 bytes, and no kernel knows more than 8192 processors.
 const LONGEST: usize = 2 << 20;
 
+/// What was found if there is no processor.
+const NO_ROW: &str = "nothing but a header";
+
 /// Reads and parses the file.
 pub(in crate::source) fn read(proc_root: &Path) -> Reading<Statistics> {
     let (path, bytes) =
@@ -26,8 +29,10 @@ pub(in crate::source) fn read(proc_root: &Path) -> Reading<Statistics> {
             ReadError::Missing { path } => ReadError::NoStatistics { path },
             other => other,
         })?;
-    let parsed = parse(&bytes).map_err(|found| malformed(&path, found))?;
-    Ok(parsed.1)
+    match parse(&bytes).map_err(|found| malformed(&path, found))? {
+        (Some(_), statistics) => Ok(statistics),
+        (None, _) => Err(malformed(&path, NO_ROW.to_owned())),
+    }
 }
 
 /// The rest of the file, opened under this path: also how many entries the namespace holds.
@@ -48,7 +53,7 @@ pub(in crate::source) fn of_namespace(
             (count, Ok(statistics))
         }
         Ok((None, statistics)) => {
-            let no_row = malformed(path, "nothing but a header".to_owned());
+            let no_row = malformed(path, NO_ROW.to_owned());
             (Err(no_row), Ok(statistics))
         }
         Err(error) => (Err(error.clone()), Err(error)),

@@ -8,85 +8,61 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Instant;
 
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use super::{ct_stat, processes};
+use super::hidepid::Hiding;
+use super::process::command_and_cgroup;
+use super::{ct_stat, netns_id};
+use crate::model::cgroup::Name;
 use crate::model::error::ReadError;
-use crate::model::netns::{Identity, Namespace, Resident, Seen, sum};
+use crate::model::netns::{Namespace, NetnsId, Resident, Seen, Walk, sum};
 use crate::model::readings::{Reading, Readings, Statistics};
 use crate::source::file;
-
-/// Asks for SO_NETNS_COOKIE of a socket (from 5.14): a number that no other network namespace gets while the host runs.
-pub type CookieOf = fn(BorrowedFd<'_>) -> Option<u64>;
 
 /// The file that shows a namespace, below the directory of a process.
 const FILE: &str = ct_stat::FILE;
 /// That of this process, below the proc root.
 pub const OWN: &str = "self/net/stat/nf_conntrack";
 
-/// What tells the network namespace of this process from others: its cookie, else its inode. Below another proc root,
-/// where there is no `cookie` of a socket to ask for, what that shows.
-///
-/// # Errors
-/// Those that may be over at the next run, which would find another identity then.
-pub(crate) fn identity(proc_root: &Path, cookie_of: Option<CookieOf>) -> Result<Identity, Errno> {
-    if let Some(of) = cookie_of {
-        let (family, flags) = (AddressFamily::UNIX, SocketFlags::CLOEXEC);
-        let cookie = match socket_with(family, SocketType::DGRAM, flags, None) {
-            Ok(socket) => of(socket.as_fd()),
-            Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS)) => {
-                return Err(error);
-            }
-            // a sandbox without such sockets
-            Err(_) => None,
-        };
-        if let Some(cookie) = cookie {
-            return Ok(Identity::Cookie(cookie));
-        }
-    }
-    let link = match std::fs::read_link(proc_root.join("self/ns/net")) {
-        Ok(link) => link,
-        Err(error) => match Errno::from_io_error(&error) {
-            Some(error @ (Errno::NOMEM | Errno::IO)) => return Err(error),
-            _ => return Ok(Identity::Unknown),
-        },
-    };
-    let inode = || {
-        let link = link.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?;
-        link.parse().ok()
-    };
-    Ok(inode().map_or(Identity::Unknown, Identity::Inode))
-}
-
-/// What a look at every process came to.
-struct Walk {
-    /// Where the namespace of this process was seen.
+/// What a walk over the processes found.
+struct Found {
+    /// The namespace of this process.
     own: Option<Seen>,
     /// Each of the others once.
-    others: Vec<Found>,
+    others: Vec<Other>,
     /// The time was up before every process was looked at.
     cut_short: bool,
     /// Why processes, and so their namespaces, could not be seen.
     hidden: Option<ReadError>,
 }
 
-struct Found {
+/// A network namespace that is not the one of this process.
+struct Other {
     seen: Seen,
+    id: Reading<NetnsId>,
     count: Reading<u32>,
     statistics: Reading<Statistics>,
+}
+
+/// What a walk over the processes reads besides the counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    /// Nothing.
+    Counts,
+    /// The number of each namespace, and whether processes are hidden.
+    Everything,
 }
 
 /// Looks at every process until the deadline. One that ends meanwhile is no error.
 ///
 /// # Errors
 /// When not even the file of this process can be seen: then there is none to see of others.
-fn walk(proc_root: &Path, live: bool, deadline: Instant) -> Result<Walk, ReadError> {
+fn walk(proc_root: &Path, detail: Detail, deadline: Instant) -> Result<Found, ReadError> {
     let unseen = |name: &str| {
         let path = proc_root.join(name);
         move |error: Errno| match file::explain(&path, &error.into()) {
@@ -97,15 +73,16 @@ fn walk(proc_root: &Path, live: bool, deadline: Instant) -> Result<Walk, ReadErr
     let root = directory(CWD, proc_root).map_err(unseen(""))?;
     let own_file = statat(&root, OWN, AtFlags::empty()).map_err(unseen(OWN))?;
     let mut listing = Dir::read_from(&root).map_err(unseen(""))?;
-    let mut walk = Walk {
+    let mut hiding = (detail == Detail::Everything).then(|| Hiding::of(&root));
+    let mut found = Found {
         own: None,
         others: Vec::new(),
         cut_short: false,
         hidden: None,
     };
-    // every process has one with the id 1 before it, so where there is none to be seen others are hidden too (hidepid=2)
-    let (mut hidden, mut refused) = (live, false);
-    // where each of the others stands in the list, by inode
+    // hidepid=1 (proc(5)): a process is there, but not for this user
+    let mut refused = false;
+    // the places of the others in the list, by inode
     let mut places: Vec<(u64, usize)> = Vec::new();
     while let Some(entry) = listing.read() {
         let entry = entry.map_err(unseen(""))?;
@@ -113,14 +90,12 @@ fn walk(proc_root: &Path, live: bool, deadline: Instant) -> Result<Walk, ReadErr
             continue;
         };
         if Instant::now() >= deadline {
-            walk.cut_short = true;
+            found.cut_short = true;
             break;
         }
-        hidden &= pid != 1;
         let name = format!("{pid}/{FILE}");
         let inode = match statat(&root, &name, AtFlags::empty()) {
             Ok(stat) => stat.st_ino,
-            // hidepid=1 (proc(5)): it is there, but not for this user
             Err(Errno::ACCESS | Errno::PERM) => {
                 refused = true;
                 continue;
@@ -128,32 +103,37 @@ fn walk(proc_root: &Path, live: bool, deadline: Instant) -> Result<Walk, ReadErr
             // ended since it was listed
             Err(Errno::NOENT | Errno::SRCH | Errno::NOTDIR) => continue,
             Err(error) => {
-                walk.hidden = Some(unseen(&name)(error));
+                found.hidden = Some(unseen(&name)(error));
                 continue;
             }
         };
+        if let Some(hiding) = &mut hiding {
+            hiding.saw(&root, pid);
+        }
+        let seen = Seen { pid, inode };
         let known = if inode == own_file.st_ino {
-            Some(walk.own.get_or_insert(Seen { pid, inode }))
+            Some(found.own.get_or_insert(seen))
         } else {
             let place = place(inode, &places).ok().and_then(|at| places.get(at));
             place
-                .and_then(|(_, index)| walk.others.get_mut(*index))
-                .map(|found| &mut found.seen)
+                .and_then(|(_, index)| found.others.get_mut(*index))
+                .map(|other| &mut other.seen)
         };
-        if let Some(seen) = known {
-            seen.pid = seen.pid.min(pid);
-        } else if let Some(found) = read(&root, proc_root, &name, Seen { pid, inode }) {
+        if let Some(known) = known {
+            known.pid = known.pid.min(pid);
+        } else if let Some(other) = read(&root, proc_root, seen, detail) {
             let at = place(inode, &places).unwrap_or_else(|at| at);
-            places.insert(at, (inode, walk.others.len()));
-            walk.others.push(found);
+            places.insert(at, (inode, found.others.len()));
+            found.others.push(other);
         }
     }
-    if refused || (hidden && !walk.cut_short) {
-        walk.hidden.get_or_insert(ReadError::HiddenProcesses {
+    let hides = hiding.is_some_and(|hiding| hiding.hides());
+    if refused || (hides && !found.cut_short) {
+        found.hidden.get_or_insert(ReadError::HiddenProcesses {
             proc_root: file::shown(proc_root),
         });
     }
-    Ok(walk)
+    Ok(found)
 }
 
 /// Where an inode stands among those in order, or belongs.
@@ -161,27 +141,53 @@ fn place(inode: u64, places: &[(u64, usize)]) -> Result<usize, usize> {
     places.binary_search_by_key(&inode, |(known, _)| *known)
 }
 
-/// Reads the file of a namespace by the process that was just looked at; nothing when that has ended since.
-fn read(root: &OwnedFd, proc_root: &Path, name: &str, seen: Seen) -> Option<Found> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let path = proc_root.join(name);
-    let opened = openat(root, name, flags, Mode::empty());
-    let opened = opened.and_then(|file| fstat(&file).map(|stat| (file, stat)));
-    let (count, statistics) = match opened {
-        Ok((file, stat)) if stat.st_ino == seen.inode => {
-            ct_stat::of_namespace(File::from(file), &path)
-        }
-        Ok(_) | Err(Errno::NOENT | Errno::SRCH | Errno::NOTDIR) => return None,
+/// Reads a namespace by the process that was just looked at; nothing when that has ended since.
+fn read(root: &OwnedFd, proc_root: &Path, seen: Seen, detail: Detail) -> Option<Other> {
+    let path = proc_root.join(seen.pid.to_string());
+    // while it is open it means no other process
+    let process = match directory(root, Path::new(&seen.pid.to_string())) {
+        Ok(process) => process,
+        Err(Errno::NOENT | Errno::SRCH | Errno::NOTDIR) => return None,
         Err(error) => {
             let error = file::explain(&path, &error.into());
-            (Err(error.clone()), Err(error))
+            return Some(unread(seen, Err(error.clone()), error));
         }
     };
-    Some(Found {
+    let id = match detail {
+        Detail::Counts => Ok(NetnsId::Unknown),
+        Detail::Everything => match netns_id::of_process(&process, &path, seen.inode) {
+            Ok(id) => Ok(id),
+            Err(netns_id::Unread::Failed(why)) => Err(why),
+            Err(netns_id::Unread::Gone) => return None,
+        },
+    };
+    let path = path.join(FILE);
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = openat(&process, FILE, flags, Mode::empty());
+    let opened = opened.and_then(|file| fstat(&file).map(|stat| (file, stat)));
+    match opened {
+        Ok((file, stat)) if stat.st_ino == seen.inode => {
+            let (count, statistics) = ct_stat::of_namespace(File::from(file), &path);
+            Some(Other {
+                seen,
+                id,
+                count,
+                statistics,
+            })
+        }
+        Ok(_) | Err(Errno::NOENT | Errno::SRCH | Errno::NOTDIR) => None,
+        Err(error) => Some(unread(seen, id, file::explain(&path, &error.into()))),
+    }
+}
+
+/// A namespace that was seen and could not be read.
+fn unread(seen: Seen, id: Reading<NetnsId>, why: ReadError) -> Other {
+    Other {
         seen,
-        count,
-        statistics,
-    })
+        id,
+        count: Err(why.clone()),
+        statistics: Err(why),
+    }
 }
 
 /// The process whose directory has this name.
@@ -197,55 +203,69 @@ fn directory(at: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
 }
 
 /// Adds to the own namespace, the only one in `namespaces`, every other that has a process here, and to the readings of
-/// each the sum of the entries of all. `live` says that the proc root is the one of the running kernel. Tells whether
-/// the time was up before every process was looked at; nothing when none could be.
-pub fn add_others(
-    proc_root: &Path,
-    live: bool,
-    deadline: Instant,
-    namespaces: &mut Vec<Namespace>,
-) -> Option<bool> {
-    let own = namespaces.first_mut()?;
-    let walk = match walk(proc_root, live, deadline) {
-        Ok(walk) => walk,
+/// each the sum of the entries of all. If some could not be seen, the readings of each say why.
+pub fn add_others(proc_root: &Path, deadline: Instant, namespaces: &mut Vec<Namespace>) -> Walk {
+    let Some(own) = namespaces.first_mut() else {
+        return Walk::NotDone;
+    };
+    let found = match walk(proc_root, Detail::Everything, deadline) {
+        Ok(found) => found,
         Err(why) => {
             own.readings.others = Some(why);
-            return None;
+            return Walk::NotDone;
         }
     };
-    own.seen = walk.own;
-    own.readings.others = walk.hidden;
+    own.seen = found.own;
+    own.id = own_id(proc_root);
+    let cut_short = found.cut_short.then_some(ReadError::WalkCutShort);
+    own.readings.others = found.hidden.or(cut_short);
     let of_the_kernel = Readings {
         count: Err(ReadError::NotReached),
         statistics: Err(ReadError::NotReached),
         untracked: Err(ReadError::NotReached),
         ..own.readings.clone()
     };
-    namespaces.extend(walk.others.into_iter().map(|found| Namespace {
-        identity: Identity::Statistics(found.seen.inode),
+    namespaces.extend(found.others.into_iter().map(|other| Namespace {
+        id: other.id,
         readings: Readings {
-            count: found.count,
-            statistics: found.statistics,
+            count: other.count,
+            statistics: other.statistics,
             ..of_the_kernel.clone()
         },
-        seen: Some(found.seen),
+        seen: Some(other.seen),
         own: false,
     }));
-    if !walk.cut_short && of_the_kernel.others.is_none() {
-        let sum = sum(namespaces);
-        for namespace in namespaces {
-            namespace.readings.sharing = sum;
-        }
+    if of_the_kernel.others.is_some() {
+        return Walk::Partial;
     }
-    Some(walk.cut_short)
+    let sum = sum(namespaces);
+    for namespace in namespaces {
+        namespace.readings.sharing = sum;
+    }
+    Walk::Complete
+}
+
+/// The number of the namespace of this process, of the same kind as those of others: to a run in another namespace this
+/// one is another.
+fn own_id(proc_root: &Path) -> Reading<NetnsId> {
+    let path = proc_root.join("self");
+    let failed = |error: Errno| file::explain(&path, &error.into());
+    let process = directory(CWD, &path).map_err(failed)?;
+    let inode = statat(&process, FILE, AtFlags::empty())
+        .map_err(failed)?
+        .st_ino;
+    netns_id::of_process(&process, &path, inode).map_err(|why| match why {
+        netns_id::Unread::Failed(why) => why,
+        netns_id::Unread::Gone => failed(Errno::SRCH),
+    })
 }
 
 /// How many entries the other namespaces hold together, as far as they can be seen before the deadline.
 pub(crate) fn entries_elsewhere(proc_root: &Path, deadline: Instant) -> u64 {
-    let others = walk(proc_root, false, deadline).map_or(Vec::new(), |walk| walk.others);
+    let others = walk(proc_root, Detail::Counts, deadline).map_or(Vec::new(), |found| found.others);
     others
         .into_iter()
-        .filter_map(|found| found.count.ok())
+        .filter_map(|other| other.count.ok())
         .map(u64::from)
         .sum()
 }
@@ -262,13 +282,15 @@ pub fn resident(proc_root: &Path, seen: Option<Seen>) -> Resident {
     let Some(seen) = seen else {
         return Resident::default();
     };
-    let (command, unit) = match still_there(proc_root, seen) {
-        Some(process) => processes::command_and_unit(&process),
-        None => (None, None),
+    let process = still_there(proc_root, seen);
+    let found = process.and_then(|process| command_and_cgroup(&process));
+    let (command, name) = match found {
+        Some((command, cgroup)) => (Some(command), cgroup.name),
+        None => (None, Name::Nothing),
     };
     Resident {
         pid: Some(seen.pid),
         command,
-        unit,
+        name,
     }
 }

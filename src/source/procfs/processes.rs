@@ -1,344 +1,349 @@
 //! Local sockets to the processes that hold them.
 //!
-//! A socket is found by its inode, as the links in /proc/PID/fd name it: `socket:[4711]` (proc_pid_fd(5)). Read are
-//! the list and the links of fd, and of the processes that hold one of the sockets comm, stat and cgroup; of those
-//! whose fd may not be read, stat. Never cmdline, environ, maps or exe: these wait for the memory map of the process,
-//! and so behind one that is stuck in uninterruptible sleep. The procfs crate walks the processes and keeps each one's
-//! directory open, so that a process id that is used again is not taken for the old one. It looks at
-//! sys/kernel/osrelease once, of /proc whatever the proc root is, to know how to open them.
-//!
-//! The files themselves are taken apart here. The crate's parsers give up a whole file that holds a cgroup's name
-//! in another encoding, panic on a stat file that is cut short, and its list of descriptors drops those whose links may
-//! not be read, so that a process that cannot be seen would look like one without sockets.
+//! The search begins with the processes of the users that the sockets belong to. The processes of other users are looked
+//! at only until every socket has a holder. What it costs is bounded for each process and each user.
 
-use std::collections::HashSet;
-use std::fs::File;
-use std::io::Read;
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use procfs::ProcError;
-use procfs::process::{Process as ProcessDirectory, all_processes_with_root};
-use rustix::fs::{Dir, Mode, OFlags, openat, readlinkat_raw};
-use rustix::io::Errno;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, openat, statat};
+use rustix::path::DecInt;
 
-use super::cgroup::parse_unit;
-use crate::model::socket::Process;
+use super::allowance::{Allowance, Allowances};
+use super::process::{Links, ProcessDirectory, Unlisted, numbers, parse_uptime};
+use super::wanted::Wanted;
+use crate::model::socket::{NoHolder, Process, SearchCut};
+use crate::source::file;
 
-/// 15 bytes, and 63 for a kernel thread.
-const COMM_MAX: u64 = 256;
-/// Some fifty numbers.
-const STAT_MAX: u64 = 4096;
-/// A line for each hierarchy, each at most PATH_MAX long in practice.
-const CGROUP_MAX: u64 = 64 << 10;
-/// `socket:[18446744073709551615]` is shorter; what is longer is no socket.
-const LINK_MAX: usize = 64;
+/// Descriptors looked at of all threads that may have a list of their own.
+const DESCRIPTORS_OF_THREADS: usize = 20_000;
 /// The clock is asked once in so many descriptors.
 const BETWEEN_LOOKS: usize = 64;
-
-/// PF_KTHREAD of include/linux/sched.h, in the flags of stat.
-const KERNEL_THREAD: u64 = 0x0020_0000;
+/// uptime has two numbers.
+const UPTIME_MAX: usize = 128;
 
 /// The processes behind sockets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Owners {
-    /// Those that hold at least one of the sockets, by process id.
+    /// The processes that hold at least one of the sockets, by process id.
     pub processes: Vec<Process>,
-    /// Processes whose descriptors could not be read for lack of privilege. Without kernel threads and zombies, which
-    /// hold none, and without those that hidepid=2 (proc(5)) does not show at all.
-    pub unseen: usize,
-    /// The time was up before every process was looked at.
-    pub truncated: bool,
+    /// The sockets that are still open and of which no holder was found, by inode.
+    pub missing: Vec<u64>,
+    /// The sockets that were closed during the search, by inode.
+    pub closed: Vec<u64>,
+    /// Whether there are processes whose descriptors may not be read for lack of privilege. Kernel threads and zombies
+    /// do not count, because they hold no descriptors.
+    pub unseen: bool,
+    /// Why not every process was looked at that may hold one of the missing sockets.
+    pub cut: Option<SearchCut>,
 }
 
-/// Looks for the processes that hold one of these sockets, until `deadline`. All processes are walked even when every
-/// socket has been found, because one may be held by several.
+impl Owners {
+    /// Why sockets are missing.
+    pub fn no_holder(&self) -> NoHolder {
+        match (self.cut, self.unseen) {
+            (Some(_), _) => NoHolder::NotReached,
+            (None, true) => NoHolder::NotPermitted,
+            (None, false) => NoHolder::NoProcess,
+        }
+    }
+}
+
+/// Looks once for the processes that hold one of these sockets, given as inode and user id, until `deadline`.
+pub fn owners(proc_root: &Path, sockets: &[(u64, u32)], deadline: Instant) -> Owners {
+    let mut search = Search::new(proc_root, sockets, deadline);
+    search.look();
+    search.finish()
+}
+
+/// A process as the listing of the proc root shows it.
+#[derive(Debug, Clone, Copy)]
+struct Listed {
+    pid: i32,
+    /// The effective user id; none below a proc root that is no procfs, whose files belong to who made them.
+    uid: Option<u32>,
+}
+
+/// A search for the processes that hold sockets.
 ///
-/// Another user's descriptors take CAP_DAC_READ_SEARCH to list and CAP_SYS_PTRACE to resolve; without both they are
-/// counted as unseen. A process that ends meanwhile is no error, and a proc root that cannot be read has no processes.
-pub fn owners(proc_root: &Path, inodes: &HashSet<u64>, deadline: Instant) -> Owners {
-    let mut owners = Owners::default();
-    if inodes.is_empty() {
-        return owners;
-    }
-    let Ok(directories) = all_processes_with_root(proc_root) else {
-        return owners;
-    };
-    for directory in directories {
-        if Instant::now() >= deadline {
-            owners.truncated = true;
-            break;
-        }
-        // ended between the listing and the opening
-        let Ok(directory) = directory else { continue };
-        let held = match held(&directory, inodes, deadline) {
-            Ok(held) => held,
-            Err(Unlisted::Denied) => {
-                owners.unseen += usize::from(may_hold_sockets(&directory));
-                continue;
-            }
-            Err(Unlisted::Gone) => continue,
-        };
-        owners.truncated |= held.truncated;
-        if !held.inodes.is_empty() {
-            owners.processes.extend(describe(&directory, held.inodes));
-        }
-        if owners.truncated {
-            break;
-        }
-    }
-    owners.processes.sort_unstable_by_key(|process| process.pid);
-    owners
-}
-
-/// Why the descriptors of a process are not known.
-enum Unlisted {
-    Denied,
-    Gone,
-}
-
-impl From<Errno> for Unlisted {
-    fn from(error: Errno) -> Self {
-        match error {
-            Errno::ACCESS | Errno::PERM => Self::Denied,
-            _ => Self::Gone,
-        }
-    }
-}
-
-struct Held {
-    inodes: Vec<u64>,
-    truncated: bool,
-}
-
-/// Which of the sockets a process holds, in order.
-fn held(
-    directory: &ProcessDirectory,
-    wanted: &HashSet<u64>,
+/// Another user's descriptors take CAP_DAC_READ_SEARCH to list and CAP_SYS_PTRACE to follow. A process that ends
+/// meanwhile is no error, and a proc root that cannot be read has no processes.
+pub struct Search {
+    root: Option<OwnedFd>,
+    is_procfs: bool,
+    uptime: Option<Duration>,
     deadline: Instant,
-) -> Result<Held, Unlisted> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let fd = directory
-        .open_relative_flags("fd", flags)
-        .map_err(|error| match error {
-            ProcError::PermissionDenied(_) => Unlisted::Denied,
-            _ => Unlisted::Gone,
-        })?;
-    let mut links = Dir::new(fd)?;
-    let mut held = Held {
-        inodes: Vec::new(),
-        truncated: false,
-    };
-    let mut seen = 0_usize;
-    while let Some(link) = links.read() {
-        let Ok(link) = link else { break };
-        if !link.file_name().to_bytes().iter().all(u8::is_ascii_digit) {
-            continue;
+    wanted: Wanted,
+    allowances: Allowances,
+    closed: Vec<u64>,
+    /// The processes that were looked at.
+    known: Vec<i32>,
+    processes: Vec<Process>,
+    unseen: bool,
+    cut: Option<SearchCut>,
+    links: Links,
+}
+
+impl Search {
+    /// Prepares a search for these sockets, given as inode and user id. Sockets without an inode have no holder.
+    pub fn new(proc_root: &Path, sockets: &[(u64, u32)], deadline: Instant) -> Self {
+        let wanted = Wanted::new(sockets);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // nothing is opened if nothing is wanted
+        let open = || openat(CWD, proc_root, flags, Mode::empty()).ok();
+        let root = if wanted.is_empty() { None } else { open() };
+        let is_procfs = root
+            .as_ref()
+            .and_then(|root| fstatfs(root).ok())
+            .is_some_and(|fs| fs.f_type == PROC_SUPER_MAGIC);
+        Self {
+            uptime: root.as_ref().and_then(|_| uptime(proc_root)),
+            root,
+            is_procfs,
+            deadline,
+            wanted,
+            allowances: Allowances::new(deadline),
+            closed: Vec::new(),
+            known: Vec::new(),
+            processes: Vec::new(),
+            unseen: false,
+            cut: None,
+            links: Links::default(),
         }
-        seen += 1;
-        if seen % BETWEEN_LOOKS == 0 && Instant::now() >= deadline {
-            held.truncated = true;
-            break;
+    }
+
+    /// Looks at every process that may hold one of the sockets.
+    pub fn look(&mut self) {
+        let mut listed = self.list();
+        // who cannot see process 1 does not see those of other users (hidepid=2 in proc(5))
+        self.unseen |= self.is_procfs && listed.first().is_none_or(|first| first.pid != 1);
+        listed.sort_by_key(|process| self.wanted.is_stranger(process.uid));
+        for process in listed {
+            let is_needed = !self.wanted.are_all_held() || !self.wanted.is_stranger(process.uid);
+            if !is_needed || self.is_over() {
+                break;
+            }
+            self.look_at(process);
         }
-        let mut buffer = [0_u8; LINK_MAX];
-        let length = match readlinkat_raw(links.fd()?, link.file_name(), &mut buffer) {
-            Ok(length) => length,
-            // one right for all descriptors of a process
-            Err(error @ (Errno::ACCESS | Errno::PERM)) => return Err(error.into()),
-            // closed meanwhile
-            Err(_) => continue,
+    }
+
+    /// Whether a holder was found of each socket.
+    pub fn has_found_all(&self) -> bool {
+        self.wanted.are_all_held()
+    }
+
+    /// Looks once more for the holders of the sockets that are missing, of which only `open`, in order, still exist: a
+    /// socket may have gone to a process that began after the first look, or stand in the list of a thread.
+    pub fn look_again(&mut self, open: &[u64]) {
+        self.closed = self.wanted.close_all_but(open);
+        if self.wanted.are_all_held() {
+            return;
+        }
+        let listed = self.list();
+        self.known.sort_unstable();
+        let known = |process: &Listed| self.known.binary_search(&process.pid).is_ok();
+        let (known, new): (Vec<Listed>, Vec<Listed>) = listed.into_iter().partition(known);
+        for process in new {
+            if self.wanted.are_all_held() || self.is_over() {
+                return;
+            }
+            self.look_at(process);
+        }
+        self.look_at_threads(known);
+    }
+
+    /// What was found.
+    pub fn finish(mut self) -> Owners {
+        let missing = self.wanted.missing();
+        let cut = self.cut.filter(|cut| match cut {
+            SearchCut::TimeUp => !missing.is_empty(),
+            SearchCut::TooManyDescriptors { uid } => self.wanted.count(*uid).missing > 0,
+        });
+        self.processes.sort_by_key(|process| process.pid);
+        // the first list of a process and those of its threads
+        self.processes.dedup_by(|more, process| {
+            let is_same = more.pid == process.pid;
+            if is_same {
+                process.inodes.append(&mut more.inodes);
+                process.inodes.sort_unstable();
+                process.inodes.dedup();
+            }
+            is_same
+        });
+        Owners {
+            processes: self.processes,
+            missing,
+            cut,
+            closed: self.closed,
+            unseen: self.unseen,
+        }
+    }
+
+    /// The processes there are, by process id.
+    fn list(&mut self) -> Vec<Listed> {
+        let Some(root) = &self.root else {
+            return Vec::new();
         };
-        let target = buffer.get(..length).unwrap_or_default();
-        held.inodes
-            .extend(socket_inode(target).filter(|inode| wanted.contains(inode)));
-    }
-    held.inodes.sort_unstable();
-    held.inodes.dedup();
-    Ok(held)
-}
-
-/// What is told of a process that holds sockets; nothing when it has ended.
-fn describe(directory: &ProcessDirectory, inodes: Vec<u64>) -> Option<Process> {
-    let comm = read(directory, "comm", COMM_MAX)?;
-    let stat = read(directory, "stat", STAT_MAX).unwrap_or_default();
-    let cgroup = read(directory, "cgroup", CGROUP_MAX).unwrap_or_default();
-    Some(Process {
-        pid: directory.pid(),
-        command: parse_comm(&comm),
-        unit: parse_unit(&cgroup),
-        threads: Stat::parse(&stat).map_or(0, |stat| stat.threads),
-        inodes,
-    })
-}
-
-/// What a process calls itself and where it belongs, by its directory; nothing when it has ended.
-pub(in crate::source) fn command_and_unit(directory: &OwnedFd) -> (Option<String>, Option<String>) {
-    let read = |name, limit| {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = openat(directory, name, flags, Mode::empty()).ok()?;
-        beginning(File::from(file), limit)
-    };
-    let unit = || parse_unit(&read("cgroup", CGROUP_MAX)?);
-    match read("comm", COMM_MAX) {
-        Some(comm) => (Some(parse_comm(&comm)), unit()),
-        None => (None, None),
-    }
-}
-
-/// Whether a process whose descriptors may not be read can have any that matter.
-fn may_hold_sockets(directory: &ProcessDirectory) -> bool {
-    let stat = read(directory, "stat", STAT_MAX).unwrap_or_default();
-    Stat::parse(&stat).is_none_or(|stat| !stat.is_kernel_thread && !stat.is_zombie)
-}
-
-/// The beginning of a file of a process, without waiting for it; nothing when it cannot be read.
-fn read(directory: &ProcessDirectory, name: &str, limit: u64) -> Option<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = directory.open_relative_flags(name, flags).ok()?;
-    beginning(file, limit)
-}
-
-fn beginning(file: File, limit: u64) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(512);
-    file.take(limit).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
-}
-
-/// The inode in the target of a descriptor's link.
-fn socket_inode(target: &[u8]) -> Option<u64> {
-    let digits = target.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
-}
-
-/// The name in comm, which ends with a line feed and may hold others.
-fn parse_comm(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes.strip_suffix(b"\n").unwrap_or(bytes)).into_owned()
-}
-
-/// What is used of stat (proc_pid_stat(5)).
-#[derive(Debug, PartialEq, Eq)]
-struct Stat {
-    threads: u64,
-    is_kernel_thread: bool,
-    /// Ended, with no thread left that has not.
-    is_zombie: bool,
-}
-
-impl Stat {
-    /// The second field is the name in brackets and may hold anything, brackets too: only what comes after the last
-    /// bracket is sure.
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let bracket = bytes.iter().rposition(|byte| *byte == b')')?;
-        let rest = std::str::from_utf8(bytes.get(bracket + 1..)?).ok()?;
-        // from the third field on
-        let mut fields = rest.split_ascii_whitespace();
-        let state = fields.next()?;
-        let flags: u64 = fields.nth(9 - 4)?.parse().ok()?;
-        let threads = fields.nth(20 - 10)?.parse().ok()?;
-        Some(Self {
-            threads,
-            is_kernel_thread: flags & KERNEL_THREAD != 0,
-            is_zombie: matches!(state, "Z" | "X") && threads <= 1,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn only_the_link_of_a_socket_has_its_inode() {
-        assert_eq!(socket_inode(b"socket:[4711]"), Some(4711));
-        assert_eq!(
-            socket_inode(b"socket:[18446744073709551615]"),
-            Some(u64::MAX)
-        );
-        for target in [
-            &b"socket:[18446744073709551616]"[..],
-            b"socket:[]",
-            b"socket:[-1]",
-            b"socket:[1",
-            b"socket:1",
-            b"pipe:[4711]",
-            b"/tmp/socket:[4711]",
-            b"/dev/null",
-            b"anon_inode:[eventpoll]",
-            b"\xff",
-            b"",
-        ] {
-            assert_eq!(socket_inode(target), None, "{target:?}");
+        // a listing starts where the last one ended
+        let Ok(root) = openat(root, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) else {
+            return Vec::new();
+        };
+        let mut listed = Vec::new();
+        let mut names = Vec::with_capacity(16 << 10);
+        let _ = numbers(&root, &mut names, |pid| {
+            listed.extend(pid.parse().ok().map(|pid| Listed { pid, uid: None }));
+            ControlFlow::Continue(())
+        });
+        if self.is_procfs {
+            for process in &mut listed {
+                // of the directory itself, which belongs to the effective user id whatever the process did to be
+                // undumpable (`task_dump_owner` in fs/proc/base.c)
+                let of_process = statat(&root, DecInt::new(process.pid), AtFlags::empty());
+                process.uid = of_process.ok().map(|directory| directory.st_uid);
+            }
         }
+        listed.sort_unstable_by_key(|process| process.pid);
+        listed
     }
 
-    /// Of a shell on 6.18, but for the name, state, flags and threads.
-    fn stat(name: &[u8], state: char, flags: u64, threads: u64) -> Vec<u8> {
-        [
-            b"812 (",
-            name,
-            format!(") {state} 1 812 812 0 -1 {flags} 1027 0 0 0 0 0 0 0 20 0 {threads} 0 86 4370432 880 18446744073709551615 0 0 0 0 0 0 65536 4 65538 1 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n").as_bytes(),
-        ]
-        .concat()
+    /// Whether the time is over.
+    fn is_over(&mut self) -> bool {
+        let is_over = Instant::now() >= self.deadline;
+        if is_over {
+            self.cut = Some(SearchCut::TimeUp);
+        }
+        is_over
     }
 
-    #[test]
-    fn threads_come_after_whatever_the_name_is() {
-        for name in [
-            &b"ruby"[..],
-            b"",
-            b"x|evil=1;rm",
-            b"a b) Z 1 (c",
-            b"))) ) ) S 99",
-            b"line\nfeed",
-            b"\xff\xfe)\x80",
-        ] {
-            let got = Stat::parse(&stat(name, 'S', 0x40_0000, 25)).unwrap();
-            let expected = Stat {
-                threads: 25,
-                is_kernel_thread: false,
-                is_zombie: false,
+    /// Looks at the descriptors of a process.
+    fn look_at(&mut self, Listed { pid, uid }: Listed) {
+        let Some(allowance) = self.allowances.of(uid, self.wanted.count(uid)) else {
+            self.leave_out(uid);
+            return;
+        };
+        let Some(directory) = self.open(pid) else {
+            return;
+        };
+        self.known.push(pid);
+        let mut held = Vec::new();
+        let mut looked_at = self.read_list(&directory, "fd", uid, allowance, &mut held);
+        if looked_at == Ok(0) {
+            // the first thread has ended and has no descriptors any more, the others have
+            for thread in directory.other_threads() {
+                let list = format!("task/{thread}/fd");
+                looked_at = self.read_list(&directory, &list, uid, allowance, &mut held);
+                if looked_at.is_ok_and(|looked_at| looked_at > 0) {
+                    break;
+                }
+            }
+        }
+        if looked_at == Err(Unlisted::Denied) {
+            self.unseen = self.unseen || directory.may_hold_sockets();
+        }
+        let descriptors = looked_at.unwrap_or_default();
+        self.allowances.spend(uid, allowance, descriptors);
+        self.note(&directory, uid, held);
+    }
+
+    fn open(&self, pid: i32) -> Option<ProcessDirectory> {
+        ProcessDirectory::open(self.root.as_ref()?, pid)
+    }
+
+    /// Looks at the lists of threads that differ from the list of their process (CLONE_FILES in unshare(2)).
+    fn look_at_threads(&mut self, processes: Vec<Listed>) {
+        let users = self.wanted.missing_users();
+        let of_the_users = processes
+            .into_iter()
+            .filter(|process| process.uid.is_none_or(|uid| users.contains(&uid)));
+        let mut left = DESCRIPTORS_OF_THREADS;
+        for Listed { pid, uid } in of_the_users {
+            let Some(directory) = self.open(pid) else {
+                continue;
             };
-            assert_eq!(got, expected, "{name:?}");
+            let length = directory.length("fd");
+            let mut held = Vec::new();
+            for thread in directory.other_threads() {
+                if self.wanted.are_all_held() || left == 0 || self.is_over() {
+                    break;
+                }
+                let list = format!("task/{thread}/fd");
+                // a list of the same length is taken for the same list, which is the rule
+                if length > 0 && directory.length(&list) == length {
+                    continue;
+                }
+                let Some(mut allowance) = self.allowances.of(uid, self.wanted.count(uid)) else {
+                    break;
+                };
+                allowance.descriptors = allowance.descriptors.min(left);
+                let looked_at = self.read_list(&directory, &list, uid, allowance, &mut held);
+                let descriptors = looked_at.unwrap_or_default();
+                self.allowances.spend(uid, allowance, descriptors);
+                left -= descriptors;
+            }
+            self.note(&directory, uid, held);
         }
     }
 
-    #[test]
-    fn kernel_threads_and_zombies_are_known() {
-        let kthread = Stat::parse(&stat(b"kworker/0:1", 'I', 0x0420_8060, 1)).unwrap();
-        assert!(kthread.is_kernel_thread && !kthread.is_zombie);
-        let zombie = Stat::parse(&stat(b"sh", 'Z', 0x40_0000, 1)).unwrap();
-        assert!(zombie.is_zombie && !zombie.is_kernel_thread);
-        // its first thread has ended, the others work on
-        let working = Stat::parse(&stat(b"go", 'Z', 0x40_0000, 9)).unwrap();
-        assert!(!working.is_zombie && working.threads == 9);
+    /// Adds the sockets of a list of descriptors that are wanted to `held`; returns how many descriptors were looked at.
+    fn read_list(
+        &mut self,
+        directory: &ProcessDirectory,
+        list: &str,
+        uid: Option<u32>,
+        allowance: Allowance,
+        held: &mut Vec<u64>,
+    ) -> Result<usize, Unlisted> {
+        let list = directory.descriptors(list)?;
+        let mut looked_at = 0;
+        let mut is_whole = true;
+        let wanted = &self.wanted;
+        self.links.of(&list, |inode| {
+            let is_over =
+                looked_at % BETWEEN_LOOKS == BETWEEN_LOOKS - 1 && Instant::now() >= allowance.until;
+            if is_over || looked_at >= allowance.descriptors {
+                is_whole = false;
+                return ControlFlow::Break(());
+            }
+            looked_at += 1;
+            held.extend(inode.filter(|inode| wanted.contains(*inode)));
+            ControlFlow::Continue(())
+        })?;
+        if !is_whole && !self.is_over() {
+            self.leave_out(uid);
+        }
+        Ok(looked_at)
     }
 
-    #[test]
-    fn a_stat_file_that_is_cut_short_says_nothing() {
-        let whole = stat(b"ruby", 'S', 0, 25);
-        let threads = String::from_utf8_lossy(&whole).find(" 25 ").unwrap();
-        for end in 0..=threads {
-            assert_eq!(Stat::parse(&whole[..end]), None, "{end}");
-        }
-        for broken in [&b")("[..], b"(", b")", b"1 (x)", b"1 (x) S a b c d e f g"] {
-            assert_eq!(Stat::parse(broken), None, "{broken:?}");
+    /// Notes that descriptors of a user are not looked at. That does not matter if none of the missing sockets is the
+    /// user's.
+    fn leave_out(&mut self, uid: Option<u32>) {
+        if self.wanted.count(uid).missing > 0 {
+            self.cut
+                .get_or_insert(SearchCut::TooManyDescriptors { uid });
         }
     }
 
-    #[test]
-    fn one_line_feed_ends_a_name() {
-        assert_eq!(parse_comm(b"ruby\n"), "ruby");
-        assert_eq!(parse_comm(b"a\n\n"), "a\n");
-        assert_eq!(parse_comm(b"\n"), "");
-        assert_eq!(parse_comm(b"\xff\x1b[31m\n"), "\u{fffd}\u{1b}[31m");
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_are_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = (socket_inode(&bytes), Stat::parse(&bytes), parse_comm(&bytes));
+    /// Notes a process that holds some of the sockets, unless it has ended since.
+    fn note(&mut self, directory: &ProcessDirectory, uid: Option<u32>, mut held: Vec<u64>) {
+        if held.is_empty() {
+            return;
         }
+        held.sort_unstable();
+        held.dedup();
+        let Some(process) = directory.describe(uid, self.uptime, held) else {
+            return;
+        };
+        process
+            .inodes
+            .iter()
+            .for_each(|inode| self.wanted.hold(*inode));
+        self.processes.push(process);
     }
+}
+
+fn uptime(proc_root: &Path) -> Option<Duration> {
+    let bytes = file::read(&proc_root.join("uptime"), UPTIME_MAX).ok()?;
+    parse_uptime(&bytes)
 }

@@ -1,8 +1,8 @@
 //! Local sockets from net/tcp, net/tcp6, net/udp and net/udp6 below another procfs.
 
+use std::io::{BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::time::Instant;
 
 use procfs::FromBufReadSI;
 use procfs::LocalSystemInfo;
@@ -18,8 +18,14 @@ use crate::source::file;
 /// A line is 150 bytes: some hundred thousand sockets.
 const LONGEST: usize = 64 << 20;
 
+/// So much of a file is parsed at once.
+const PIECE: usize = 64 << 10;
+
 /// What is longer is no line of such a table.
-const LONGEST_LINE: usize = 512;
+const LONGEST_LINE: u64 = 512;
+
+const TCP: [&str; 2] = ["net/tcp", "net/tcp6"];
+const UDP: [&str; 2] = ["net/udp", "net/udp6"];
 
 /// Hands on every socket of the four files; a file that is missing has none.
 ///
@@ -29,17 +35,20 @@ pub(in crate::source) fn sockets(
     proc_root: &Path,
     mut each: impl FnMut(&LocalSocket),
 ) -> Result<(), ReadError> {
-    for (index, name) in ["net/tcp", "net/tcp6"].iter().enumerate() {
-        match parsed::<TcpNetEntries>(&proc_root.join(name)) {
-            Ok(TcpNetEntries(entries)) => entries.iter().map(tcp).for_each(|socket| each(&socket)),
+    for (index, name) in TCP.iter().enumerate() {
+        let read = in_pieces(&proc_root.join(name), |TcpNetEntries(entries)| {
+            entries.iter().map(tcp).for_each(|socket| each(&socket));
+        });
+        match read {
             Err(error) if index == 0 => return Err(error),
-            Err(_) => {}
+            _ => {}
         }
     }
-    for name in ["net/udp", "net/udp6"] {
-        if let Ok(UdpNetEntries(entries)) = parsed::<UdpNetEntries>(&proc_root.join(name)) {
+    for name in UDP {
+        // a file that is missing or broken has no more
+        let _ = in_pieces(&proc_root.join(name), |UdpNetEntries(entries)| {
             entries.iter().map(udp).for_each(|socket| each(&socket));
-        }
+        });
     }
     Ok(())
 }
@@ -47,51 +56,136 @@ pub(in crate::source) fn sockets(
 /// Hands on the established TCP sockets, line by line, until `each` has enough; a missing net/tcp6 has none.
 ///
 /// # Errors
-/// That of either file, and [`ReadError::NotReached`] at the deadline.
+/// That of either file.
 pub(in crate::source) fn established(
     proc_root: &Path,
-    deadline: Instant,
     each: &mut dyn FnMut(&LocalSocket) -> ControlFlow<()>,
 ) -> Result<(), ReadError> {
-    let mut enough = false;
-    for (index, name) in ["net/tcp", "net/tcp6"].iter().enumerate() {
-        let path = proc_root.join(name);
-        let mut parsed = Ok(());
-        // the parser passes over the first line of what it is given, which is the header here
-        let mut given = Vec::new();
-        let mut take = |line: &[u8]| {
-            given.extend_from_slice(line);
-            let entries = parse(&path, &given);
-            given.clear();
-            given.push(b'\n');
-            match entries {
-                Ok(TcpNetEntries(entries)) => {
-                    let mut open = entries
-                        .iter()
-                        .filter(|entry| entry.state == SocketState::Established);
-                    enough = open.any(|entry| each(&tcp(entry)).is_break());
-                }
-                Err(error) => parsed = Err(error),
-            }
-            if enough || parsed.is_err() {
-                ControlFlow::Break(())
-            } else {
+    for_each_of_tcp(proc_root, &mut |entry| {
+        if entry.state == SocketState::Established {
+            each(&tcp(entry))
+        } else {
+            ControlFlow::Continue(())
+        }
+    })
+    .map(drop)
+}
+
+/// Hands on the TCP sockets that listen, and the unconnected UDP sockets; a file that is missing has none.
+///
+/// # Errors
+/// That of net/tcp or net/tcp6.
+pub(in crate::source) fn waiting(
+    proc_root: &Path,
+    each: &mut dyn FnMut(&LocalSocket),
+) -> Result<(), ReadError> {
+    for name in TCP {
+        // the kernel lists those that listen first (`tcp_get_idx` in net/ipv4/tcp_ipv4.c)
+        for_each_in(proc_root, name, &mut |entry| {
+            if entry.state == SocketState::Listen {
+                each(&tcp(entry));
                 ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
             }
-        };
-        match file::lines(&path, LONGEST_LINE, deadline, &mut take) {
-            Err(ReadError::Missing { .. }) if index > 0 => {}
-            read => read.and(parsed)?,
-        }
-        if enough {
-            break;
-        }
+        })
+        .map(drop)?;
+    }
+    for name in UDP {
+        // a file that is missing or broken has no more
+        let _ = in_pieces(&proc_root.join(name), |UdpNetEntries(entries)| {
+            let unconnected = entries.iter().map(udp).filter(|socket| socket.listening);
+            unconnected.for_each(|socket| each(&socket));
+        });
     }
     Ok(())
 }
 
-fn parsed<T: FromBufReadSI>(path: &Path) -> Result<T, ReadError> {
-    parse(path, &file::read(path, LONGEST)?)
+/// Hands on the TCP sockets of both files, line by line, until `each` has enough.
+fn for_each_of_tcp(
+    proc_root: &Path,
+    each: &mut dyn FnMut(&TcpNetEntry) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, ReadError> {
+    for name in TCP {
+        if for_each_in(proc_root, name, each)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Hands on the TCP sockets of one file, line by line, until `each` has enough; a missing net/tcp6 has none.
+fn for_each_in(
+    proc_root: &Path,
+    name: &str,
+    each: &mut dyn FnMut(&TcpNetEntry) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, ReadError> {
+    let path = proc_root.join(name);
+    let failed = |error: std::io::Error| file::explain(&path, &error);
+    let file = match file::open(&path).map_err(failed) {
+        Err(ReadError::Missing { .. }) if name != TCP[0] => return Ok(ControlFlow::Continue(())),
+        file => file?,
+    };
+    let mut lines = BufReader::new(file.take(LONGEST as u64));
+    let mut line = Vec::new();
+    let header = (&mut lines).take(LONGEST_LINE).read_until(b'\n', &mut line);
+    header.map_err(failed)?;
+    loop {
+        // the parser passes over the first line, which is the header
+        line.clear();
+        line.push(b'\n');
+        let read = (&mut lines).take(LONGEST_LINE).read_until(b'\n', &mut line);
+        if read.map_err(failed)? == 0 {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let TcpNetEntries(entries) = parse(&path, &line)?;
+        for entry in &entries {
+            if each(entry).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+    }
+}
+
+/// Parses a file piece by piece: hundreds of thousands of sockets at once would take as many kilobytes.
+fn in_pieces<T: FromBufReadSI>(path: &Path, mut each: impl FnMut(T)) -> Result<(), ReadError> {
+    let mut file = file::open(path).map_err(|error| file::explain(path, &error))?;
+    let mut piece = Vec::with_capacity(PIECE);
+    let mut length = 0;
+    loop {
+        let room = PIECE.saturating_sub(piece.len()) as u64;
+        let read = file.by_ref().take(room).read_to_end(&mut piece);
+        let odd = |error| file::odd_kind(path, &file).unwrap_or(error);
+        let read = read.map_err(|error| odd(file::explain(path, &error)))?;
+        length += read;
+        if length == 0 {
+            return Err(odd(ReadError::Empty {
+                path: file::shown(path),
+            }));
+        }
+        let last_break = piece.iter().rposition(|byte| *byte == b'\n');
+        let lines = match last_break {
+            _ if read == 0 => piece.len(),
+            // the first line break stands in the place of the header
+            Some(end @ 1..) => end + 1,
+            // the next piece is the end
+            _ if piece.len() < PIECE => continue,
+            _ => 0,
+        };
+        if lines == 0 || length > LONGEST {
+            return Err(odd(ReadError::TooLong {
+                path: file::shown(path),
+                limit: LONGEST,
+            }));
+        }
+        each(parse(path, piece.get(..lines).unwrap_or_default())?);
+        if read == 0 {
+            return Ok(());
+        }
+        // the parser passes over the first line, which is the header
+        piece.drain(..lines);
+        piece.insert(0, b'\n');
+    }
 }
 
 fn parse<T: FromBufReadSI>(path: &Path, bytes: &[u8]) -> Result<T, ReadError> {

@@ -2,6 +2,7 @@
 //!
 //! net/netfilter/nf_conntrack_standalone.c, and up to 4.8 net/ipv4/netfilter/nf_conntrack_l3proto_ipv4_compat.c.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use crate::model::error::ReadError;
@@ -62,6 +63,17 @@ pub(in crate::source) fn timeout(proc_root: &Path, name: &str) -> Option<u32> {
     let path = proc_root.join("sys/net/netfilter").join(name);
     let bytes = file::read(&path, NUMBER_MAX).ok()?;
     parse_count(&path, &bytes).ok()
+}
+
+/// The ports that the kernel gives to sockets that chose none (ip_local_port_range); its default if that cannot be read.
+pub(in crate::source) fn local_ports(proc_root: &Path) -> RangeInclusive<u16> {
+    let path = proc_root.join("sys/net/ipv4/ip_local_port_range");
+    let range = file::read(&path, NUMBER_MAX).ok().and_then(|bytes| {
+        let text = String::from_utf8(bytes).ok()?;
+        let mut words = text.split_ascii_whitespace();
+        Some(words.next()?.parse().ok()?..=words.next()?.parse().ok()?)
+    });
+    range.unwrap_or(32_768..=60_999)
 }
 
 fn is_absent(error: &ReadError) -> bool {

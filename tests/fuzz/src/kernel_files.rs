@@ -98,7 +98,7 @@ fn read(root: &ProcRoot) {
         assert_eq!(read, Ok(sums));
     }
     // one capture's limit is read in the same way
-    assert_eq!(source::limit(proc_root).limit, readings.limit);
+    assert_eq!(source::limit(proc_root, None).limit, readings.limit);
 
     let errors = [
         readings.count.as_ref().err(),

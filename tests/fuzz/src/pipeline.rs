@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use check_conntrack::cli::{Elevation, Netns, Options, Request};
 use check_conntrack::judge::threshold::Severity;
 use check_conntrack::model::conntrack::Class;
-use check_conntrack::report::{CutShort, Report, Reserve};
+use check_conntrack::report::Report;
 use check_conntrack::run;
 
 use super::arguments::parse;
@@ -102,22 +102,10 @@ fn check(options: &Options, root: &ProcRoot, late: bool) {
         } else {
             Instant::now()
         };
-        let in_reserve = |reserve: Reserve| {
-            for cut in [
-                CutShort::TimeUp,
-                CutShort::NoMemory,
-                CutShort::ProcessorTime,
-            ] {
-                let mut room = [0; Reserve::ROOM];
-                let text = reserve.text(cut, &mut room);
-                let report = Report {
-                    state: reserve.state(),
-                    text: String::from_utf8(text.to_vec()).expect("ASCII"),
-                };
-                super::judge(&report, verbosity);
-            }
+        let fallback = |report: Report| {
+            super::judge(&report, verbosity);
         };
-        let (report, written) = run(&options, begin, in_reserve);
+        let (report, written) = run(&options, begin, fallback);
         (super::judge(&report, verbosity), written)
     };
     let (answer, _) = one(options.verbosity);

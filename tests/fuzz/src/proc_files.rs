@@ -5,8 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use check_conntrack::model::dump::Choice;
-use check_conntrack::model::netns::Identity;
-use check_conntrack::model::netns::Namespace;
+use check_conntrack::model::netns::{Namespace, NetnsId, Walk};
 use check_conntrack::model::socket::LocalSocket;
 use check_conntrack::source::addresses::{Origin, addresses};
 use check_conntrack::source::enter_netns::Place;
@@ -78,8 +77,9 @@ fn read(proc_root: &Path, parts: &[Part]) {
         .map(|socket| socket.inode)
         .chain([4711, 0])
         .collect();
-    let found = owners(proc_root, &inodes, deadline);
-    assert!(!found.truncated);
+    let wanted: Vec<(u64, u32)> = inodes.iter().map(|inode| (*inode, 0)).collect();
+    let found = owners(proc_root, &wanted, deadline);
+    assert_eq!(found.cut, None);
     assert!(found.processes.is_sorted_by(|one, next| one.pid < next.pid));
     for process in &found.processes {
         assert!(process.inodes.is_sorted_by(|one, next| one < next));
@@ -110,16 +110,16 @@ fn namespaces_are_each_told(root: &ProcRoot, parts: &[Part]) {
         .filter(with_file);
 
     let own = Namespace {
-        identity: Identity::Unknown,
+        id: Ok(NetnsId::Unknown),
         readings: check_conntrack::source::usage(proc_root),
         seen: None,
         own: true,
     };
     let mut namespaces = vec![own];
     let deadline = Instant::now() + Duration::from_secs(3600);
-    let cut_short = add_others(proc_root, false, deadline, &mut namespaces);
+    let walk = add_others(proc_root, deadline, &mut namespaces);
     // without a file of its own there is none to tell from others
-    assert_eq!(cut_short, own_pid.map(|_| false));
+    assert_eq!(walk, own_pid.map_or(Walk::NotDone, |_| Walk::Complete));
     assert_eq!(namespaces[0].readings.others.is_some(), own_pid.is_none());
     assert_eq!(namespaces[0].seen.map(|seen| seen.pid), own_pid);
     let seen: Vec<i32> = namespaces

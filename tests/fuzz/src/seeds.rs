@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use check_conntrack::judge::history::{Baseline, Run, Space};
+use check_conntrack::judge::history::Baseline;
 use check_conntrack::judge::metric::Metric;
 use check_conntrack::model::conntrack::TcpState;
-use check_conntrack::model::netns::Identity;
-use check_conntrack::model::readings::Statistics;
+use check_conntrack::model::netns::NetnsId;
 
 use super::files::{NAMES, archive};
+use super::state::example;
 use super::{datagrams, pipeline};
 
 /// Ranges: those of the guidelines, and what they do not define.
@@ -65,10 +65,10 @@ pub fn inputs(target: &str, tests: &Path, recorded: Recorded) -> Vec<Vec<u8>> {
             })
             .collect(),
         "state" => vec![
-            state(&baseline()),
+            state(&example()),
             state(&Baseline {
-                before: None,
-                ..baseline()
+                walked: None,
+                ..example()
             }),
         ],
         "pipeline" => checks(tests),
@@ -292,34 +292,6 @@ fn captures(tests: &Path) -> Vec<Vec<u8>> {
     captures
 }
 
-fn baseline() -> Baseline {
-    let space = |identity, count| Space {
-        identity,
-        count,
-        max: Some(1000),
-        statistics: Some(Statistics {
-            processors: vec![
-                [Some(12), None, Some(3), Some(0)],
-                [Some(u32::MAX), None, Some(0), Some(7)],
-            ],
-        }),
-    };
-    let run = |at, count| Run {
-        at,
-        spaces: vec![
-            space(Identity::Cookie(1), count),
-            space(Identity::Inode(4_026_531_840), count),
-            space(Identity::Statistics(77), 5),
-            space(Identity::Unknown, 0),
-        ],
-    };
-    Baseline {
-        boot: "5f3e0a52-5b1e-4a9c-8a55-0f1ff8d4b1c7".to_owned(),
-        last: run(8_640_000, 850),
-        before: Some(run(8_630_000, 700)),
-    }
-}
-
 /// Its text, and a run half a minute later.
 fn state(baseline: &Baseline) -> Vec<u8> {
     let mut input = baseline.to_string().into_bytes();
@@ -330,23 +302,15 @@ fn state(baseline: &Baseline) -> Vec<u8> {
     input
 }
 
-/// The facts of a state, without their hash.
-fn facts(identity: Identity) -> Vec<u8> {
-    let whole = baseline();
-    let space = Space {
-        identity,
-        count: 700,
-        max: Some(1000),
-        statistics: None,
-    };
-    let baseline = Baseline {
-        last: Run {
-            at: 8_630_000,
-            spaces: vec![space],
-        },
-        before: None,
-        ..whole
-    };
+/// The facts of a state of this namespace alone, without their hash.
+fn facts(id: NetnsId) -> Vec<u8> {
+    let mut baseline = example();
+    baseline.walked = None;
+    baseline.namespaces.retain(|history| history.id == id);
+    for history in &mut baseline.namespaces {
+        history.last = history.before.take().expect("two runs");
+        history.last.counters = None;
+    }
     let text = baseline.to_string();
     let end = text.rfind("check ").expect("its hash");
     text.as_bytes()[..end].to_vec()
@@ -403,7 +367,7 @@ fn checks(tests: &Path) -> Vec<Vec<u8>> {
         ]));
         checks.push(full);
         against.extend(archive([
-            ("state", facts(Identity::Unknown).as_slice()),
+            ("state", facts(NetnsId::Unknown).as_slice()),
             ("then", b""),
             ("uptime", b"86401.00 1.00\n"),
         ]));
@@ -472,7 +436,7 @@ pub fn words(target: &str) -> Vec<String> {
         }
         "table_text" => entries(),
         "state" => own(
-            "boot at namespace cookie inode statistics unknown count max processor check - 18446744073709551615",
+            "boot walked namespace cookie routesocket inode statistics unknown at count max counters processor check - 18446744073709551615",
         ),
         "pipeline" => {
             let mut words = names("==");

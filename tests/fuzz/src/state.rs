@@ -2,12 +2,15 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
-use check_conntrack::judge::history::{Baseline, Run, Space};
+use std::time::Duration;
+
+use check_conntrack::judge::history::{Baseline, Counters, NetnsHistory, NetnsSnapshot, Snapshot};
+use check_conntrack::model::netns::{NetnsId, Walk};
 use check_conntrack::model::readings::Statistics;
 
 /// The text with the hash that makes it one of ours, so that what is made up gets past the first doubt.
 pub(crate) fn sealed(facts: &str) -> String {
-    // as check_line in src/judge/history.rs has it; that the seeds are read says that it still does
+    // as check_line in src/judge/history_format.rs has it; that the seeds are read says that it still does
     let mut hasher = DefaultHasher::new();
     hasher.write(facts.as_bytes());
     format!("{facts}check {:016x}\n", hasher.finish())
@@ -23,11 +26,11 @@ pub fn state(data: &[u8]) {
         return;
     };
     for text in [text.to_owned(), sealed(text)] {
-        if let Some(baseline) = Baseline::parse(&text) {
+        if let Ok(baseline) = Baseline::parse(&text) {
             let printed = baseline.to_string();
             assert_eq!(
                 Baseline::parse(&printed).as_ref(),
-                Some(&baseline),
+                Ok(&baseline),
                 "{printed}"
             );
             compare(&baseline, numbers);
@@ -44,64 +47,129 @@ fn compare(baseline: &Baseline, numbers: &[u8]) {
     let mut next = || numbers.next().unwrap_or_default();
     let (near, far) = (next(), next());
     // mostly soon after the last run
+    let hundredths = |n: u64| Duration::from_millis(n.saturating_mul(10));
     let at = if far & 1 == 0 {
-        baseline.last.at.wrapping_add(u64::from(near))
+        let last = baseline.at().unwrap_or_default();
+        last.saturating_add(hundredths(near.into()))
     } else {
-        u64::from(far) << 32 | u64::from(near)
+        hundredths(u64::from(far) << 20 | u64::from(near))
+    };
+    let walk = match far >> 1 & 3 {
+        0 | 1 => Walk::NotDone,
+        2 => Walk::Partial,
+        _ => Walk::Complete,
+    };
+    let mut namespaces = Vec::new();
+    let mut increases = Vec::new();
+    for history in &baseline.namespaces {
+        let mut more = [0; 4];
+        let now = later(&history.last, at, &mut next, &mut more);
+        namespaces.push((history.id, Some(now)));
+        increases.push(more);
+    }
+    let run = Snapshot {
+        boot: baseline.boot.clone(),
+        at,
+        walk,
+        namespaces,
     };
     // than whichever was made up
-    let another = format!("{} again", baseline.boot);
-    let mut spaces = Vec::new();
-    for then in &baseline.last.spaces {
-        let mut more = [0; 4];
-        let statistics = then.statistics.as_ref().map(|statistics| Statistics {
-            processors: statistics
-                .processors
-                .iter()
-                .map(|row| {
-                    let mut now = *row;
-                    for (cell, more) in now.iter_mut().zip(&mut more) {
-                        if let Some(cell) = cell {
-                            let increase = next();
-                            *cell = cell.wrapping_add(increase);
-                            *more += u64::from(increase);
-                        }
-                    }
-                    now
-                })
-                .collect(),
-        });
-        let now = Space {
-            count: then.count.wrapping_add(next()),
-            statistics,
-            ..then.clone()
-        };
-        if let Ok(change) = baseline.change(&baseline.boot, at, &now) {
-            assert!(change.elapsed > 0 && change.elapsed <= at);
-            assert!(change.counters.is_none() || now.statistics.is_some());
+    let another = Snapshot {
+        boot: format!("{} again", baseline.boot),
+        ..run.clone()
+    };
+    for (((id, now), history), more) in run
+        .namespaces
+        .iter()
+        .zip(&baseline.namespaces)
+        .zip(increases)
+    {
+        let now = now.as_ref().expect("it was read");
+        if let Ok(change) = baseline.change(&run, *id, now) {
+            assert!(!change.elapsed.is_zero());
+            assert!(change.counters.is_none() || now.counters.is_some());
             let _ = change.lost();
-            let same = |space: &&Space| space.identity == then.identity;
-            let is_only = baseline.last.spaces.iter().filter(same).count() == 1;
-            let with_last = baseline.before.is_none() && is_only;
-            if with_last {
-                assert_eq!(change.elapsed, at - baseline.last.at);
-                assert_eq!(change.entries, i64::from(now.count) - i64::from(then.count));
+            let is_only = baseline
+                .namespaces
+                .iter()
+                .filter(|other| other.id == *id)
+                .count()
+                == 1;
+            if is_only && history.before.is_none() && !id.may_be_reused() {
+                assert_eq!(change.elapsed, at - history.last.at);
+                let entries = i64::from(now.count) - i64::from(history.last.count);
+                assert_eq!(change.entries, entries);
                 assert!(change.counters.is_none_or(|counters| counters == more));
             }
         }
-        assert!(baseline.change(&another, at, &now).is_err());
-        spaces.push(now);
+        assert!(baseline.change(&another, *id, now).is_err());
     }
-    let now = Run { at, spaces };
-    let Some(next) = Baseline::succeeded_by(Some(baseline), &baseline.boot, now.clone()) else {
+    let Some(next) = Baseline::succeeded_by(Some(baseline), &run) else {
         return;
     };
-    assert_eq!(next.last, now);
-    assert!(next.before.is_none_or(|before| before == baseline.last));
-    let next = Baseline {
-        before: Some(baseline.last.clone()),
-        last: now,
-        boot: baseline.boot.clone(),
+    assert_eq!(next.boot, run.boot);
+    assert_eq!(Baseline::parse(&next.to_string()), Ok(next));
+}
+
+/// The namespace at a later time, with counters that increased by so many.
+fn later(
+    then: &NetnsSnapshot,
+    at: Duration,
+    next: &mut impl FnMut() -> u32,
+    more: &mut [u64; 4],
+) -> NetnsSnapshot {
+    let mut counters = then.counters.clone();
+    if let Some(counters) = &mut counters {
+        counters.at = at;
+        for row in &mut counters.statistics.processors {
+            for (cell, more) in row.iter_mut().zip(&mut *more) {
+                if let Some(cell) = cell {
+                    let increase = next();
+                    *cell = cell.wrapping_add(increase);
+                    *more += u64::from(increase);
+                }
+            }
+        }
+    }
+    NetnsSnapshot {
+        at,
+        count: then.count.wrapping_add(next()),
+        max: then.max,
+        counters,
+    }
+}
+
+/// A baseline with a namespace of each kind, two processors and a run before the last one.
+pub(crate) fn example() -> Baseline {
+    let seconds = Duration::from_secs;
+    let snapshot = |at, count| NetnsSnapshot {
+        at: seconds(at),
+        count,
+        max: Some(1000),
+        counters: Some(Counters {
+            at: seconds(at),
+            statistics: Statistics {
+                processors: vec![
+                    [Some(12), None, Some(3), Some(0)],
+                    [Some(u32::MAX), None, Some(0), Some(7)],
+                ],
+            },
+        }),
     };
-    assert_eq!(Baseline::parse(&next.to_string()), Some(next));
+    let history = |id, count| NetnsHistory {
+        id,
+        last: snapshot(86_400, count),
+        before: Some(snapshot(86_300, 700)),
+    };
+    Baseline {
+        boot: "5f3e0a52-5b1e-4a9c-8a55-0f1ff8d4b1c7".to_owned(),
+        walked: Some(seconds(86_400)),
+        namespaces: vec![
+            history(NetnsId::Cookie(1), 850),
+            history(NetnsId::RouteSocket(4), 850),
+            history(NetnsId::Inode(4_026_531_840), 850),
+            history(NetnsId::Statistics(77), 5),
+            history(NetnsId::Unknown, 0),
+        ],
+    }
 }

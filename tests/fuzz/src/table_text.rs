@@ -49,9 +49,9 @@ pub fn table_text(data: &[u8]) {
 
     assert_eq!(whole.listing.end, End::Whole);
     assert_eq!(whole.listing.read, entries.len() as u64);
-    assert_eq!(whole.entries, whole.listing.read);
+    assert_eq!(whole.listing.seen, whole.listing.read);
     let all = text.split_inclusive(|byte| *byte == b'\n').count() as u64;
-    let told = whole.entries + whole.blank + whole.listing.broken;
+    let told = whole.listing.seen + whole.blank + whole.listing.broken;
     assert_eq!(told, all, "{whole:?}");
 
     let sample = u64::from(*sample);
@@ -66,7 +66,7 @@ pub fn table_text(data: &[u8]) {
         assert_eq!(part.listing.end == End::Sampled, expected < entries.len());
         // a capture is counted to its end
         if which == Source::Capture {
-            assert_eq!(part.entries, whole.entries);
+            assert_eq!(part.listing.seen, whole.listing.seen);
         }
     }
 

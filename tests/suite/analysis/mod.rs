@@ -1,4 +1,6 @@
 //! Who holds the entries.
 
+mod owners;
+mod picked_up;
 mod tally;
 mod top;

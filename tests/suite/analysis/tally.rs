@@ -4,12 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use check_conntrack::analysis::local_addresses::Own;
 use check_conntrack::analysis::tally::{
-    Attribution, Counting, Endpoint, Holder, Scale, Tally, Unattributed, half_width,
+    Attribution, Counting, Endpoint, Fit, Holder, Scale, Tally, Unattributed, half_width,
 };
 use check_conntrack::analysis::traffic::Direction;
 use check_conntrack::model::conntrack::{Class, Entry, Protocol, TcpState, Tuple};
 use check_conntrack::model::prefix::{Aggregate, Prefix, PrefixError};
 use check_conntrack::model::socket::LocalSocket;
+use check_conntrack::model::udp::UdpSettings;
 use proptest::prelude::*;
 
 /// This host: a router with an inner and an outer side.
@@ -21,7 +22,7 @@ const OWN: [&str; 5] = [
     "fe80::10",
 ];
 
-fn own() -> Own {
+pub(super) fn own() -> Own {
     Own::new(OWN.map(ip), Vec::new()).with_broadcasts([ip("10.0.0.255")])
 }
 
@@ -46,7 +47,7 @@ fn tuple(source: &str, destination: &str) -> Tuple {
 }
 
 /// `[source, destination]` of the original and of the reply direction.
-fn translated(protocol: Protocol, original: [&str; 2], reply: [&str; 2]) -> Entry {
+pub(super) fn translated(protocol: Protocol, original: [&str; 2], reply: [&str; 2]) -> Entry {
     Entry {
         protocol,
         original: tuple(original[0], original[1]),
@@ -55,22 +56,23 @@ fn translated(protocol: Protocol, original: [&str; 2], reply: [&str; 2]) -> Entr
         replied: true,
         assured: true,
         offloaded: false,
+        timeout: None,
     }
 }
 
-fn plain(protocol: Protocol, source: &str, destination: &str) -> Entry {
+pub(super) fn plain(protocol: Protocol, source: &str, destination: &str) -> Entry {
     translated(protocol, [source, destination], [destination, source])
 }
 
-fn tcp(source: &str, destination: &str) -> Entry {
+pub(super) fn tcp(source: &str, destination: &str) -> Entry {
     plain(Protocol::TCP, source, destination)
 }
 
-fn udp(source: &str, destination: &str) -> Entry {
+pub(super) fn udp(source: &str, destination: &str) -> Entry {
     plain(Protocol::UDP, source, destination)
 }
 
-fn in_state(state: TcpState, entry: Entry) -> Entry {
+pub(super) fn in_state(state: TcpState, entry: Entry) -> Entry {
     Entry {
         tcp_state: Some(state),
         ..entry
@@ -99,7 +101,7 @@ fn grouped(aggregate: &str, entries: &[Entry]) -> Vec<String> {
 }
 
 /// With their entries: `2 to 10.0.3.7:6379/tcp`.
-fn labels(endpoints: &[Endpoint]) -> Vec<String> {
+pub(super) fn labels(endpoints: &[Endpoint]) -> Vec<String> {
     endpoints
         .iter()
         .map(|endpoint| format!("{} {endpoint}", endpoint.entries))
@@ -732,9 +734,10 @@ fn attributed(label: &str, entries: &[Entry], sockets: &[LocalSocket]) -> Attrib
     assert_eq!(found.len(), top.len());
     for (endpoint, found) in top.iter().zip(&found) {
         if !endpoint.to_string().ends_with("local") {
-            let held: u64 = found.holders.iter().map(|holder| holder.entries).sum();
+            let held = found.holders.iter().map(|holder| holder.entries);
+            assert_eq!(held.sum::<u32>(), found.attributed as u32);
             assert_eq!(
-                held + found.unattributed.total(),
+                found.attributed + found.unattributed.total(),
                 endpoint.entries,
                 "{endpoint}"
             );
@@ -746,13 +749,20 @@ fn attributed(label: &str, entries: &[Entry], sockets: &[LocalSocket]) -> Attrib
     found[at.unwrap_or_else(|| panic!("{label} in {:?}", labels(&top)))].clone()
 }
 
-fn holder(inode: u64, uid: u32, dialled: bool, entries: u64) -> Holder {
+fn holder(inode: u64, uid: u32, dialled: bool, entries: u32) -> Holder {
     Holder {
         inode,
         uid,
         dialled,
+        fit: Fit::BothEnds,
+        silent: 0,
         entries,
     }
+}
+
+/// A socket of UDP that is not connected.
+fn at_port(fit: Fit, holder: Holder) -> Holder {
+    Holder { fit, ..holder }
 }
 
 #[test]
@@ -913,7 +923,7 @@ fn unconnected_udp_sockets_match_by_port_and_address() {
     };
 
     let found = attributed(label, &queries, &[any(9)]);
-    assert_eq!(found.holders, [holder(9, 53, true, 3)]);
+    assert_eq!(found.holders, [at_port(Fit::Port, holder(9, 53, true, 3))]);
     assert_eq!(found.unattributed, other(1));
 
     // its own address before any, several at one place count once, a full match before all
@@ -932,14 +942,14 @@ fn unconnected_udp_sockets_match_by_port_and_address() {
         found.holders,
         [
             holder(6, 55, true, 1),
-            holder(7, 54, true, 1),
-            holder(8, 53, true, 1)
+            at_port(Fit::Port, holder(7, 54, true, 1)),
+            at_port(Fit::Port, holder(8, 53, true, 1))
         ]
     );
 
     // :: takes IPv4 as well, 0.0.0.0 does not take IPv6
     let found = attributed(label, &queries, &[socket(u, "[::]:53", "[::]:0", 3, 53)]);
-    assert_eq!(found.holders, [holder(3, 53, true, 3)]);
+    assert_eq!(found.holders, [at_port(Fit::Port, holder(3, 53, true, 3))]);
     let over_v6 = [udp("[2001:db8:1::5]:1", "[2001:db8::10]:53")];
     let found = attributed("from 2001:db8:1::5", &over_v6, &[any(9)]);
     assert_eq!((found.holders.len(), found.unattributed), (0, other(1)));
@@ -953,7 +963,10 @@ fn unconnected_udp_sockets_match_by_port_and_address() {
             socket(u, "0.0.0.0:40000", "0.0.0.0:0", 2, 1000),
         ],
     );
-    assert_eq!(found.holders, [holder(2, 1000, false, 1)]);
+    assert_eq!(
+        found.holders,
+        [at_port(Fit::EphemeralPort, holder(2, 1000, false, 1))]
+    );
 
     // multicast goes to sockets of any address
     let found = attributed(
@@ -961,7 +974,210 @@ fn unconnected_udp_sockets_match_by_port_and_address() {
         &[udp("10.0.0.50:5353", "224.0.0.251:5353")],
         &[socket(u, "0.0.0.0:5353", "0.0.0.0:0", 4, 70)],
     );
-    assert_eq!(found.holders, [holder(4, 70, true, 1)]);
+    assert_eq!(found.holders, [at_port(Fit::Port, holder(4, 70, true, 1))]);
+}
+
+/// Queries from this host to a resolver, from one port each.
+fn queries(resolver: &str, ports: std::ops::Range<u16>) -> Vec<Entry> {
+    let query = |port| udp(&format!("10.0.0.1:{port}"), resolver);
+    ports.map(query).collect()
+}
+
+#[test]
+fn a_port_that_another_program_used_before_is_not_believed() {
+    let u = Protocol::UDP;
+    let bound =
+        |port: u16, inode, uid| socket(u, &format!("0.0.0.0:{port}"), "0.0.0.0:0", inode, uid);
+    let label = "to 10.0.0.53:53/udp";
+    // a resolver that closed its sockets, and another program that has one of their ports by now
+    let entries = queries("10.0.0.53:53", 40_000..43_000);
+    let found = attributed(label, &entries, &[bound(41_234, 9, 1000)]);
+    assert_eq!(found.holders, []);
+    assert_eq!(found.unattributed.other, 3000);
+    // a program that has all of them
+    let all: Vec<LocalSocket> = (40_000..43_000)
+        .map(|port| bound(port, port.into(), 53))
+        .collect();
+    let found = attributed(label, &entries, &all);
+    assert_eq!((found.holders.len(), found.attributed), (3000, 3000));
+    // and the other one beside it, which has a port that is left
+    let entries = queries("10.0.0.53:53", 40_000..43_001);
+    let both: Vec<LocalSocket> = all.into_iter().chain([bound(43_000, 9, 1000)]).collect();
+    let found = attributed(label, &entries, &both);
+    assert!(found.holders.iter().all(|holder| holder.uid == 53));
+    assert_eq!((found.holders.len(), found.unattributed.other), (3000, 1));
+    // one entry at one port is no coincidence
+    let found = attributed(
+        label,
+        &queries("10.0.0.53:53", 41_234..41_235),
+        &[bound(41_234, 9, 1000)],
+    );
+    assert_eq!(found.attributed, 1);
+    // at a port that the kernel gives to nobody the program chose it
+    let entries = queries("10.0.0.53:53", 1000..4000);
+    let found = attributed(label, &entries, &[bound(1234, 9, 1000)]);
+    assert_eq!((found.holders.len(), found.attributed), (1, 1));
+    // a connected socket has both ends, whatever the others are
+    let entries = queries("10.0.0.53:53", 40_000..43_000);
+    let connected = socket(u, "10.0.0.1:41234", "10.0.0.53:53", 9, 1000);
+    let found = attributed(label, &entries, &[connected]);
+    assert_eq!(found.holders, [holder(9, 1000, false, 1)]);
+}
+
+#[test]
+fn a_port_that_several_users_share_belongs_to_none() {
+    let u = Protocol::UDP;
+    let query = [udp("10.0.0.50:5353", "224.0.0.251:5353")];
+    let any = |inode, uid| socket(u, "0.0.0.0:5353", "0.0.0.0:0", inode, uid);
+    let label = "from 10.0.0.50";
+    for sockets in [[any(8, 70), any(9, 1000)], [any(9, 70), any(8, 1000)]] {
+        let found = attributed(label, &query, &sockets);
+        assert_eq!((found.holders.len(), found.unattributed.other), (0, 1));
+    }
+    let found = attributed(label, &query, &[any(9, 70), any(8, 70)]);
+    assert_eq!(found.holders, [at_port(Fit::Port, holder(8, 70, true, 1))]);
+}
+
+#[test]
+fn an_entry_at_a_port_says_how_long_it_has_been_silent() {
+    let settings = UdpSettings {
+        timeout: Some(30),
+        timeout_stream: Some(120),
+        ..UdpSettings::default()
+    };
+    let left = |port: u16, left, replied| Entry {
+        timeout: left,
+        replied,
+        ..udp(&format!("198.51.100.9:{port}"), "192.0.2.10:53")
+    };
+    let entries = [
+        left(1, Some(20), false),
+        left(2, Some(20), false),
+        left(3, Some(100), true),
+        left(4, None, false),
+        left(5, Some(70_000), true),
+    ];
+    let tally = tally_of(&entries);
+    let mut matching = tally.matching(&tally.top(1), settings);
+    matching.add(&socket(Protocol::UDP, "0.0.0.0:53", "0.0.0.0:0", 9, 53));
+    let found = &matching.finish().attributions(&[])[0];
+    let silent: Vec<(u16, u32)> = found
+        .holders
+        .iter()
+        .map(|holder| (holder.silent, holder.entries))
+        .collect();
+    assert_eq!(silent, [(0, 2), (9, 2), (19, 1)]);
+}
+
+#[test]
+fn sockets_that_were_closed_meanwhile_leave_their_entries_without_a_socket() {
+    let t = Protocol::TCP;
+    let entries = [
+        tcp("10.0.0.1:1", "10.0.3.7:6379"),
+        tcp("10.0.0.1:2", "10.0.3.7:6379"),
+        tcp("127.0.0.1:3", "127.0.0.1:80"),
+        tcp("127.0.0.1:4", "127.0.0.1:80"),
+    ];
+    let sockets = [
+        socket(t, "10.0.0.1:1", "10.0.3.7:6379", 11, 0),
+        socket(t, "10.0.0.1:2", "10.0.3.7:6379", 12, 0),
+        socket(t, "127.0.0.1:3", "127.0.0.1:80", 13, 0),
+        socket(t, "127.0.0.1:80", "127.0.0.1:3", 14, 0),
+        socket(t, "127.0.0.1:4", "127.0.0.1:80", 15, 0),
+        socket(t, "127.0.0.1:80", "127.0.0.1:4", 16, 0),
+    ];
+    let tally = tally_of(&entries);
+    let mut matching = tally.matching(&tally.top(2), UdpSettings::default());
+    sockets.iter().for_each(|socket| matching.add(socket));
+    let matched = matching.finish();
+    // attributed and not, of the far endpoint and of the one within this host
+    for (closed, expected) in [
+        (&[][..], [(2, 0), (2, 0)]),
+        (&[12], [(1, 1), (2, 0)]),
+        // the other end is still open
+        (&[13, 16], [(2, 0), (2, 0)]),
+        (&[11, 12, 13, 14], [(0, 2), (1, 1)]),
+    ] {
+        let got = matched.attributions(closed);
+        let got: Vec<(u64, u64)> = got
+            .iter()
+            .map(|found| (found.attributed, found.unattributed.other))
+            .collect();
+        assert_eq!(got, expected, "{closed:?}");
+        assert!(matched.attributions(closed).iter().all(|found| {
+            let mut holders = found.holders.iter();
+            holders.all(|holder| !closed.contains(&holder.inode))
+        }));
+    }
+}
+
+#[test]
+fn a_holder_that_is_not_believed_leaves_its_entries_without_a_socket() {
+    let entries = queries("10.0.0.53:53", 1000..1010);
+    let bound = |port| {
+        socket(
+            Protocol::UDP,
+            &format!("0.0.0.0:{port}"),
+            "0.0.0.0:0",
+            port,
+            0,
+        )
+    };
+    let connected = socket(Protocol::UDP, "10.0.0.1:1009", "10.0.0.53:53", 9, 0);
+    let sockets: Vec<LocalSocket> = (1000..1005).map(bound).chain([connected]).collect();
+    let mut found = attributed("to 10.0.0.53:53/udp", &entries, &sockets);
+    assert_eq!((found.attributed, found.unattributed.other), (6, 4));
+    // both ends are no matter of belief
+    found.disbelieve(|holder| [1000, 1001, 9].contains(&holder.inode));
+    assert_eq!((found.holders.len(), found.attributed), (4, 4));
+    assert_eq!(found.unattributed.other, 6);
+}
+
+#[test]
+fn the_sockets_of_the_whole_sample_are_known_and_not_only_those_of_the_list() {
+    let t = Protocol::TCP;
+    let entries = [
+        tcp("10.0.0.1:1", "10.0.3.7:6379"),
+        tcp("10.0.0.1:2", "10.0.3.8:6379"),
+        tcp("198.51.100.9:3", "192.0.2.10:443"),
+        in_state(TcpState::TimeWait, tcp("10.0.0.1:4", "10.0.3.7:6379")),
+        udp("10.0.0.1:123", "10.0.0.53:123"),
+        udp("10.0.0.1:40000", "10.0.0.53:53"),
+    ];
+    let sockets = [
+        socket(t, "10.0.0.1:1", "10.0.3.7:6379", 11, 33),
+        socket(t, "10.0.0.1:2", "10.0.3.8:6379", 12, 33),
+        socket(t, "192.0.2.10:443", "198.51.100.9:3", 13, 34),
+        socket(t, "10.0.0.1:9", "10.0.3.9:6379", 14, 33),
+        socket(Protocol::UDP, "0.0.0.0:123", "0.0.0.0:0", 15, 35),
+        // may have had the port only since
+        socket(Protocol::UDP, "0.0.0.0:40000", "0.0.0.0:0", 16, 36),
+    ];
+    let tally = tally_of(&entries);
+    let mut matching = tally.matching(&tally.top(1), UdpSettings::default());
+    sockets.iter().for_each(|socket| matching.add(socket));
+    let expected = [(11, 33), (12, 33), (13, 34), (15, 35)];
+    assert_eq!(matching.finish().of_sample(), expected);
+}
+
+#[test]
+fn entries_of_an_endpoint_without_a_reply_are_counted() {
+    let unreplied = |entry| Entry {
+        replied: false,
+        ..entry
+    };
+    let tally = tally_of(&[
+        unreplied(udp("198.51.100.9:1", "192.0.2.10:53")),
+        unreplied(tcp("198.51.100.9:2", "192.0.2.10:53")),
+        udp("198.51.100.9:3", "192.0.2.10:53"),
+        udp("198.51.100.10:3", "192.0.2.10:53"),
+    ]);
+    let top: Vec<(u64, u64)> = tally
+        .top(2)
+        .iter()
+        .map(|endpoint| (endpoint.entries, endpoint.unreplied))
+        .collect();
+    assert_eq!(top, [(3, 2), (1, 0)]);
 }
 
 fn any_address() -> impl Strategy<Value = IpAddr> {
@@ -1001,6 +1217,7 @@ prop_compose! {
             replied: flags[0],
             assured: flags[1],
             offloaded: flags[2],
+            timeout: None,
         }
     }
 }
@@ -1263,6 +1480,7 @@ fn worst(n: u32) -> impl Iterator<Item = Entry> {
             replied: false,
             assured: false,
             offloaded: false,
+            timeout: None,
         }
     })
 }

@@ -408,11 +408,15 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
         std::fs::write("/proc/self/comm", variable("COMM")).unwrap();
     }
 
-    /// Says that everything is set up, and holds it until the test is done with it, or gone.
-    fn hold() {
+    fn say_ready() {
         let mut stdout = std::io::stdout();
         stdout.write_all(format!("{READY}\n").as_bytes()).unwrap();
         stdout.flush().unwrap();
+    }
+
+    /// Says that everything is set up, and holds it until the test is done with it, or gone.
+    fn hold() {
+        say_ready();
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
     }
 
@@ -431,6 +435,35 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
             });
         }
         hold();
+    }
+
+    /// Answers each connection once; then, for each line on its stdin, sends a byte over all of them.
+    #[test]
+    #[ignore = "the server of the tests below that sends by itself"]
+    fn role_sender() {
+        rename();
+        let listener = TcpListener::bind(addresses("LISTEN")[0]).unwrap();
+        let (accepted, streams) = mpsc::channel();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                stream.read_exact(&mut [0]).unwrap();
+                stream.write_all(b"x").unwrap();
+                accepted.send(stream).unwrap();
+            }
+        });
+        std::thread::spawn(move || {
+            let mut all = Vec::new();
+            for line in std::io::stdin().lines() {
+                line.unwrap();
+                all.extend(streams.try_iter());
+                all.iter_mut()
+                    .for_each(|stream: &mut TcpStream| stream.write_all(b"y").unwrap());
+            }
+        });
+        say_ready();
+        loop {
+            std::thread::park();
+        }
     }
 
     fn echo(mut stream: TcpStream) {
@@ -727,6 +760,94 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
             &answer,
             &format!("redis (redis[{}]) {HELD} connections", server.pid()),
         );
+    }
+
+    #[test]
+    fn clients_stay_clients_when_the_server_sends_first_after_a_flush() {
+        again("clients_stay_clients_after_a_flush");
+    }
+
+    #[test]
+    #[ignore = "run in namespaces of its own by the test above"]
+    fn clients_stay_clients_after_a_flush() {
+        const CALLS: usize = 200;
+        let net = Net::new(&[]);
+        let variables = [("LISTEN", "0.0.0.0:8080"), ("COMM", "app")];
+        let mut server = Role::start("server", "role_sender", &[], &variables);
+        let dial = format!("{SERVER}:8080");
+        let _clients = Role::client("client", &dial, "browser", 4, CALLS as u32, 0);
+        net.settled("server", CALLS, 0);
+
+        net.run("server", "conntrack -F >/dev/null 2>&1");
+        let mut orders = server.0.stdin.take().unwrap();
+        orders.write_all(b"send\n").unwrap();
+        let listed = net.settled("server", CALLS, 0);
+        let from_here = |one: &&Listed| one.source == SERVER.parse::<IpAddr>().unwrap();
+        assert_eq!(
+            listed.iter().filter(from_here).count(),
+            CALLS,
+            "{listed:#?}"
+        );
+
+        let called = |answer: &Answer| {
+            first_has(answer, &format!(", {CALLS} from {CLIENT} "));
+            first_has(answer, "aimed at :8080/tcp 100% of entries");
+            has(answer, "in 100% of entries, dialled here: :8080/tcp 100%\n");
+            assert_eq!(lines(answer).len(), 1, "{}", answer.text);
+            assert_eq!(answer.code, 2, "{}", answer.text);
+            assert_eq!(answer.value("endpoint").unwrap()[0], CALLS.to_string());
+        };
+        let ranges = ["--top", "-c", "endpoint=100"];
+        let answer = net.check("server", &ranges);
+        called(&answer);
+        has(
+            &answer,
+            &format!("app (app[{}]) {CALLS} connections", server.pid()),
+        );
+        called(&net.check("server", &[&ranges[..], &["--source", "procfs"]].concat()));
+        // a range alone has it measured too
+        assert_eq!(net.check("server", &["-c", "endpoint=100"]).code, 2);
+
+        // somebody who is sent the list knows no sockets
+        let capture = tempfile::NamedTempFile::new().unwrap();
+        let path = capture.path().to_str().unwrap();
+        net.run("server", &format!("conntrack -L >{path} 2>&1"));
+        let from_afar = ["--table", path, "--own", SERVER];
+        called(&net.check("router", &[&ranges[..], &from_afar].concat()));
+    }
+
+    #[test]
+    fn connections_that_this_host_opened_stay_outbound_after_a_flush() {
+        again("connections_stay_outbound_after_a_flush");
+    }
+
+    #[test]
+    #[ignore = "run in namespaces of its own by the test above"]
+    fn connections_stay_outbound_after_a_flush() {
+        const CALLS: usize = 100;
+        let net = Net::new(&[]);
+        // the host listens on the port that it dials elsewhere
+        let _own = Role::server("client", "0.0.0.0:8080");
+        let variables = [("LISTEN", "0.0.0.0:8080"), ("COMM", "app")];
+        let mut server = Role::start("server", "role_sender", &[], &variables);
+        let dial = format!("{SERVER}:8080");
+        let _clients = Role::client("client", &dial, "browser", 4, CALLS as u32, 0);
+        net.settled("client", CALLS, 0);
+        // the entries are new, and the first packet in each is an acknowledgement that this host sends
+        for name in ["client", "server"] {
+            net.run(name, "conntrack -F >/dev/null 2>&1");
+        }
+        net.run(
+            "client",
+            "nft -f - <<<'table ip late { chain in { type filter hook prerouting priority -400; \
+             tcp sport 8080 notrack; }; }'",
+        );
+        let mut orders = server.0.stdin.take().unwrap();
+        orders.write_all(b"send\n").unwrap();
+        net.settled("client", CALLS, 0);
+        let answer = net.check("client", &["--top", "-w", "0"]);
+        first_has(&answer, &format!(", {CALLS} to {SERVER}:8080/tcp "));
+        has(&answer, "out 100% of entries\n");
     }
 
     #[test]

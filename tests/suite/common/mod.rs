@@ -163,6 +163,25 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     panic!("{what} did not happen within 10 s");
 }
 
+/// Whether a signal is in one of the masks of a process: `SigBlk` has those that wait, `SigCgt` those with a handler.
+pub fn in_mask(process: u32, mask: &str, signal: nix::sys::signal::Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix(mask)?.strip_prefix(':'))
+        .map_or(0, |mask| {
+            u64::from_str_radix(mask.trim(), 16).expect("a mask")
+        });
+    mask & (1 << (signal as u32 - 1)) != 0
+}
+
+/// Waits until a process has a handler for a signal.
+pub fn wait_until_handled(process: u32, signal: nix::sys::signal::Signal) {
+    wait_for(&format!("a handler of {signal}"), || {
+        in_mask(process, "SigCgt", signal)
+    });
+}
+
 /// The full name of a test in a module that says `module_path!()`, as the harness knows it: without the crate.
 pub fn here(module: &str, test: &str) -> String {
     let (_, module) = module.split_once("::").unwrap_or(("", module));

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use check_conntrack::diagnosis::Hint;
+use check_conntrack::diagnosis::{Evidence, Hint, SeenAtSockets};
 
 const RUNBOOK: &str = include_str!("../../../docs/runbook.md");
 
@@ -15,6 +15,7 @@ fn hints() -> Vec<Hint> {
         name: "198.51.100.9".to_owned(),
         is_network,
         forwarded,
+        forged: is_network,
     };
     let all = vec![
         Hint::RaiseBuckets {
@@ -28,7 +29,14 @@ fn hints() -> Vec<Hint> {
         Hint::Scan,
         Hint::NotReused {
             label: label(),
-            owner: Some("sidekiq.service".to_owned()),
+            owner: Some(Evidence {
+                owner: "sidekiq.service".to_owned(),
+                entries: 10,
+                seen: SeenAtSockets {
+                    entries: 9,
+                    of_owner: 9,
+                },
+            }),
             timeout: Some(120),
         },
         client(false, false),

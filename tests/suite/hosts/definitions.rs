@@ -218,7 +218,7 @@ fn words(text: &str) -> Vec<String> {
 
 /// What the services for losses alone pass.
 fn losses_alone() -> Vec<String> {
-    words("-w lost=0 -c lost=100 -w usage=~: -w chain=~:")
+    words("-w lost=0 -c lost=100 -w usage=0: -w chain=0:")
 }
 
 fn shipped(name: &str) -> String {
@@ -411,6 +411,33 @@ mod icinga {
         assert_checked(&recorder, &stored, &expected);
     }
 
+    /// A host may have it from the package and from a global zone.
+    #[test]
+    fn a_second_copy_of_the_command_is_no_second_definition() {
+        let recorder = Recorder::on("half-full");
+        let again = shipped("icinga2/check_conntrack.conf");
+        let stored = check(&recorder, &(again + &service("none", "")));
+        let expected = named([("none", words("--critical lost=100"))]);
+        assert_checked(&recorder, &stored, &expected);
+    }
+
+    #[test]
+    fn a_constant_leaves_the_command_to_another_definition() {
+        crate::common::needs("icinga2", "icinga2-bin");
+        let recorder = Recorder::on("half-full");
+        let own = r#"
+            const ConntrackCommand = "own"
+            object CheckCommand "conntrack" {
+              command = [ PluginContribDir + "/check_conntrack", "--warning", "70" ]
+            }
+        "#;
+        let command = shipped("icinga2/check_conntrack.conf");
+        let file = file_of(&[AROUND, own, &command, &service("own", "")]);
+        let plugins = recorder.path("plugins");
+        successful_host("icinga2.sh", [file.path()], &[("PLUGIN_DIR", &plugins)]);
+        assert_eq!(recorder.calls(), [words("--warning 70")]);
+    }
+
     #[test]
     fn details_come_by_a_flag_or_by_their_number() {
         let recorder = Recorder::on("half-full");
@@ -457,7 +484,7 @@ mod icinga {
             }
         "#;
         let stored = check(&recorder, hosts);
-        let quiet = "--warning lost=0 --warning usage=~: --warning chain=~:";
+        let quiet = "--warning lost=0 --warning usage=0: --warning chain=0:";
         let expected = [
             ("plain!conntrack", "--top 5 --top-when problem".to_owned()),
             (
@@ -929,11 +956,27 @@ mod root {
 
     /// Runs a shipped command line by a shell, as its agent does, with the plugin elsewhere and a fixed table.
     fn run_line(recorder: &Recorder, line: &str) -> (i32, String) {
+        run_by(recorder, &["sh", "-c"], line)
+    }
+
+    /// The quoting of the Checkmk agent, version 2.3: a line with an interval is written between quotes into a program
+    /// for another shell, and every line is evaluated once more.
+    const CHECKMK: &str = r#"
+        run_mrpe() { shift && eval "$*"; }
+        export -f run_mrpe
+        case $1 in
+        "") run_mrpe name "$2" ;;
+        *) echo "run_mrpe 'name' '$2'" | bash ;;
+        esac
+    "#;
+
+    fn run_by(recorder: &Recorder, shell: &[&str], line: &str) -> (i32, String) {
         let here = recorder.path("plugins/check_conntrack");
         let moved = line.replace("/usr/lib/nagios/plugins/check_conntrack", &here);
         assert_ne!(moved, line);
-        let output = Command::new("sh")
-            .args(["-c", &moved])
+        let output = Command::new(shell[0])
+            .args(&shell[1..])
+            .arg(&moved)
             .stdin(Stdio::null())
             .output()
             .expect("sh starts");
@@ -950,23 +993,20 @@ mod root {
         format!("{before}--state-dir {directory}{}", &behind[end..])
     }
 
-    /// What the Checkmk agent takes of each line: the service and the command line.
-    fn mrpe(line: &str) -> (&str, &str) {
+    /// What the Checkmk agent takes of each line: the service, the interval if there is one, and the command line.
+    fn mrpe(line: &str) -> (&str, &str, &str) {
         let (name, rest) = line.split_once(' ').expect("a service and a command");
         // (interval=300:...) in between
-        let command = match rest.strip_prefix('(') {
+        let (interval, command) = match rest.strip_prefix('(') {
             Some(options) => {
                 let (options, command) = options.split_once(") ").expect("options end");
-                for option in options.split(':') {
-                    let (key, value) = option.split_once('=').expect("an option");
-                    assert_eq!(key, "interval");
-                    assert!(value.parse::<u32>().is_ok(), "{line}");
-                }
-                command
+                let interval = options.strip_prefix("interval=").expect("the one option");
+                assert!(interval.parse::<u32>().is_ok(), "{line}");
+                (interval, command)
             }
-            None => rest,
+            None => ("", rest),
         };
-        (name, command)
+        (name, interval, command)
     }
 
     #[test]
@@ -978,7 +1018,7 @@ mod root {
             .collect();
         assert_eq!(lines.len(), 2, "{lines:?}");
         for line in lines {
-            let (name, command) = mrpe(line);
+            let (name, interval, command) = mrpe(line);
             assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
             assert!(command.starts_with("/usr/lib/nagios/plugins/check_conntrack "));
             let recorder = Recorder::on("nearly-full");
@@ -987,7 +1027,8 @@ mod root {
                 true => with_own_state(command, state.path()),
                 false => command.to_owned(),
             };
-            let (code, text) = run_line(&recorder, &command);
+            let agent = ["bash", "-c", CHECKMK, "agent", interval];
+            let (code, text) = run_by(&recorder, &agent, &command);
             assert!((0..=3).contains(&code));
             assert!(!text.contains(" refused: "), "{text}");
             let expected = match name {

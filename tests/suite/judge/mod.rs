@@ -1,4 +1,6 @@
 //! Ranges, and the comparison of two runs.
 
+mod losses;
 mod ranges;
+mod simulation;
 mod state;

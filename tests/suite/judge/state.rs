@@ -650,6 +650,7 @@ fn a_state_that_was_cut_or_changed_anywhere_is_none() {
         vec![0xff; 100],
         [whole.as_slice(), whole.as_slice()].concat(),
         b"check_conntrack state 2\n".to_vec(),
+        b"check_conntrack state x\n".to_vec(),
     ]);
     for text in damaged {
         fs::write(&file, &text).unwrap();
@@ -663,6 +664,29 @@ fn a_state_that_was_cut_or_changed_anywhere_is_none() {
 }
 
 #[test]
+fn a_state_of_another_version_is_a_first_run_once() {
+    let host = Host::new();
+    host.run();
+    let file = host.only_file();
+    // of 0.1.0
+    let old = "check_conntrack state 1\nboot 5f3e0a52-5b1e-4a9c-8a55-0f1ff8d4b1c7\nat 100000\nnamespace inode \
+               4026531840\ncount 100\nmax 1000\nprocessor 0 0 0 0\ncheck 8cb6f5e0ba8e3d6a\n";
+    fs::write(&file, old).unwrap();
+    host.at(1300).dropped(50);
+    let got = host.answer(&["-c", "lost=0", "-v"]);
+    is_first_run(&got);
+    assert!(
+        got.text.contains(
+            "first run: the state of the previous run was written by another version of this check"
+        ),
+        "{}",
+        got.text
+    );
+    host.at(1600).dropped(52);
+    lost_is(&host.run(), 2);
+}
+
+#[test]
 fn nothing_is_followed_that_somebody_planted() {
     let host = Host::new();
     host.run();
@@ -671,8 +695,8 @@ fn nothing_is_followed_that_somebody_planted() {
     let target = elsewhere.path().join("target");
     let state = fs::read(&file).unwrap();
     fs::write(&target, &state).unwrap();
-    // in the place of the state, and of what is being written
-    let unfinished = PathBuf::from(format!("{}.new", file.display()));
+    // in the place of the state, and of one that is left over
+    let unfinished = PathBuf::from(format!("{}-0123456789abcdef.new", file.display()));
     fs::remove_file(&file).unwrap();
     symlink(&target, &file).unwrap();
     symlink(&target, &unfinished).unwrap();
@@ -682,6 +706,8 @@ fn nothing_is_followed_that_somebody_planted() {
     is_first_run(&host.run());
     assert_eq!(fs::read(&target).unwrap(), state, "not written through");
     assert!(!fs::symlink_metadata(&file).unwrap().is_symlink());
+    assert_eq!(fs::read_link(&unfinished).unwrap(), target, "not ours");
+    fs::remove_file(&unfinished).unwrap();
     assert_eq!(host.only_file(), file, "nothing is left behind");
     // a fifo is not waited for, a directory not entered
     for _ in 0..2 {
@@ -704,22 +730,52 @@ fn nothing_is_followed_that_somebody_planted() {
 }
 
 #[test]
-fn a_directory_that_is_a_symbolic_link_is_not_entered() {
+fn a_directory_that_is_a_symbolic_link_is_not_entered_however_it_is_written() {
     let host = Host::new();
+    fs::create_dir(host.state.path().join("x")).unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
     let link = elsewhere.path().join("state");
     symlink(host.state.path(), &link).unwrap();
     let root = host.root.path().to_str().unwrap();
+    let run = |directory: &str| {
+        let arguments = [
+            "--proc-root",
+            root,
+            "--state-dir",
+            directory,
+            "-c",
+            "lost=0",
+        ];
+        answer(arguments)
+    };
     let link = link.to_str().unwrap();
-    let got = answer(["--proc-root", root, "--state-dir", link, "-c", "lost=0"]);
-    assert_eq!(got.code, 3);
-    assert!(
-        got.text
-            .contains("is not a directory, or a symbolic link to one"),
-        "{}",
-        got.text
-    );
-    assert!(host.files().is_empty());
+    for end in [
+        "", "/", "//", "/.", "/./", "//.//", "/x/..", "/x/../", "/x/../.",
+    ] {
+        let got = run(&format!("{link}{end}"));
+        assert_eq!(got.code, 3, "{end}: {}", got.text);
+        let why = if end.contains("..") {
+            "ends in .., which may lead through a symbolic link"
+        } else {
+            "is not a directory, or a symbolic link to one"
+        };
+        assert!(got.text.contains(why), "{end}: {}", got.text);
+        assert_eq!(host.files().len(), 1, "nothing is written beside x");
+    }
+    // a directory itself is opened in each of these ways, and so is one that a link leads to
+    let itself = host.state.path().join("x");
+    let itself = itself.to_str().unwrap();
+    let through = format!("{link}/x");
+    for directory in ["", "/", "//", "/.", "/./"]
+        .map(|end| format!("{itself}{end}"))
+        .iter()
+        .chain([&through])
+    {
+        host.at(1300).dropped(0);
+        is_first_run(&run(directory));
+        host.at(1600).dropped(1);
+        lost_is(&run(directory), 1);
+    }
 }
 
 #[test]
@@ -919,19 +975,91 @@ fn concurrent_runs_all_tell_the_loss_and_leave_a_whole_state() {
 }
 
 #[test]
-fn a_run_that_gets_no_lock_compares_and_leaves_the_state_alone() {
+fn a_lock_that_somebody_holds_changes_nothing() {
+    use rustix::fs::{FlockOperation, flock};
     let host = Host::new();
     host.run();
-    host.at(1300).dropped(4);
-    let before = fs::read(host.only_file()).unwrap();
     let directory = fs::File::open(host.state.path()).unwrap();
-    rustix::fs::flock(&directory, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    lost_is(&host.run(), 4);
-    assert_eq!(fs::read(host.only_file()).unwrap(), before);
-    drop(directory);
+    flock(&directory, FlockOperation::LockExclusive).unwrap();
+    for n in 1..4 {
+        let state = fs::File::open(host.only_file()).unwrap();
+        flock(&state, FlockOperation::LockExclusive).unwrap();
+        host.at(1000 + 300 * n).dropped(4 * n as u32);
+        lost_is(&host.run(), 4);
+    }
+    // nor does it turn another service into a first run for ever
+    let other = ["-c", "lost=0", "-w", "usage=70"];
+    is_first_run(&host.answer(&other));
+    host.at(3000).dropped(13);
+    lost_is(&host.answer(&other), 1);
+}
+
+#[test]
+fn a_run_that_hangs_keeps_no_other_run_from_its_baseline() {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    let host = Host::new();
+    host.run();
+    // its state is written, and nobody reads its answer
+    let (_reader, mut stdout) = UnixStream::pair().unwrap();
+    stdout.set_nonblocking(true).unwrap();
+    while stdout.write(&[b'.'; 4096]).is_ok() {}
+    stdout.set_nonblocking(false).unwrap();
+    host.at(1300).dropped(2);
+    let mut hangs = check(host.arguments(&["-c", "lost=0", "-t", "600"]))
+        .stdout(std::os::fd::OwnedFd::from(stdout))
+        .spawn()
+        .unwrap();
+    crate::common::wait_for("a state that is not in its place", || {
+        host.files().len() == 2
+    });
+    let other = ["-c", "lost=0", "-w", "usage=70"];
+    is_first_run(&host.answer(&other));
+    host.at(1600).dropped(5);
+    lost_is(&host.answer(&other), 3);
+    lost_is(&host.run(), 5);
+    host.at(1900).dropped(6);
+    lost_is(&host.run(), 1);
+    assert_eq!(host.files().len(), 3, "that of the run at work stays");
+    hangs.kill().unwrap();
+    hangs.wait().unwrap();
+    host.at(2200);
+    lost_is(&host.run(), 0);
+    assert_eq!(
+        host.files().len(),
+        2,
+        "and is removed after it: {:?}",
+        host.files()
+    );
+}
+
+#[test]
+fn a_run_that_ends_after_a_later_one_leaves_the_state_of_that() {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    let host = Host::new();
+    host.run();
+    let (mut reader, mut stdout) = UnixStream::pair().unwrap();
+    stdout.set_nonblocking(true).unwrap();
+    while stdout.write(&[b'.'; 4096]).is_ok() {}
+    stdout.set_nonblocking(false).unwrap();
+    host.at(1300).dropped(2);
+    let mut early = check(host.arguments(&["-c", "lost=0", "-t", "600"]))
+        .stdout(std::os::fd::OwnedFd::from(stdout))
+        .spawn()
+        .unwrap();
+    crate::common::wait_for("a state that is not in its place", || {
+        host.files().len() == 2
+    });
+    host.at(1310).dropped(5);
+    lost_is(&host.run(), 5);
+    let mut text = Vec::new();
+    reader.read_to_end(&mut text).unwrap();
+    assert_eq!(early.wait().unwrap().code(), Some(2));
+    assert!(String::from_utf8_lossy(&text).contains("2 packets lost"));
+    host.only_file();
     host.at(1600).dropped(6);
-    lost_is(&host.run(), 6);
-    lost_is(&host.at(1900).run(), 0);
+    lost_is(&host.run(), 1);
 }
 
 #[test]

@@ -3,4 +3,5 @@
 mod endings;
 mod faults;
 mod permissions;
+mod signals;
 mod system_calls;

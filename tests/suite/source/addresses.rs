@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::common::ProcRoot;
 use check_conntrack::model::error::ReadError;
 use check_conntrack::model::prefix::Prefix;
-use check_conntrack::runtime::process::check_netlink_strictly;
+use check_conntrack::runtime::unsafe_calls::check_netlink_strictly;
 use check_conntrack::source::addresses::{Addresses, Origin, addresses};
 use check_conntrack::source::procfs::addresses::parse_if_inet6;
 

@@ -174,6 +174,7 @@ fn entries_are_the_same_on_machines_of_either_order() {
             replied: true,
             assured: true,
             offloaded: false,
+            timeout: None,
         };
         (0x100, entry)
     };

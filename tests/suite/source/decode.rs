@@ -37,6 +37,7 @@ fn entry(protocol: u8, original: Tuple, reply: Tuple) -> Entry {
         replied: false,
         assured: false,
         offloaded: false,
+        timeout: None,
     }
 }
 
@@ -94,11 +95,14 @@ fn ipv6_addresses_are_read_whole() {
         )
     };
     assert_eq!(decoded("tcp6-close-wait"), expected);
-    let expected = entry(
-        17,
-        tuple("2001:db8::2", 2005, "2001:db8::ff", 53),
-        tuple("2001:db8::ff", 53, "2001:db8::2", 2005),
-    );
+    let expected = Entry {
+        timeout: Some(599),
+        ..entry(
+            17,
+            tuple("2001:db8::2", 2005, "2001:db8::ff", 53),
+            tuple("2001:db8::ff", 53, "2001:db8::2", 2005),
+        )
+    };
     assert_eq!(decoded("udp6-unreplied"), expected);
 }
 
@@ -175,6 +179,7 @@ fn zones_change_nothing() {
     ] {
         let expected = Entry {
             replied,
+            timeout: Some(599),
             ..entry(
                 17,
                 tuple("192.0.2.1", port, "198.51.100.7", 53),

@@ -57,13 +57,7 @@ fn dump(sample: u64, script: Vec<Event>) -> (Result<Listing, ReadError>, Vec<Ent
 }
 
 fn listing(read: u64, end: End) -> Listing {
-    Listing {
-        source: Source::Netlink,
-        read,
-        broken: 0,
-        end,
-        inexact: false,
-    }
+    Listing::new(Source::Netlink, read, end)
 }
 
 fn failed(reason: &str) -> ReadError {

@@ -7,9 +7,11 @@ mod netns {
     use std::time::{Duration, Instant};
 
     use check_conntrack::model::conntrack::{Entry, Protocol, TcpState};
-    use check_conntrack::model::dump::{End, Listing};
+    use check_conntrack::model::dump::{Choice, End, Listing};
     use check_conntrack::model::error::ReadError;
     use check_conntrack::model::socket::LocalSocket;
+    use check_conntrack::source::enter_netns::Place;
+    use check_conntrack::source::entries::{self, Wanted};
     use check_conntrack::source::netlink::{ct_dump as ctnetlink, sock_diag as sockets};
 
     use crate::common::{again_in_namespaces, needs, sh};
@@ -244,5 +246,54 @@ conntrack -R "$directory/entries" >/dev/null 2>&1
                     && socket.inode == 0
             })
         });
+    }
+
+    #[test]
+    fn sockets_that_wait_are_read_without_the_connections() {
+        again_as_root("sockets_that_wait");
+    }
+
+    #[test]
+    #[ignore = "run in namespaces of its own by the test above"]
+    fn sockets_that_wait() {
+        sh("ip link set lo up", &[]);
+        std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 50000").unwrap();
+        let server = TcpListener::bind("0.0.0.0:8080").unwrap();
+        let _other = TcpListener::bind("[::1]:45000").unwrap();
+        let _client = TcpStream::connect("127.0.0.1:8080").unwrap();
+        let _accepted = server.accept().unwrap();
+        let _resolver = UdpSocket::bind("0.0.0.0:53").unwrap();
+        let _six = UdpSocket::bind("[::]:5300").unwrap();
+        // a port that the kernel may have given, and a connected socket
+        let _given = UdpSocket::bind("127.0.0.1:45001").unwrap();
+        let connected = UdpSocket::bind("127.0.0.1:5301").unwrap();
+        connected.connect("127.0.0.1:53").unwrap();
+        let side = |protocol, text: &str| {
+            let end: std::net::SocketAddr = text.parse().unwrap();
+            (protocol, (end.ip().into(), end.port()))
+        };
+        let mut expected = vec![
+            side(Protocol::TCP, "0.0.0.0:8080"),
+            side(Protocol::TCP, "[::1]:45000"),
+            side(Protocol::UDP, "0.0.0.0:53"),
+            side(Protocol::UDP, "[::]:5300"),
+        ];
+        expected.sort();
+        // by sock_diag, and from the files
+        for live in [true, false] {
+            let proc_root = std::path::PathBuf::from("/proc");
+            let wanted = Wanted {
+                place: Place::own(&proc_root, live),
+                proc_root,
+                elsewhere: None,
+                choice: Choice::Auto,
+                sample: 0,
+                count: 0,
+                deadline: soon(),
+            };
+            let mut found = entries::listening(&wanted).unwrap();
+            found.sort();
+            assert_eq!(found, expected, "live: {live}");
+        }
     }
 }

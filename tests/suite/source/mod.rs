@@ -3,10 +3,12 @@
 mod addresses;
 mod byte_order;
 mod capture;
+mod cgroup_names;
 pub mod datagrams;
 mod decode;
 mod dump;
 mod entries;
+mod foreign;
 mod live_counts;
 mod live_dump;
 mod namespaces;

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
-use check_conntrack::model::netns::Identity;
-use check_conntrack::model::netns::Namespace;
+use check_conntrack::cli;
+use check_conntrack::model::netns::{Namespace, NetnsId, Walk};
 use check_conntrack::source::{self, procfs::netns::add_others};
 
 use crate::common::{
@@ -85,7 +85,7 @@ fn the_fullest_namespace_decides_and_is_named_by_its_unit() {
     assert!(
         got.first_line().starts_with(
             "CONNTRACK is CRITICAL: 91.0% of the table in use (910 of 1000 entries, 90 free) in the network namespace \
-             of docker-4f2ac1d2e3f4.scope (nginx[4711]), 1 of 3, usage above 90% - "
+             of container 4f2ac1d2e3f4 (nginx[4711]), 1 of 3, usage above 90% - "
         ),
         "{}",
         got.text
@@ -342,64 +342,73 @@ fn what_does_not_fit_is_left_out_by_whole_lines() {
 }
 
 #[test]
-fn a_look_that_is_cut_short_sums_nothing() {
+fn a_walk_that_is_cut_short_sums_nothing() {
     let root = host(10, 1000);
     namespace(&root, 70, 10, 0);
-    let look = |deadline| {
+    let walk = |deadline| {
         let mut namespaces = vec![Namespace {
-            identity: Identity::Unknown,
+            id: Ok(NetnsId::Unknown),
             readings: source::usage(root.path()),
             seen: None,
             own: true,
         }];
-        let cut_short = add_others(root.path(), false, deadline, &mut namespaces);
-        (cut_short, namespaces)
+        let walk = add_others(root.path(), deadline, &mut namespaces);
+        (walk, namespaces)
     };
-    let (cut_short, namespaces) = look(Instant::now());
-    assert_eq!((cut_short, namespaces.len()), (Some(true), 1));
+    let (cut_short, namespaces) = walk(Instant::now());
+    assert_eq!((cut_short, namespaces.len()), (Walk::Partial, 1));
     assert_eq!(namespaces[0].readings.sharing, None);
-    let (cut_short, namespaces) = look(Instant::now() + Duration::from_secs(60));
-    assert_eq!((cut_short, namespaces.len()), (Some(false), 2));
+    let (whole, namespaces) = walk(Instant::now() + Duration::from_secs(60));
+    assert_eq!((whole, namespaces.len()), (Walk::Complete, 2));
     for namespace in namespaces {
         assert_eq!(namespace.readings.sharing, Some(20));
     }
 }
 
-#[test]
-fn a_look_that_is_cut_short_is_told_and_measures_no_namespaces() {
-    use check_conntrack::judge::netns::Overview;
-    use check_conntrack::model::netns::Resident;
-    use check_conntrack::report::{Circumstances, report};
-
-    let root = host(10, 1000);
-    let mut readings = source::usage(root.path());
-    let thresholds = check_conntrack::judge::threshold::Thresholds::parse(&[], &[]).unwrap();
-    let said = |readings: &check_conntrack::model::readings::Readings, cut_short| {
-        let ok = nagiosplugin::ServiceState::Ok;
-        let assessment = check_conntrack::judge::assess::assess(readings, &thresholds, ok, ok);
-        let overview = Overview::of(Resident::default(), &[], cut_short);
-        let circumstances = Circumstances {
-            overview: Some(&overview),
-            ..Circumstances::default()
-        };
-        report(readings, &assessment, circumstances).text
+/// The answer of a check whose time for the walk was up before it began.
+fn without_time(root: &ProcRoot, arguments: &[&str]) -> (u8, String) {
+    let fixed = [
+        "check_conntrack",
+        "--proc-root",
+        root.path().to_str().unwrap(),
+        "--netns",
+        "all",
+        "--state-dir",
+        "/nonexistent",
+    ];
+    let words = fixed.iter().chain(arguments).map(Into::into);
+    let options = match cli::parse(words, cli::Elevation::None) {
+        Ok(cli::Request::Check(options)) => options,
+        other => panic!("{other:?}"),
     };
-    let whole = said(&readings, false);
-    assert!(whole.ends_with(" of this check, the only one|usage=1.0%;80;90;0;100 entries=10;800;900;0;1000 namespaces=1\n"));
-    let cut_short = said(&readings, true);
+    let begin = Instant::now() - Duration::from_secs(options.timeout.into());
+    // it gives up the capabilities of the thread that it runs in
+    let run = || check_conntrack::run(&options, begin, |_| ()).0;
+    let report = std::thread::scope(|scope| scope.spawn(run).join().unwrap());
+    (report.state.exit_code() as u8, report.text)
+}
+
+#[test]
+fn a_walk_that_is_cut_short_is_unknown_unless_what_was_seen_is_worse() {
+    let root = host(10, 1000);
+    namespace(&root, 70, 950, 0);
+    let (code, text) = without_time(&root, &[]);
+    assert_eq!(code, 3, "{text}");
     assert!(
-        cut_short.starts_with("CONNTRACK is OK: ")
-            && cut_short
-                .contains(", the time was up before every network namespace was looked for|")
-            && !cut_short.contains("namespaces="),
-        "{cut_short}"
+        text.starts_with("CONNTRACK is UNKNOWN: 1.0% of the table in use")
+            && text.contains(
+                ", other network namespaces not seen: the time was up before every process was looked at"
+            )
+            && !text.contains("namespaces="),
+        "{text}"
     );
-    readings.others = Some(check_conntrack::model::error::ReadError::NotReached);
-    let unseen = said(&readings, false);
-    assert!(
-        unseen.starts_with("CONNTRACK is UNKNOWN: ") && !unseen.contains("namespaces="),
-        "{unseen}"
-    );
+    for (arguments, expected) in [(["-w", "entries=5"], 1), (["-c", "entries=5"], 2)] {
+        let (code, text) = without_time(&root, &arguments);
+        assert_eq!(code, expected, "{text}");
+        assert!(text.contains("not seen: the time was up"), "{text}");
+    }
+    let whole = all(&root, &["-w", "96", "-c", "97"]);
+    assert_eq!((whole.code, value(&whole, "namespaces").as_str()), (0, "2"));
 }
 
 #[test]
@@ -451,7 +460,7 @@ fn the_table_is_that_of_the_deciding_namespace() {
     let got = all(&root, &["--top", "1"]);
     assert!(
         got.first_line()
-            .contains(", 1 to 192.0.2.7:6379/tcp (100% ESTABLISHED, uid 1000 1 connection), from local sockets"),
+            .contains(", 1 to 192.0.2.7:6379/tcp (100% ESTABLISHED, uid 1000 (no process) 1 connection), from local sockets"),
         "{}",
         got.text
     );
@@ -630,6 +639,61 @@ say "$@" --top 1 --source netlink -w 96 -c 97
         );
     }
 
+    /// The state holds the number of each namespace. The kernel uses the inodes of one that is gone again, and not that
+    /// number.
+    #[test]
+    fn a_namespace_in_the_place_of_another_has_another_number() {
+        let got = in_namespaces(
+            r#"
+set -- "${@/\/nonexistent/$PWD/state}"
+mkdir -m 700 state
+numbers() { sed -n 's/^namespace //p' state/*; echo =0; }
+at() { # SECONDS: as if so much time had passed since the previous run
+    umount /proc/uptime 2>/dev/null || true
+    echo "$1.00 0.00" >uptime
+    mount --bind uptime /proc/uptime
+}
+at 1000
+space pod 5
+say "$@" -c lost=0
+numbers
+kill "$pod"
+wait "$pod" || true
+space pod 7
+at 1300
+say "$@" -c lost=0
+numbers
+at 1600
+say inside "$pod" "$@" -c lost=0
+numbers
+"#,
+        );
+        let [first, before, second, after, inside, last] = &got[..] else {
+            panic!("{got:?}")
+        };
+        for answer in [first, second, inside] {
+            assert_eq!(answer.code, 0, "{}", answer.text);
+        }
+        assert_eq!(value(second, "lost"), "0", "{}", second.text);
+        let numbers =
+            |answer: &Answer| -> Vec<String> { answer.text.lines().map(str::to_owned).collect() };
+        let (before, after, last) = (numbers(before), numbers(after), numbers(last));
+        assert_eq!((before.len(), after.len()), (2, 3), "{before:?} {after:?}");
+        assert!(
+            before
+                .iter()
+                .chain(&after)
+                .all(|n| n.starts_with("routesocket "))
+        );
+        // the own one, the new one, and the one that is gone
+        assert!(
+            before.iter().all(|n| after.contains(n)),
+            "{before:?} {after:?}"
+        );
+        // to a run inside another namespace they have the same numbers
+        assert!(last.iter().all(|n| after.contains(n)), "{after:?} {last:?}");
+    }
+
     #[test]
     fn the_own_namespace_is_one_of_the_others_to_who_is_elsewhere() {
         // the limit that was put over the file is not seen there
@@ -659,36 +723,160 @@ done
 mod root {
     use crate::common::{Answer, binary, needs};
 
-    /// hidepid=1 refuses other users' processes and hidepid=2 hides them.
-    #[test]
-    fn hidden_processes_are_unknown() {
-        needs("setpriv", "util-linux");
+    /// The binary in a directory where every user may run it, with an empty directory beside it.
+    fn for_every_user() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("check_conntrack");
-        std::fs::copy(binary(), &path).unwrap();
-        for (hidepid, code) in [("0", 0), ("1", 3), ("2", 3)] {
-            let script = format!(
-                "chmod 755 {0}; mount -t proc -o hidepid={hidepid} proc /proc; sleep infinity & \
-                 setpriv --reuid 65534 --regid 65534 --clear-groups {0}/check_conntrack --netns all",
-                directory.path().display()
-            );
-            let output = std::process::Command::new("unshare")
-                .args([
-                    "-nmpf",
-                    "--mount-proc",
-                    "--kill-child",
-                    "bash",
-                    "-c",
-                    &script,
-                ])
-                .stdin(std::process::Stdio::null())
-                .output()
-                .unwrap();
-            let got = Answer::of(output);
-            assert_eq!(got.code, code, "hidepid={hidepid}: {}", got.text);
-            let told = ", other network namespaces not seen: /proc hides processes of other users and so their";
-            assert_eq!(got.first_line().contains(told), code == 3, "{}", got.text);
+        std::fs::copy(binary(), directory.path().join("check_conntrack")).unwrap();
+        std::fs::create_dir(directory.path().join("proc")).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(directory.path(), mode).unwrap();
+        directory
+    }
+
+    /// The answer of `--netns all` to nobody, in a process namespace that holds a namespace of root. `$1` is its
+    /// directory, `$2` the mount options of the procfs, `$3` where that is mounted.
+    fn as_nobody_below(
+        directory: &std::path::Path,
+        script: &str,
+        options: &str,
+        at: &str,
+    ) -> Answer {
+        let script = format!(
+            r#"
+nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups)
+check=("${{nobody[@]}}" "$1/check_conntrack" --proc-root "$3" --netns all --state-dir /nonexistent)
+wait_until() {{ # WHAT COMMAND...
+    for _ in $(seq 500); do
+        if "${{@:2}}" 2>/dev/null; then return; fi
+        sleep 0.02
+    done
+    echo "waited in vain for $1" >&2
+    exit 9
+}}
+sleeping() {{ [ "$("$@" sh -c 'cat /proc/[0-9]*/comm' | grep -c sleep)" = "$sleeps" ]; }}
+{script}"#
+        );
+        let output = std::process::Command::new("unshare")
+            .args(["-nmpf", "--mount-proc", "--kill-child"])
+            .args(["bash", "-ec", &script, "hidepid"])
+            .arg(directory)
+            .args([options, at])
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        Answer::of(output)
+    }
+
+    /// hidepid=1 refuses other users' processes, hidepid=2 and 4 hide them. A group that gid= names sees them, but with
+    /// hidepid=4.
+    #[test]
+    fn hidden_processes_are_unknown_below_every_proc_root() {
+        needs("setpriv", "util-linux");
+        let directory = for_every_user();
+        let elsewhere = directory.path().join("proc");
+        let script = r#"
+unshare -n sleep infinity &
+sleeps=1 wait_until 'another network namespace' sleeping
+mount -t proc -o "$2" proc "$3"
+"${check[@]}"
+exit $?
+"#;
+        for (options, code) in [
+            ("hidepid=0", 0),
+            ("hidepid=1", 3),
+            ("hidepid=2", 3),
+            ("hidepid=invisible", 3),
+            ("hidepid=ptraceable", 3),
+            ("hidepid=1,gid=65534", 0),
+            ("hidepid=2,gid=65534", 0),
+            ("hidepid=2,gid=4", 3),
+            ("hidepid=ptraceable,gid=65534", 3),
+        ] {
+            for at in ["/proc", elsewhere.to_str().unwrap()] {
+                let got = as_nobody_below(directory.path(), script, options, at);
+                let text = &got.text;
+                assert_eq!(got.code, code, "{options} {at}: {text}");
+                let told = format!(
+                    ", other network namespaces not seen: {at} hides processes of other users and so their"
+                );
+                assert_eq!(
+                    got.first_line().contains(&told),
+                    code == 3,
+                    "{options}: {text}"
+                );
+                let both = text.contains(" of bash[1], 1 of 2|") && text.contains(" namespaces=2");
+                assert_eq!(both, code == 0, "{options} {at}: {text}");
+            }
         }
+    }
+
+    #[test]
+    fn hidden_processes_are_unknown_where_process_1_is_the_users_own() {
+        needs("setpriv", "util-linux");
+        let directory = for_every_user();
+        let script = r#"
+unshare -mpf --kill-child "${nobody[@]}" sleep infinity &
+init() { init=$(cat "/proc/$!/task/$!/children") && [ "$(cat "/proc/${init% }/comm")" = sleep ]; }
+wait_until 'a process 1 of nobody' init
+inside=(nsenter -t "${init% }" -m -p)
+"${inside[@]}" mount -t proc -o "$2" proc "$3"
+"${inside[@]}" unshare -n sleep infinity &
+sleeps=2 wait_until 'a process of root in it' sleeping "${inside[@]}"
+"${inside[@]}" "${check[@]}"
+exit $?
+"#;
+        for (options, code) in [("hidepid=0", 0), ("hidepid=2", 3), ("hidepid=4", 3)] {
+            let got = as_nobody_below(directory.path(), script, options, "/proc");
+            assert_eq!(got.code, code, "{options}: {}", got.text);
+            assert_eq!(
+                got.text.contains(" sleep[1], 1 of 2|"),
+                code == 0,
+                "{}",
+                got.text
+            );
+        }
+    }
+
+    /// A process may go to another network namespace after it was looked at and before its namespace is entered. Here
+    /// the file that is looked at and the link that is followed are of different namespaces from the beginning.
+    #[test]
+    fn a_namespace_that_the_process_has_left_is_left_again() {
+        use check_conntrack::model::error::ReadError;
+        use check_conntrack::model::netns::Seen;
+        use check_conntrack::source::enter_netns::go_to;
+        use std::os::unix::fs::{MetadataExt, symlink};
+
+        let mut other = std::process::Command::new("unshare")
+            .args(["-n", "sleep", "1000"])
+            .spawn()
+            .unwrap();
+        let link = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).unwrap();
+        let its = other.id().to_string();
+        crate::common::wait_for("another network namespace", || link(&its) != link("self"));
+        let root = crate::common::ProcRoot::empty();
+        let file = root.join("70/net/stat/nf_conntrack");
+        std::fs::write(&file, "").unwrap();
+        let seen = Seen {
+            pid: 70,
+            inode: std::fs::metadata(&file).unwrap().ino(),
+        };
+        for (process, of) in [("70", its.as_str()), ("self", "thread-self")] {
+            let namespace = root.join(&format!("{process}/ns/net"));
+            symlink(format!("/proc/{of}/ns/net"), namespace).unwrap();
+        }
+        symlink("/proc/thread-self/net", root.join("self/net")).unwrap();
+        // it changes the capabilities and the namespace of the thread that it runs in
+        let (result, before, after) = std::thread::spawn(move || {
+            let before = link("thread-self");
+            let result = go_to(root.path(), true, seen);
+            (result, before, link("thread-self"))
+        })
+        .join()
+        .unwrap();
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert_eq!(result.err(), Some(ReadError::ProcessGone { pid: 70 }));
+        assert_eq!(before, after, "back where it was");
     }
 
     /// The fullest namespace to a user who is not root, with these capabilities.
@@ -725,11 +913,7 @@ exec setpriv --reuid 65534 --regid 65534 --clear-groups {capabilities} ./check_c
         for program in ["setpriv", "conntrack"] {
             needs(program, program);
         }
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("check_conntrack");
-        std::fs::copy(binary(), &path).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(directory.path(), mode).unwrap();
+        let directory = for_every_user();
         let with = |capabilities: &[&str], arguments: &str| {
             let list: Vec<String> = capabilities.iter().map(|name| format!("+{name}")).collect();
             let list = match list.join(",") {
@@ -757,7 +941,7 @@ exec setpriv --reuid 65534 --regid 65534 --clear-groups {capabilities} ./check_c
             assert_eq!(got.code, 3, "{}", got.text);
             assert!(
                 got.first_line().contains(&format!(
-                    ", 1 to 127.0.0.1:53/udp local (100% UDP, uid 0 1 connection), unreplied not measured: the table of \
+                    ", 1 to 127.0.0.1:53/udp local (100% UDP, user root 1 connection), unreplied not measured: the table of \
                      another network namespace needs {needs}, from local sockets (its table needs {needs})|"
                 )),
                 "{}",

@@ -11,16 +11,36 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::ProcRoot;
-use check_conntrack::analysis::owners::{Owner, group};
-use check_conntrack::model::socket::Process;
+use check_conntrack::analysis::owners::{Owner, Owners as Grouped};
+use check_conntrack::model::cgroup::{Cgroup, Name, Unit};
+use check_conntrack::model::socket::{NoHolder, Process, SearchCut};
+use check_conntrack::model::user::Users;
 use check_conntrack::source::procfs::processes::{Owners, owners};
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
-fn set(inodes: &[u64]) -> HashSet<u64> {
-    inodes.iter().copied().collect()
+/// Sockets of the user that runs this test.
+fn set(inodes: &[u64]) -> Vec<(u64, u32)> {
+    let uid = rustix::process::geteuid().as_raw();
+    inodes.iter().map(|inode| (*inode, uid)).collect()
+}
+
+fn group(processes: &[Process], sockets: &[(u64, u32)]) -> Vec<Owner> {
+    let owners = Grouped::new(processes.to_vec(), NoHolder::NotPermitted, Users::default());
+    owners.group(sockets)
+}
+
+/// An owner in words, with its first process, sockets, processes and threads.
+fn said(owner: &Owner) -> String {
+    format!(
+        "{} {} {} {}",
+        owner.with_process(),
+        owner.connections,
+        owner.processes,
+        owner.threads
+    )
 }
 
 /// A process in a proc root: descriptors from 0 on, each with what its link says.
@@ -52,9 +72,16 @@ fn holders_of_the_sockets_are_found_with_what_they_are() {
     let sidekiq = |pid, command: &str, threads, inodes: &[u64]| Process {
         pid,
         command: command.to_owned(),
-        unit: Some("sidekiq.service".to_owned()),
+        cgroup: Cgroup {
+            path: "/system.slice/sidekiq.service".to_owned(),
+            name: Name::Unit(Unit {
+                name: "sidekiq.service".to_owned(),
+                user: None,
+            }),
+        },
         threads,
         inodes: inodes.to_vec(),
+        ..Process::default()
     };
     assert_eq!(
         got,
@@ -63,30 +90,15 @@ fn holders_of_the_sockets_are_found_with_what_they_are() {
                 sidekiq(812, "bundle", 5, &[13]),
                 sidekiq(900, "ruby", 20, &[11, 13]),
             ],
-            unseen: 0,
-            truncated: false,
+            missing: vec![12, 14],
+            ..Owners::default()
         }
     );
+    let owners = group(&got.processes, &[(11, 33), (13, 33), (14, 1000)]);
+    let owners: Vec<String> = owners.iter().map(said).collect();
     assert_eq!(
-        group(&got.processes, &[(11, 33), (13, 33), (14, 1000)]),
-        [
-            Owner {
-                name: "sidekiq.service".to_owned(),
-                command: "bundle".to_owned(),
-                pid: 812,
-                processes: 2,
-                connections: 2,
-                threads: 25,
-            },
-            Owner {
-                name: "uid 1000".to_owned(),
-                command: String::new(),
-                pid: 0,
-                processes: 0,
-                connections: 1,
-                threads: 0,
-            },
-        ]
+        owners,
+        ["sidekiq.service (bundle[812]) 2 2 25", "uid 1000 1 0 0"]
     );
 }
 
@@ -94,12 +106,12 @@ fn holders_of_the_sockets_are_found_with_what_they_are() {
 fn hostile_names_neither_hide_a_process_nor_reach_the_output() {
     let names: [(&[u8], &str); 8] = [
         (b"x|evil=1;rm", "xevil=1rm"),
-        (b"a\nb) Z 1 (c", "ab) Z 1 (c"),
+        (b"a\nb) Z 1 (c", "command ab) Z 1 (c"),
         (b"\x1b[31m\xff\xfe", "[31m??"),
-        (b")))", ")))"),
-        (b"(", "("),
+        (b")))", "command )))"),
+        (b"(", "command ("),
         (b"", "(unnamed)"),
-        (b"`$(id)`", "(id)"),
+        (b"`$(id)`", "command (id)"),
         (b"\n", "(unnamed)"),
     ];
     for (comm, shown) in names {
@@ -109,17 +121,15 @@ fn hostile_names_neither_hide_a_process_nor_reach_the_output() {
         assert_eq!(got.processes.len(), 1, "{comm:?}");
         assert_eq!(got.processes[0].threads, 3, "{comm:?}");
         let owners = group(&got.processes, &[(1, 0)]);
-        assert_eq!(
-            (owners[0].name.as_str(), owners[0].command.as_str()),
-            (shown, shown)
-        );
+        let command = shown.strip_prefix("command ").unwrap_or(shown);
+        assert_eq!(owners[0].with_process(), format!("{shown} ({command}[5])"));
     }
     let root = ProcRoot::empty();
     let cgroup = b"1:name=systemd:/\n0::/system.slice/\xff|evil=1;rm.service\n";
     process(&root, 5, b"x", 3, cgroup, &["socket:[1]"]);
     let got = owners(root.path(), &set(&[1]), soon());
     assert_eq!(
-        group(&got.processes, &[(1, 0)])[0].name,
+        group(&got.processes, &[(1, 0)])[0].who.to_string(),
         "?evil=1rm.service"
     );
 }
@@ -131,8 +141,8 @@ fn a_container_is_named_by_as_much_of_its_id_as_people_use() {
     let cgroup = format!("0::/system.slice/docker-{id}.scope\n");
     process(&root, 5, b"nginx", 1, cgroup.as_bytes(), &["socket:[1]"]);
     let got = owners(root.path(), &set(&[1]), soon());
-    let name = group(&got.processes, &[(1, 0)])[0].name.clone();
-    assert_eq!(name, "docker-3f4e0a7d5c1b.scope");
+    let owner = group(&got.processes, &[(1, 0)])[0].with_process();
+    assert_eq!(owner, "container 3f4e0a7d5c1b (nginx[5])");
 }
 
 #[test]
@@ -150,7 +160,7 @@ fn a_process_that_ends_meanwhile_is_no_error() {
     let got = owners(root.path(), &set(&[1]), soon());
     let pids: Vec<(i32, u64)> = got.processes.iter().map(|p| (p.pid, p.threads)).collect();
     assert_eq!(pids, [(5, 1), (8, 0)]);
-    assert_eq!((got.unseen, got.truncated), (0, false));
+    assert_eq!((got.unseen, got.cut), (false, None));
 }
 
 #[test]
@@ -169,7 +179,7 @@ fn what_stands_in_the_place_of_a_file_does_not_stop_it() {
     assert_eq!(got.processes.len(), 1, "{got:?}");
     assert_eq!(
         (got.processes[0].pid, got.processes[0].threads, got.unseen),
-        (5, 0, 0)
+        (5, 0, false)
     );
 }
 
@@ -177,7 +187,11 @@ fn what_stands_in_the_place_of_a_file_does_not_stop_it() {
 fn a_proc_root_that_is_not_there_has_no_processes() {
     let root = ProcRoot::empty();
     let nowhere = root.path().join("nowhere");
-    assert_eq!(owners(&nowhere, &set(&[1]), soon()), Owners::default());
+    let got = owners(&nowhere, &set(&[1]), soon());
+    assert_eq!(
+        (got.processes.len(), got.missing, got.unseen),
+        (0, vec![1], false)
+    );
 }
 
 #[test]
@@ -185,10 +199,7 @@ fn without_sockets_nobody_is_looked_for() {
     let root = ProcRoot::empty();
     process(&root, 5, b"x", 1, b"", &["socket:[1]"]);
     let past = Instant::now() - Duration::from_millis(1);
-    assert_eq!(
-        owners(root.path(), &HashSet::new(), past),
-        Owners::default()
-    );
+    assert_eq!(owners(root.path(), &[], past), Owners::default());
 }
 
 #[test]
@@ -197,7 +208,8 @@ fn the_deadline_ends_the_walk() {
     process(&root, 5, b"x", 1, b"", &["socket:[1]"]);
     let past = Instant::now() - Duration::from_millis(1);
     let got = owners(root.path(), &set(&[1]), past);
-    assert!(got.truncated && got.processes.is_empty(), "{got:?}");
+    assert!(got.processes.is_empty(), "{got:?}");
+    assert_eq!((got.missing, got.cut), (vec![1], Some(SearchCut::TimeUp)));
 }
 
 #[test]
@@ -206,8 +218,9 @@ fn the_deadline_ends_the_walk_inside_a_process() {
     let links = vec!["socket:[1]"; 5000];
     process(&root, 5, b"x", 1, b"", &links);
     let deadline = Instant::now() + Duration::from_micros(500);
-    let got = owners(root.path(), &set(&[1]), deadline);
-    assert!(got.truncated, "{got:?}");
+    // another socket is nowhere
+    let got = owners(root.path(), &set(&[1, 2]), deadline);
+    assert_eq!(got.cut, Some(SearchCut::TimeUp), "{got:?}");
     // what was found until then counts; nothing where this thread had to wait
     assert!(got.processes.iter().all(|process| process.inodes == [1]));
 }
@@ -231,18 +244,20 @@ fn descriptors_that_may_not_be_listed_are_counted_but_not_those_of_kernel_thread
         "8/stat",
         "8 (sh) Z 2 0 0 0 -1 4228108 0 0 0 0 0 0 0 0 20 0 1 0 9 0 0\n",
     );
+    // only process 6 may hold a socket that cannot be seen
     (6..=8).for_each(|pid| closed(pid, true));
     let path = root.path().to_owned();
     // root may read anything until it gives up its capabilities, which are a thread's own
     let got = std::thread::spawn(move || {
         check_conntrack::runtime::privilege::give_up_all();
-        owners(&path, &set(&[1]), soon())
+        owners(&path, &set(&[1, 2]), soon())
     })
     .join()
     .unwrap();
     (6..=8).for_each(|pid| closed(pid, false));
     assert_eq!(got.processes.len(), 1, "{got:?}");
-    assert_eq!((got.unseen, got.truncated), (1, false));
+    assert_eq!((got.unseen, got.cut), (true, None));
+    assert_eq!(got.no_holder(), NoHolder::NotPermitted);
 }
 
 // ---- real processes -------------------------------------------------------------------------------------------------
@@ -290,13 +305,12 @@ fn this_very_process_is_found_with_its_threads_and_connections() {
         (end, threads)
     };
     let threads = || fs::read_dir("/proc/self/task").unwrap().count() as u64;
-    let inodes: HashSet<u64> = sockets.iter().map(|(inode, _)| *inode).collect();
     let me = std::process::id() as i32;
     // other tests begin and end in threads of this process
     let mut tries = 0;
     let (got, count) = loop {
         let before = threads();
-        let mut got = owners(Path::new("/proc"), &inodes, soon());
+        let mut got = owners(Path::new("/proc"), &sockets, soon());
         // a child that another test starts has them too until it runs its program
         got.processes.retain(|process| process.pid == me);
         if before == threads() {
@@ -305,7 +319,7 @@ fn this_very_process_is_found_with_its_threads_and_connections() {
         tries += 1;
         assert!(tries < 200, "the number of threads never rests");
     };
-    assert!(!got.truncated);
+    assert_eq!(got.cut, None);
     assert_eq!(got.processes.len(), 1, "{:?}", got.processes);
     assert!(count > THREADS as u64);
     assert_eq!(got.processes[0].threads, count);
@@ -371,8 +385,8 @@ fn a_process_that_gave_itself_a_hostile_name_is_found_by_the_cleaned_one() {
         (b"x|evil=1;rm", "xevil=1rm"),
         (b"a\nb\n", "ab"),
         (b"\x1b[31mred", "[31mred"),
-        (b"x) Z 1 (y", "x) Z 1 (y"),
-        (b"\xff\xfe)", "??)"),
+        (b"x) Z 1 (y", "command x) Z 1 (y"),
+        (b"\xff\xfe)", "command ??)"),
         (b"\n", "(unnamed)"),
     ];
     // by the name of its file first, then by writing its own comm, which bash does a line at a time
@@ -380,7 +394,7 @@ fn a_process_that_gave_itself_a_hostile_name_is_found_by_the_cleaned_one() {
     let script = |name: &str| format!("printf '{name}' >/proc/$$/comm");
     let by_itself = [
         (None, script("x|evil=1;rm"), "xevil=1rm"),
-        (None, script("\\e[31m\\xff) \\x80("), "[31m?) ?("),
+        (None, script("\\e[31m\\xff) \\x80("), "command [31m?) ?("),
     ];
     for (name, script, shown) in by_file.into_iter().chain(by_itself) {
         let mut command = match name {
@@ -396,19 +410,12 @@ fn a_process_that_gave_itself_a_hostile_name_is_found_by_the_cleaned_one() {
         let mut got = owners(Path::new("/proc"), &set(&[shell.inode]), soon());
         assert_eq!(got.processes.len(), 1, "{name}: {got:?}");
         // wherever this test runs: a unit's name would come first
-        got.processes[0].unit = None;
-        assert_eq!(
-            group(&got.processes, &[(shell.inode, 0)]),
-            [Owner {
-                name: shown.to_owned(),
-                command: shown.to_owned(),
-                pid: shell.pid,
-                processes: 1,
-                connections: 1,
-                threads: 1,
-            }],
-            "{name}"
-        );
+        got.processes[0].cgroup = Cgroup::default();
+        let command = shown.strip_prefix("command ").unwrap_or(shown);
+        let owners = group(&got.processes, &[(shell.inode, 0)]);
+        let owners: Vec<String> = owners.iter().map(said).collect();
+        let expected = format!("{shown} ({command}[{}]) 1 1 1", shell.pid);
+        assert_eq!(owners, [expected], "{name}");
     }
 }
 
@@ -443,7 +450,7 @@ fn processes_that_come_and_go_disturb_nothing() {
         for _ in 0..30 {
             let got = owners(Path::new("/proc"), &inodes, soon());
             // a child has the socket too, for a moment between fork and exec
-            assert!(!got.processes.is_empty() && !got.truncated, "{got:?}");
+            assert!(!got.processes.is_empty() && got.cut.is_none(), "{got:?}");
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
@@ -495,11 +502,10 @@ mod strace {
             let number = path.bytes().all(|b| b.is_ascii_digit());
             match call {
                 _ if call.contains(" openat(AT_FDCWD, ") => {
-                    let directory = path.strip_prefix("/proc/").is_some_and(|pid| {
-                        pid.bytes().all(|b| b.is_ascii_digit()) && call.contains("O_PATH")
-                    });
-                    let version = path == "/proc/sys/kernel/osrelease";
-                    assert!(directory || version || path == "/proc", "{call}");
+                    assert!(["/proc", "/proc/uptime"].contains(&path), "{call}");
+                }
+                _ if call.contains(" openat(") && number => {
+                    assert!(call.contains("O_PATH"), "{call}");
                 }
                 _ if call.contains(" openat(") => {
                     opened.insert(path.to_owned());
@@ -580,21 +586,8 @@ mod root {
             .split(' ')
             .map(|inode| (inode.parse().unwrap(), 0))
             .collect();
-        let inodes = sockets.iter().map(|(inode, _)| *inode).collect();
-        let got = owners(Path::new("/proc"), &inodes, soon());
-        let processes = fs::read_dir("/proc").unwrap().filter(|entry| {
-            let path = entry.as_ref().unwrap().path();
-            // kernel threads have no command line
-            path.join("fd").exists()
-                && !fs::read(path.join("cmdline"))
-                    .unwrap_or_default()
-                    .is_empty()
-        });
-        let unseen = match got.unseen {
-            0 => "none",
-            unseen if unseen <= processes.count() => "some",
-            _ => "more than there are",
-        };
+        let got = owners(Path::new("/proc"), &sockets, soon());
+        let unseen = if got.unseen { "some" } else { "none" };
         let names: Vec<String> = group(&got.processes, &sockets)
             .iter()
             .map(|owner| format!("{} {}", owner.pid, owner.connections))

@@ -1,0 +1,75 @@
+//! Sockets whose two ends are known, found by a hash of these.
+
+use super::remains;
+
+/// How much is known of the socket of an entry; more is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Found {
+    Nothing,
+    TimeWait,
+    Unheld,
+    Held,
+}
+
+/// What is kept of a socket whose two ends are known: 24 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Connected {
+    /// A hash of [`crate::model::conntrack::Sides`].
+    pub(super) sides: u64,
+    pub(super) inode: u64,
+    pub(super) uid: u32,
+    pub(super) found: Found,
+    /// The slot of the endpoint within this host that is its far end, or [`super::NOT_SHOWN`].
+    pub(super) dials: u8,
+}
+
+/// Sockets by the hash of their sides. Hashes are spread evenly, so their first bits lead to where each would stand.
+#[derive(Debug)]
+pub(super) struct BySides {
+    sorted: Vec<Connected>,
+    /// Where the sockets of each beginning start, and where the last end.
+    starts: Vec<u32>,
+    /// How many of the last bits a beginning has not.
+    shift: u32,
+}
+
+/// Sockets in no order.
+#[derive(Debug, Default)]
+pub(super) struct Unsorted(Vec<Connected>);
+
+impl Unsorted {
+    pub(super) fn push(&mut self, socket: Connected) {
+        remains::push(&mut self.0, socket);
+    }
+
+    /// No more than 2^32 sockets.
+    pub(super) fn sort(self) -> BySides {
+        let mut sorted = self.0;
+        sorted.sort_unstable();
+        let beginnings = sorted.len().next_power_of_two().max(2);
+        let shift = u64::BITS - beginnings.ilog2();
+        let mut starts = Vec::with_capacity(beginnings + 1);
+        for (socket, place) in sorted.iter().zip(0..) {
+            let beginning = (socket.sides >> shift) as usize;
+            starts.resize(starts.len().max(beginning + 1), place);
+        }
+        starts.resize(beginnings + 1, sorted.len() as u32);
+        BySides {
+            sorted,
+            starts,
+            shift,
+        }
+    }
+}
+
+impl BySides {
+    pub(super) fn of(&self, sides: u64) -> impl Iterator<Item = &Connected> {
+        let beginning = (sides >> self.shift) as usize;
+        let alike = match self.starts.get(beginning..) {
+            Some([start, end, ..]) => self.sorted.get(*start as usize..*end as usize),
+            _ => None,
+        };
+        let alike = alike.unwrap_or_default().iter();
+        alike.filter(move |socket| socket.sides == sides)
+    }
+}

@@ -1,0 +1,171 @@
+//! The sockets whose holders are looked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A socket whose holder is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Socket {
+    inode: u64,
+    uid: u32,
+    is_held: bool,
+}
+
+/// The sockets of a user.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Count {
+    /// The sockets that are looked for.
+    pub(super) all: usize,
+    /// The sockets of which no holder was found yet.
+    pub(super) missing: usize,
+}
+
+/// Sockets by inode and by user.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    /// By inode.
+    sockets: Vec<Socket>,
+    missing: usize,
+    users: BTreeMap<u32, Count>,
+}
+
+impl Wanted {
+    /// Takes sockets as inode and user id. Sockets without an inode have no holder.
+    pub(super) fn new(sockets: &[(u64, u32)]) -> Self {
+        let with_inode = sockets.iter().filter(|(inode, _)| *inode != 0);
+        let mut sockets: Vec<Socket> = with_inode
+            .map(|&(inode, uid)| Socket {
+                inode,
+                uid,
+                is_held: false,
+            })
+            .collect();
+        sockets.sort_unstable();
+        sockets.dedup_by_key(|socket| socket.inode);
+        let mut users: BTreeMap<u32, Count> = BTreeMap::new();
+        for socket in &sockets {
+            let count = users.entry(socket.uid).or_default();
+            count.all += 1;
+            count.missing += 1;
+        }
+        Self {
+            missing: sockets.len(),
+            sockets,
+            users,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+
+    pub(super) fn contains(&self, inode: u64) -> bool {
+        self.place(inode).is_some()
+    }
+
+    fn place(&self, inode: u64) -> Option<usize> {
+        let by_inode = |socket: &Socket| socket.inode.cmp(&inode);
+        self.sockets.binary_search_by(by_inode).ok()
+    }
+
+    /// Notes that a holder of a socket was found.
+    pub(super) fn hold(&mut self, inode: u64) {
+        let socket = self
+            .place(inode)
+            .and_then(|place| self.sockets.get_mut(place));
+        if let Some(socket) = socket.filter(|socket| !socket.is_held) {
+            socket.is_held = true;
+            self.missing -= 1;
+            if let Some(count) = self.users.get_mut(&socket.uid) {
+                count.missing -= 1;
+            }
+        }
+    }
+
+    /// Forgets the missing sockets that are not among `open`, which is in order; returns their inodes.
+    pub(super) fn close_all_but(&mut self, open: &[u64]) -> Vec<u64> {
+        let is_closed =
+            |socket: &Socket| !socket.is_held && open.binary_search(&socket.inode).is_err();
+        let sockets = std::mem::take(&mut self.sockets);
+        let (closed, sockets): (Vec<Socket>, Vec<Socket>) =
+            sockets.into_iter().partition(is_closed);
+        self.sockets = sockets;
+        self.missing -= closed.len();
+        for socket in &closed {
+            if let Some(count) = self.users.get_mut(&socket.uid) {
+                count.missing -= 1;
+            }
+        }
+        closed.iter().map(|socket| socket.inode).collect()
+    }
+
+    fn without_holder(&self) -> impl Iterator<Item = &Socket> {
+        self.sockets.iter().filter(|socket| !socket.is_held)
+    }
+
+    /// Whether a holder was found of each socket.
+    pub(super) fn are_all_held(&self) -> bool {
+        self.missing == 0
+    }
+
+    /// The sockets of which no holder was found yet, by inode.
+    pub(super) fn missing(&self) -> Vec<u64> {
+        self.without_holder().map(|socket| socket.inode).collect()
+    }
+
+    /// The users of the sockets of which no holder was found yet.
+    pub(super) fn missing_users(&self) -> BTreeSet<u32> {
+        self.without_holder().map(|socket| socket.uid).collect()
+    }
+
+    /// The sockets of a user, or of all users.
+    pub(super) fn count(&self, uid: Option<u32>) -> Count {
+        match uid {
+            Some(uid) => self.users.get(&uid).copied().unwrap_or_default(),
+            None => Count {
+                all: self.sockets.len(),
+                missing: self.missing,
+            },
+        }
+    }
+
+    /// Whether none of the sockets belongs to the user.
+    pub(super) fn is_stranger(&self, uid: Option<u32>) -> bool {
+        uid.is_some_and(|uid| !self.users.contains_key(&uid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_are_counted_once_and_only_with_an_inode() {
+        let wanted = Wanted::new(&[(3, 7), (0, 7), (1, 8), (3, 7), (2, 7)]);
+        assert_eq!(wanted.missing(), [1, 2, 3]);
+        assert_eq!(wanted.missing_users(), BTreeSet::from([7, 8]));
+        let counts = [Some(7), Some(8), Some(9), None].map(|uid| wanted.count(uid).all);
+        assert_eq!(counts, [2, 1, 0, 3]);
+        assert!(wanted.is_stranger(Some(9)) && !wanted.is_stranger(Some(8)));
+        assert!(!wanted.is_stranger(None));
+        assert!(Wanted::new(&[(0, 0)]).is_empty());
+    }
+
+    #[test]
+    fn what_is_held_or_closed_is_not_missing() {
+        let mut wanted = Wanted::new(&[(1, 7), (2, 7), (3, 8), (4, 8)]);
+        wanted.hold(1);
+        wanted.hold(1);
+        wanted.hold(99);
+        assert_eq!(
+            (wanted.missing(), wanted.count(Some(7)).missing),
+            (vec![2, 3, 4], 1)
+        );
+        // a socket that is held is not looked for among those that are open
+        assert_eq!(wanted.close_all_but(&[4]), [2, 3]);
+        assert_eq!((wanted.missing(), wanted.count(None).missing), (vec![4], 1));
+        assert!(wanted.contains(1) && !wanted.contains(2));
+        assert_eq!(wanted.count(Some(7)).missing, 0);
+        wanted.hold(4);
+        assert!(wanted.are_all_held());
+    }
+}

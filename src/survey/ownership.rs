@@ -1,0 +1,348 @@
+//! Who is behind the endpoints that are shown: from entries to sockets, from sockets to processes.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::analysis::owners::{Owner, Owners};
+use crate::analysis::tally::{
+    Attribution, Endpoint, Holder, Matched, Matching, Peer, Scale, Tally,
+};
+use crate::diagnosis::SeenAtSockets;
+use crate::model::conntrack::Protocol;
+use crate::model::error::ReadError;
+use crate::model::socket::{LocalSocket, NoHolder, Process, SearchCut};
+use crate::model::udp::UdpSettings;
+use crate::model::user::Users;
+use crate::runtime::privilege;
+use crate::source::entries::{self, Wanted};
+use crate::source::procfs::processes::{self, Search};
+use crate::source::udp_settings;
+use crate::source::users::{PASSWD, users};
+
+/// Where the processes of this host are.
+const PROC: &str = "/proc";
+
+/// A socket by its inode and user id.
+type Socket = (u64, u32);
+
+/// Who is behind the shown endpoints, each list in the order of these.
+pub(super) struct Ownership {
+    pub(super) attributions: Vec<Attribution>,
+    pub(super) owners: Vec<Vec<Owner>>,
+    /// How much of an endpoint its first owner was seen to have.
+    pub(super) seen: Vec<SeenAtSockets>,
+    /// Not every socket was seen, so a socket that was not seen may be there all the same.
+    pub(super) incomplete: bool,
+    /// Why names may be missing, in words.
+    pub(super) names_incomplete: Option<String>,
+    pub(super) note: Option<String>,
+}
+
+/// Looks for the sockets of the entries and for the processes that hold them. `read_at` is when the last entry was read.
+pub(super) fn ownership(
+    tally: &Tally,
+    top: &[Endpoint],
+    scale: Scale,
+    wanted: &Wanted,
+    read_at: Instant,
+) -> Ownership {
+    let (matched, mut dialled, look) = match_sockets(tally, top, scale, wanted);
+    let mut attributions = matched.attributions(&[]);
+    let asked_for: Vec<Socket> = sockets(top, &attributions, &dialled).concat();
+    let silence = read_at.elapsed();
+    let (found, closed) = search(wanted, &asked_for, &attributions);
+    drop(asked_for);
+    if !closed.is_empty() {
+        attributions = matched.attributions(&closed);
+        dialled.leave_out(&closed);
+    }
+    drop(matched);
+    let (missing, no_holder, cut) = (found.missing.len(), found.no_holder(), found.cut);
+    let names = names(wanted, &found, &attributions, &dialled);
+    let by_process = Owners::new(found.processes, no_holder, names.clone());
+    for attribution in &mut attributions {
+        attribution.disbelieve(|holder| is_too_young(holder, &by_process, silence));
+        if look.failed.is_some() {
+            attribution.unattributed.other = 0;
+        }
+    }
+    let sockets = sockets(top, &attributions, &dialled);
+    let mut owners: Vec<Vec<Owner>> = sockets
+        .iter()
+        .map(|sockets| by_process.group(sockets))
+        .collect();
+    let seen = attributions
+        .iter()
+        .zip(&owners)
+        .map(|(attribution, owners)| seen_at_sockets(attribution, owners, &by_process, scale))
+        .collect();
+    for (place, owners) in owners.iter_mut().enumerate() {
+        // what could not be counted whole is a sample like its entries
+        if scale.is_sample() && !dialled.has(place) {
+            owners
+                .iter_mut()
+                .for_each(|owner| extrapolate(owner, scale));
+        }
+    }
+    Ownership {
+        attributions,
+        owners,
+        seen,
+        incomplete: look.failed.is_some(),
+        names_incomplete: cut.map(|cut| incomplete(cut, &names)),
+        note: note(&look, missing, no_holder),
+    }
+}
+
+/// How a look at all sockets went.
+#[derive(Default)]
+struct Look {
+    /// Whether there was at least one.
+    any: bool,
+    /// Why not all were seen.
+    failed: Option<ReadError>,
+}
+
+/// Of a sample, every socket to a shown destination counts, not only those whose entry happens to be in the sample.
+#[derive(Default)]
+struct Dialled {
+    places: HashMap<(SocketAddr, Protocol), usize>,
+    /// For each endpoint.
+    sockets: Vec<Vec<Socket>>,
+}
+
+impl Dialled {
+    fn new(top: &[Endpoint], scale: Scale) -> Self {
+        let mut places = HashMap::new();
+        if scale.is_sample() {
+            for (place, endpoint) in top.iter().enumerate() {
+                if let Peer::To {
+                    address,
+                    protocol,
+                    local: false,
+                } = endpoint.peer
+                {
+                    places.insert((address, protocol), place);
+                }
+            }
+        }
+        Self {
+            places,
+            sockets: vec![Vec::new(); top.len()],
+        }
+    }
+
+    fn add(&mut self, socket: &LocalSocket) {
+        if socket.inode == 0 || self.places.is_empty() {
+            return;
+        }
+        let remote = SocketAddr::new(socket.remote.ip().to_canonical(), socket.remote.port());
+        let place = self.places.get(&(remote, socket.protocol));
+        if let Some(sockets) = place.and_then(|place| self.sockets.get_mut(*place)) {
+            sockets.push((socket.inode, socket.uid));
+        }
+    }
+
+    /// Whether an endpoint has such sockets.
+    fn has(&self, place: usize) -> bool {
+        self.sockets
+            .get(place)
+            .is_some_and(|sockets| !sockets.is_empty())
+    }
+
+    fn leave_out(&mut self, closed: &[u64]) {
+        for sockets in &mut self.sockets {
+            sockets.retain(|(inode, _)| closed.binary_search(inode).is_err());
+        }
+    }
+}
+
+/// Takes in all sockets of the network namespace.
+fn match_sockets<'t>(
+    tally: &'t Tally,
+    top: &[Endpoint],
+    scale: Scale,
+    wanted: &Wanted,
+) -> (Matched<'t>, Dialled, Look) {
+    // what a process of another namespace shows below its directory has no settings
+    let settings = match wanted.place.not_entered {
+        None => udp_settings(&wanted.proc_root),
+        Some(_) => UdpSettings::default(),
+    };
+    let mut matching: Matching<'t> = tally.matching(top, settings);
+    let mut dialled = Dialled::new(top, scale);
+    let mut look = Look::default();
+    let read = entries::all_sockets(wanted, |socket| {
+        look.any = true;
+        matching.add(socket);
+        dialled.add(socket);
+    });
+    look.failed = read.err();
+    (matching.finish(), dialled, look)
+}
+
+/// The sockets of each endpoint, each once, in order.
+fn sockets(top: &[Endpoint], attributions: &[Attribution], dialled: &Dialled) -> Vec<Vec<Socket>> {
+    let of_endpoint = |((attribution, endpoint), dialled): ((&Attribution, &Endpoint), &Vec<_>)| {
+        // within this host both ends have a socket: the client's tells who opens the connections
+        let within = matches!(endpoint.peer, Peer::To { local: true, .. });
+        let clients_only = within && attribution.holders.iter().any(|holder| !holder.dialled);
+        let matched = attribution
+            .holders
+            .iter()
+            .filter(|holder| !(clients_only && holder.dialled));
+        let mut sockets: Vec<Socket> = matched
+            .map(|holder| (holder.inode, holder.uid))
+            .chain(dialled.iter().copied())
+            .collect();
+        sockets.sort_unstable();
+        sockets.dedup();
+        sockets
+    };
+    let endpoints = attributions.iter().zip(top).zip(&dialled.sockets);
+    endpoints.map(of_endpoint).collect()
+}
+
+/// Searches for the processes that hold these sockets. If a holder is missing, the sockets are looked at again: one that
+/// was closed meanwhile must not look like a socket of somebody else. Returns the closed ones too, in order, among them
+/// those that were not asked for.
+fn search(
+    wanted: &Wanted,
+    asked_for: &[Socket],
+    attributions: &[Attribution],
+) -> (processes::Owners, Vec<u64>) {
+    let mut search = Search::new(&wanted.proc_root, asked_for, wanted.deadline);
+    privilege::with(privilege::PROCESSES, || search.look());
+    if search.has_found_all() {
+        return (search.finish(), Vec::new());
+    }
+    let holders = attributions.iter().flat_map(|found| &found.holders);
+    let mut inodes: Vec<u64> = holders
+        .map(|holder| holder.inode)
+        .chain(asked_for.iter().map(|(inode, _)| *inode))
+        .collect();
+    inodes.sort_unstable();
+    inodes.dedup();
+    let mut open = Vec::new();
+    let read = entries::all_sockets(wanted, |socket| {
+        if inodes.binary_search(&socket.inode).is_ok() {
+            open.push(socket.inode);
+        }
+    });
+    if read.is_err() {
+        // a socket that was not seen again may still be there
+        return (search.finish(), Vec::new());
+    }
+    open.sort_unstable();
+    privilege::with(privilege::PROCESSES, || search.look_again(&open));
+    let found = search.finish();
+    let mut asked_for: Vec<u64> = asked_for.iter().map(|(inode, _)| *inode).collect();
+    asked_for.sort_unstable();
+    inodes.retain(|inode| {
+        open.binary_search(inode).is_err()
+            && (asked_for.binary_search(inode).is_err()
+                || found.closed.binary_search(inode).is_ok())
+    });
+    (found, inodes)
+}
+
+/// The names of the users that may be shown. /etc/passwd has none of those below another proc root.
+fn names(
+    wanted: &Wanted,
+    found: &processes::Owners,
+    attributions: &[Attribution],
+    dialled: &Dialled,
+) -> Users {
+    if wanted.proc_root != Path::new(PROC) {
+        return Users::default();
+    }
+    let of_sockets = attributions
+        .iter()
+        .flat_map(|attribution| &attribution.holders)
+        .map(|holder| holder.uid)
+        .chain(dialled.sockets.iter().flatten().map(|(_, uid)| *uid));
+    let of_process = |process: &Process| process.cgroup.name.user();
+    let of_managers = found.processes.iter().filter_map(of_process);
+    let of_the_search = match found.cut {
+        Some(SearchCut::TooManyDescriptors { uid }) => uid,
+        _ => None,
+    };
+    let uids: BTreeSet<u32> = of_sockets.chain(of_managers).chain(of_the_search).collect();
+    users(PASSWD.as_ref(), &uids)
+}
+
+/// Whether the process that has the port of an entry by now began after the last packet of the entry. `silence` is how
+/// long ago the entries were read.
+fn is_too_young(holder: &Holder, owners: &Owners, silence: Duration) -> bool {
+    let silent = Duration::from_secs(holder.silent.into());
+    holder.silent > 0
+        && owners
+            .age(holder.inode)
+            .is_some_and(|age| age < silent + silence)
+}
+
+/// How much of an endpoint is at sockets, and at those of its first owner.
+fn seen_at_sockets(
+    attribution: &Attribution,
+    owners: &[Owner],
+    by_process: &Owners,
+    scale: Scale,
+) -> SeenAtSockets {
+    let first = owners.iter().find(|owner| owner.processes > 0);
+    let of_first = first.map_or(0, |first| {
+        let is_its = |holder: &&Holder| by_process.of(holder.inode).contains(&&first.who);
+        let its = attribution.holders.iter().filter(is_its);
+        its.map(|holder| u64::from(holder.entries)).sum()
+    });
+    SeenAtSockets {
+        entries: scale.extrapolate(attribution.attributed),
+        of_owner: scale.extrapolate(of_first.min(attribution.attributed)),
+    }
+}
+
+fn extrapolate(owner: &mut Owner, scale: Scale) {
+    let whole =
+        |sockets: usize| usize::try_from(scale.extrapolate(sockets as u64)).unwrap_or(usize::MAX);
+    owner.connections = whole(owner.connections);
+    if let Some(passed) = &mut owner.passed {
+        passed.connections = whole(passed.connections);
+    }
+}
+
+/// Why names are incomplete.
+fn incomplete(cut: SearchCut, users: &Users) -> String {
+    match cut {
+        SearchCut::TimeUp => "not every process could be looked at in time".to_owned(),
+        SearchCut::TooManyDescriptors { uid: Some(uid) } => {
+            format!("processes of {} have too many descriptors", users.user(uid))
+        }
+        SearchCut::TooManyDescriptors { uid: None } => {
+            "processes have too many descriptors".to_owned()
+        }
+    }
+}
+
+/// What must be said besides.
+fn note(look: &Look, missing: usize, no_holder: NoHolder) -> Option<String> {
+    let failed = look.failed.as_ref().map(|error| {
+        if look.any {
+            format!("not every socket was seen: {error}")
+        } else {
+            format!("no owners: {error}")
+        }
+    });
+    let unheld = (missing > 0).then(|| match no_holder {
+        NoHolder::NotPermitted => Some(format!(
+            "{missing} sockets belong to processes this user may not look into, shown by uid (CAP_SYS_PTRACE and \
+             CAP_DAC_READ_SEARCH show them)"
+        )),
+        NoHolder::NoProcess => Some(format!(
+            "{missing} sockets are held by no process: passed on and not yet taken, in an io_uring, or the kernel's own"
+        )),
+        NoHolder::NotReached => None,
+    });
+    let notes: Vec<String> = failed.into_iter().chain(unheld.flatten()).collect();
+    (!notes.is_empty()).then(|| notes.join(", "))
+}

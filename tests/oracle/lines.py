@@ -1,0 +1,224 @@
+"""The grammar of a capture: which line is an entry, and of which class. All that is decided about lines stands here.
+
+From the contract, and from what the kernel (ct_seq_show) and conntrack-tools print:
+
+    [FAMILY 2|10] PROTOCOL NUMBER [TIMEOUT] [STATE] TUPLE [KEY=VALUE | [UNREPLIED]]... TUPLE WORD...
+
+- A tuple is src= and dst=, then sport= and dport= for protocols that have ports.
+- After the second tuple any word may follow but a further src= or dst=. So kernels of vendors are read, and two lines
+  that became one are not.
+- A line that was cut in the second tuple, or before all flags were printed, is not an entry. The kernel prints the
+  flags right after the tuple and its counters. So one of the words has to be an attribute that is none of these. use=
+  is the last one of every kernel, mark= the first one of most.
+- What people and programs put around a line is taken off: line numbers, names of files, quote marks, colours.
+
+The contract says nothing of the following. It is decided here so that a line that was damaged is not counted wrongly:
+
+- Between the tuples a word that is neither [UNREPLIED] nor an attribute makes the line no entry: it may be what became
+  of [UNREPLIED], and the entry would count as answered.
+- A name of a protocol may be one nobody knows. Its number decides, and has to agree with a name that is known.
+- The words before the first tuple matter for TCP only. Elsewhere a timeout and two more words may stand there.
+- Text that is not UTF-8 is no entry.
+"""
+
+import ipaddress
+import re
+
+NUMBERS = {"icmp": 1, "tcp": 6, "udp": 17, "dccp": 33, "gre": 47, "icmpv6": 58, "sctp": 132, "udplite": 136}
+FAMILIES = {"ipv4": ("2", 4), "ipv6": ("10", 6)}
+TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
+ALWAYS_PORTS, SOMETIMES_PORTS = {6, 17}, {33, 132, 136}
+# LISTEN is what kernels before 2.6.31 called SYN_SENT2
+CLASS_OF_STATE = {"NONE": "other", "SYN_SENT": "syn_sent", "SYN_SENT2": "syn_sent", "LISTEN": "syn_sent",
+                  "SYN_RECV": "syn_recv", "ESTABLISHED": "established", "FIN_WAIT": "fin_wait",
+                  "CLOSE_WAIT": "close_wait", "LAST_ACK": "last_ack", "TIME_WAIT": "time_wait", "CLOSE": "close"}
+OFFLOADED = {"[OFFLOAD]", "[HW_OFFLOAD]"}
+
+TIMEOUT = re.compile(r"-?[0-9]{1,9}")
+NUMBER = re.compile(r"[0-9]{1,9}")
+KEY = re.compile(r"([A-Za-z][A-Za-z0-9_.-]*)=")
+NAME = re.compile(r"[a-z][a-z0-9-]*")
+SUMMARY = re.compile(r"conntrack v.*flow entries have been shown\.")
+# the attributes that stand between the second tuple and the flags, and those whose text may hold anything
+BEFORE_FLAGS = {"packets", "bytes", "zone-orig", "zone-reply", "type", "code", "id", "srckey", "dstkey"}
+FREE_TEXT = ("secctx=", "labels=", "[start=")
+
+COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+CONTROLS = re.compile("[\x00-\x1f\u00a0]")
+# quote marks, and what cat -n, grep -n and grep -H print
+PREFIXES = re.compile(r"(?:> *|[0-9]+ +|[^ =:]+: *)*")
+
+# what 0.1.0 knew: what kernels and conntrack-tools put after the tuples, in their order, and between these
+USUAL = re.compile(r"(?:zone-reply=\S+ )?(?:packets=\S+ bytes=\S+ )?(?:\[(?:ASSURED|OFFLOAD|HW_OFFLOAD)\] )*"
+                   r"(?:(?:mark|secmark|zone|delta-time)=\S+ )*use=[0-9]+(?: id=\S+)?")
+USUAL_BETWEEN = re.compile(r"[a-z-]+=.+")
+
+
+class Entry:
+    """What counts of a line that is an entry. `rests_on` names the sentences of pending.py that made it one."""
+
+    def __init__(self, class_, unreplied, evictable, rests_on):
+        self.counts = {class_: 1, "unreplied": int(unreplied), "evictable": int(evictable)}
+        self.rests_on = rests_on
+
+
+class NotAnEntry(Exception):
+    """The line is counted as one that was not read."""
+
+    rests_on = frozenset()
+
+
+def entry(line):
+    """Reads one line without its line feed. Returns None for a blank one, raises NotAnEntry for other text."""
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        raise NotAnEntry("text that is no UTF-8") from None
+    rests_on = set()
+    try:
+        return whole(cleaned(text, rests_on), rests_on)
+    except NotAnEntry as reason:
+        reason.rests_on = rests_on
+        raise
+
+
+def cleaned(text, rests_on):
+    """The line without what terminals, mail programs and people add."""
+    text = text.rstrip(" \t\r")
+    clean = CONTROLS.sub(" ", COLOURS.sub("", text.lstrip(" \t").removeprefix("\ufeff"))).strip(" ")
+    clean = clean[PREFIXES.match(clean).end():]
+    if clean != text.lstrip(" \t"):
+        rests_on.add("what is put around a line")
+    return clean
+
+
+def whole(text, rests_on):
+    """Reads a line that was cleaned, and adds to `rests_on`."""
+    if not text or SUMMARY.fullmatch(text):
+        return None
+    words = [word for word in text.split(" ") if word]
+    family, protocol, at = head(words, rests_on)
+    first = next((i for i in range(at, len(words)) if words[i].startswith("src=")), None)
+    if first is None:
+        raise NotAnEntry("no tuple")
+    state = private(protocol, words[at:first])
+
+    addresses = []
+    at = tuple_(words, first, protocol, addresses)
+    unreplied = False
+    while at < len(words) and not words[at].startswith("src="):
+        if words[at] == "[UNREPLIED]":
+            unreplied = True
+        elif words[at].startswith("dst="):
+            rests_on.add("a third tuple")
+            raise NotAnEntry("a third tuple")
+        elif not KEY.match(words[at]):
+            if USUAL_BETWEEN.fullmatch(words[at]):
+                rests_on.add("any key between the tuples")
+            raise NotAnEntry("a word between the tuples")
+        elif not USUAL_BETWEEN.fullmatch(words[at]):
+            rests_on.add("any key between the tuples")
+        at += 1
+    at = tuple_(words, at, protocol, addresses)
+
+    if any(address.version == 6 and address.ipv4_mapped for address in addresses):
+        rests_on.add("IPv4-mapped addresses")
+    common = set.intersection(*map(families, addresses))
+    if not common or family not in {None, *common}:
+        raise NotAnEntry("addresses of another family")
+
+    tail = words[at:]
+    if any(word.startswith(("src=", "dst=")) for word in tail):
+        rests_on.add("a third tuple")
+        raise NotAnEntry("a third tuple")
+    keys = {key[1] for key in map(KEY.match, tail) if key}
+    if keys <= BEFORE_FLAGS:
+        raise NotAnEntry("cut before all flags were printed")
+    if not any(re.fullmatch("use=[0-9]+", word) for word in tail):
+        rests_on.add("a line without use=")
+    elif not USUAL.fullmatch(" ".join(tail)):
+        rests_on.add("any word after the tuples")
+    flags = tail[:next((i for i, word in enumerate(tail) if word.startswith(FREE_TEXT)), None)]
+    offloaded = not OFFLOADED.isdisjoint(flags)
+    evictable = not offloaded and "[ASSURED]" not in flags
+    return Entry(class_of(protocol, state, offloaded), unreplied, evictable, rests_on)
+
+
+def head(words, rests_on):
+    """Family, protocol number, and where the rest begins."""
+    family, at = None, 0
+    known = FAMILIES.get(words[0])
+    if known:
+        if words[1:2] != [known[0]]:
+            raise NotAnEntry("family and its number disagree")
+        family, at = known[1], 2
+    if len(words) < at + 2:
+        raise NotAnEntry("too short")
+    name, number = words[at:at + 2]
+    if not NUMBER.fullmatch(number) or int(number) > 255:
+        raise NotAnEntry("no protocol number")
+    stands_for = NUMBERS.get(name)
+    if stands_for is None:
+        if not NAME.fullmatch(name) or name in FAMILIES:
+            raise NotAnEntry("no protocol name")
+        if not name.isalpha():
+            rests_on.add("any name of a protocol")
+    elif stands_for != int(number):
+        raise NotAnEntry("protocol and its number disagree")
+    return family, int(number), at + 2
+
+
+def private(protocol, words):
+    """The TCP state among the words before the first tuple, None if there is none.
+
+    These are a timeout and a state, for TCP one of its own. GRE prints two words in the place of a state.
+    """
+    if words and TIMEOUT.fullmatch(words[0]):
+        words = words[1:]
+    if protocol == TCP:
+        if len(words) > 1 or (words and words[0] not in CLASS_OF_STATE):
+            raise NotAnEntry("no state of TCP")
+        return words[0] if words else None
+    if len(words) > 2:
+        raise NotAnEntry("too many words before the tuple")
+    return None
+
+
+def tuple_(words, at, protocol, addresses):
+    """Reads a tuple, adds its addresses, and returns where the words after it begin."""
+    for key in ("src=", "dst="):
+        if at >= len(words) or not words[at].startswith(key):
+            raise NotAnEntry("no " + key)
+        addresses.append(address(words[at][len(key):]))
+        at += 1
+    has_ports = at < len(words) and words[at].startswith("sport=")
+    if protocol in ALWAYS_PORTS or (protocol in SOMETIMES_PORTS and has_ports):
+        for key in ("sport=", "dport="):
+            value = words[at][len(key):] if at < len(words) and words[at].startswith(key) else ""
+            if not NUMBER.fullmatch(value) or int(value) > 65535:
+                raise NotAnEntry("no " + key)
+            at += 1
+    return at
+
+
+def address(text):
+    """An address of either family."""
+    # Python before 3.9.5 takes 192.0.2.01 for an address
+    if "%" in text or not text.isascii() or ("." in text and re.search(r"(?:^|[.:])0[0-9]+(?:\.|$)", text)):
+        raise NotAnEntry("no address")
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        raise NotAnEntry("no address") from None
+
+
+def families(address_):
+    """The families that an address may stand in: ::ffff:192.0.2.1 is written so for IPv4 too."""
+    return {address_.version, 4} if address_.version == 6 and address_.ipv4_mapped else {address_.version}
+
+
+def class_of(protocol, state, offloaded):
+    """The class that the check counts the entry in."""
+    if protocol == TCP:
+        return "established" if offloaded else CLASS_OF_STATE[state or "NONE"]
+    return {UDP: "udp", ICMP: "icmp", ICMPV6: "icmp"}.get(protocol, "other")

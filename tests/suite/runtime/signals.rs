@@ -1,0 +1,312 @@
+//! Signals: at whatever moment they come, stdout has one text, and the exit status is the one that this text names.
+
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::common::{
+    Answer, ProcRoot, binary, check, in_mask, needs, wait_for, wait_until_handled,
+};
+
+/// The signals that end a check.
+const ENDING: [Signal; 5] = [
+    Signal::SIGALRM,
+    Signal::SIGXCPU,
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+];
+
+/// A table whose verdict is CRITICAL, so that no other end has its exit status.
+fn nearly_full() -> ProcRoot {
+    ProcRoot::tracking("950\n", "1000\n")
+}
+
+fn arguments(root: &ProcRoot) -> [&str; 4] {
+    let root = root.path().to_str().unwrap();
+    ["--proc-root", root, "--state-dir", "/nonexistent"]
+}
+
+/// A command whose process starts with the signals above blocked, so that a signal that comes before its first line
+/// waits for that.
+fn with_blocked_signals(program: &str) -> Command {
+    let mut command = Command::new("env");
+    command
+        .arg("--block-signal=ALRM,XCPU,TERM,INT,HUP")
+        .arg(program)
+        .stdin(Stdio::null());
+    command
+}
+
+/// What a run may print that gets one of these signals: the whole report, or the text for that signal.
+fn assert_right(got: &Answer, whole: &Answer, signals: &[Signal], when: &str) {
+    if got == whole {
+        return;
+    }
+    let text = got.text.as_str();
+    let right = signals.iter().any(|signal| match signal {
+        // the verdict on what was read, or that nothing was
+        Signal::SIGALRM => {
+            (got.code, text)
+                == (
+                    3,
+                    "CONNTRACK is UNKNOWN: timed out before the number of entries and the limit were read\n",
+                )
+                || got.code == whole.code
+                    && text.contains(", timed out after ")
+                    && got.value("entries") == whole.value("entries")
+        }
+        Signal::SIGXCPU => {
+            (got.code, text)
+                == (
+                    3,
+                    "CONNTRACK is UNKNOWN: CPU time limit (RLIMIT_CPU) reached before the check completed\n",
+                )
+        }
+        _ => {
+            (got.code, text)
+                == (
+                    3,
+                    "CONNTRACK is UNKNOWN: terminated by a signal before the check completed\n",
+                )
+        }
+    });
+    assert!(right, "{when}: exit status {}, {text}", got.code);
+}
+
+/// A small generator (Knuth's MMIX), so that a failure can be repeated.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// So many rounds (SIGNAL_ROUNDS); `make soak` makes it thousands. One to three signals come within microseconds, at a
+/// moment between the start of the program and its end.
+#[test]
+fn signals_at_random_moments_leave_one_text_and_its_exit_status() {
+    let rounds = std::env::var("SIGNAL_ROUNDS").map_or(300, |text| text.parse().expect("a number"));
+    let root = nearly_full();
+    let whole = Answer::of(check(arguments(&root)).output().unwrap());
+    assert_eq!(whole.code, 2);
+    let mut random = Random(20_261_128);
+    let (mut ended, begin) = (0, Instant::now());
+    for round in 0..rounds {
+        let signals: Vec<Signal> = (0..1 + random.below(3))
+            .map(|_| ENDING[random.below(5) as usize])
+            .collect();
+        let moment = Duration::from_micros(random.below(2000));
+        let child = with_blocked_signals(binary().to_str().unwrap())
+            .args(arguments(&root))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // from then on none of them ends the process by itself, whether it is env or the check
+        let started = Instant::now();
+        while !in_mask(child.id(), "SigBlk", Signal::SIGTERM)
+            && !in_mask(child.id(), "SigCgt", Signal::SIGTERM)
+        {
+            let waited = started.elapsed();
+            assert!(
+                waited.as_secs() < 10,
+                "{waited:?} until signals are blocked"
+            );
+        }
+        let started = Instant::now();
+        while started.elapsed() < moment {
+            std::hint::spin_loop();
+        }
+        for signal in &signals {
+            // not an error of a process that has ended: it is not waited for yet
+            kill(Pid::from_raw(child.id() as i32), *signal).unwrap();
+        }
+        let got = Answer::of(child.wait_with_output().unwrap());
+        let when = format!("round {round}, {signals:?} after {moment:?}");
+        assert_right(&got, &whole, &signals, &when);
+        ended += u32::from(got != whole);
+    }
+    if let Some(report) = std::env::var_os("SOAK_REPORT") {
+        let took = begin.elapsed().as_secs();
+        let line = format!(
+            "soak: {rounds} runs with signals at random moments in {took} s, {ended} ended by them, \
+             every text with its exit status\n"
+        );
+        std::fs::write(report, line).unwrap();
+    }
+}
+
+#[test]
+fn signals_that_waited_since_before_the_start_are_answered() {
+    let root = nearly_full();
+    let whole = Answer::of(check(arguments(&root)).output().unwrap());
+    for signals in [
+        &[Signal::SIGTERM][..],
+        &[Signal::SIGALRM],
+        &[Signal::SIGHUP, Signal::SIGINT],
+        &ENDING,
+    ] {
+        let mut script = String::new();
+        for signal in signals {
+            script += &format!("kill -{} $$; ", &signal.as_str()[3..]);
+        }
+        for more in [&[][..], &["-h"], &["--nope"]] {
+            let output = with_blocked_signals("sh")
+                .args(["-c", &format!("{script}exec \"$0\" \"$@\"")])
+                .arg(binary())
+                .args(arguments(&root))
+                .args(more)
+                .output()
+                .unwrap();
+            let got = Answer::of(output);
+            let when = format!("{signals:?} {more:?}");
+            assert_eq!(got.code, 3, "{when}: {}", got.text);
+            assert_right(&got, &whole, signals, &when);
+        }
+    }
+}
+
+#[test]
+fn a_check_that_waits_for_its_reader_ends_soon_after_a_signal() {
+    use std::io::{ErrorKind, Write};
+    use std::os::unix::net::UnixStream;
+    let root = nearly_full();
+    for signal in ENDING {
+        let (reader, mut writer) = UnixStream::pair().unwrap();
+        writer.set_nonblocking(true).unwrap();
+        while match writer.write(&[b'.'; 4096]) {
+            Ok(_) => true,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                false
+            }
+        } {}
+        writer.set_nonblocking(false).unwrap();
+        let mut child = check(arguments(&root))
+            .args(["-t", "3600"])
+            .stdout(std::os::fd::OwnedFd::from(writer))
+            .spawn()
+            .unwrap();
+        wait_until_handled(child.id(), signal);
+        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+        let mut status = None;
+        wait_for(&format!("the end of a check that got {signal}"), || {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert_eq!(status.unwrap().code(), Some(3), "{signal}");
+        drop(reader);
+    }
+}
+
+mod strace {
+    use super::*;
+
+    /// Runs the check under strace with these faults.
+    fn run(faults: &[String], arguments: &[&str]) -> Output {
+        let mut command = Command::new(needs("strace", "strace"));
+        command.args(["-o", "/dev/null"]);
+        for fault in faults {
+            command.args(["-e", fault]);
+        }
+        command
+            .arg(binary())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// The calls of a run from the first one of `main` that is not about signals, each with its number.
+    fn calls(arguments: &[&str]) -> Vec<(String, usize)> {
+        let (_, calls) = crate::runtime::faults::strace::run(arguments, None);
+        let mut numbered: Vec<(String, usize)> = Vec::new();
+        for call in &calls {
+            let number = numbered.iter().filter(|(name, _)| name == call).count();
+            numbered.push((call.clone(), number + 1));
+        }
+        let main = calls.iter().position(|call| call == "prctl").unwrap();
+        numbered.split_off(main)
+    }
+
+    fn short(signal: Signal) -> &'static str {
+        &signal.as_str()[3..]
+    }
+
+    /// A signal during each call of a run, and so between any two of its steps that show from outside. One signal for
+    /// each call in turn; with FAULTS=all each of them.
+    #[test]
+    fn a_signal_during_any_call_leaves_one_text_and_its_exit_status() {
+        let all = std::env::var_os("FAULTS").is_some_and(|faults| faults == "all");
+        let root = nearly_full();
+        let arguments = arguments(&root);
+        let whole = Answer::of(check(arguments).output().unwrap());
+        let calls = calls(&arguments);
+        assert!(calls.iter().any(|(call, _)| call == "write"), "{calls:?}");
+        for (place, (call, number)) in calls.iter().enumerate() {
+            for signal in ENDING.iter().skip(if all { 0 } else { place % 5 }) {
+                let fault = format!("inject={call}:signal={}:when={number}", short(*signal));
+                let got = Answer::of(run(std::slice::from_ref(&fault), &arguments));
+                assert_right(&got, &whole, &[*signal], &fault);
+                if call == "write" {
+                    assert_eq!(got, whole, "{fault}: the text was out");
+                }
+                if !all {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The second signal comes during each call that the handler of the first one makes.
+    #[test]
+    fn a_second_signal_while_the_first_is_answered_changes_nothing() {
+        let root = nearly_full();
+        let arguments = arguments(&root);
+        let whole = Answer::of(check(arguments).output().unwrap());
+        for (first, second) in [
+            (Signal::SIGTERM, Signal::SIGTERM),
+            (Signal::SIGTERM, Signal::SIGALRM),
+            (Signal::SIGALRM, Signal::SIGINT),
+            (Signal::SIGALRM, Signal::SIGALRM),
+        ] {
+            let one = format!("inject=close:signal={}:when=2", short(first));
+            let alone = Answer::of(run(std::slice::from_ref(&one), &arguments));
+            assert_ne!(alone, whole);
+            assert_right(&alone, &whole, &[first], &one);
+            // the second of each is the handler's
+            for call in [
+                "alarm:when=2",
+                "rt_sigprocmask:when=2",
+                "write",
+                "exit_group",
+            ] {
+                let other = match call.split_once(':') {
+                    Some((name, when)) => format!("inject={name}:signal={}:{when}", short(second)),
+                    None => format!("inject={call}:signal={}", short(second)),
+                };
+                let got = Answer::of(run(&[one.clone(), other.clone()], &arguments));
+                assert_eq!(got, alone, "{one}, {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_time_limit_between_the_write_and_the_end_leaves_the_status_of_the_text() {
+        let root = nearly_full();
+        let arguments = arguments(&root);
+        let whole = Answer::of(check(arguments).output().unwrap());
+        let late = [&arguments[..], &["-t", "1"]].concat();
+        // the text is out, and the call returns half a second after the time limit
+        let fault = "inject=write:delay_exit=1500000".to_owned();
+        assert_eq!(Answer::of(run(&[fault], &late)), whole);
+    }
+}
