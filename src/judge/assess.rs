@@ -339,6 +339,7 @@ fn judge(metric: Metric, readings: &Readings, assessment: &mut Assessment) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::error::FileError;
     use crate::model::readings::Statistics;
 
     fn readings(count: u32, limit: Limit, buckets: u32) -> Readings {
@@ -415,9 +416,7 @@ mod tests {
         });
         assert_eq!(state(&r, &[], &[]), OK, "kernels before 5.15");
         assert_eq!(state(&r, &["chain=15"], &[]), WARNING, "a given one counts");
-        r.statistics = Err(ReadError::NoStatistics {
-            path: String::new(),
-        });
+        r.statistics = Err(ReadError::file(String::new(), FileError::Missing));
         assert_eq!(
             state(&r, &[], &[]),
             CRITICAL,

@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use rustix::fs::OFlags;
 
-use crate::model::error::ReadError;
-use crate::model::text::clean_path;
+use crate::model::error::{FileError, ReadError};
+use crate::model::text::{clean, clean_path};
 
 /// The path as it may be printed.
 pub(crate) fn shown(path: &Path) -> String {
@@ -48,7 +48,7 @@ pub(crate) fn first(
         let path = directory.join(name);
         match read(&path, limit) {
             Ok(bytes) => return Ok((path, bytes)),
-            Err(error @ ReadError::Missing { .. }) => missing = missing.or(Some(error)),
+            Err(error) if error.is_missing() => missing = missing.or(Some(error)),
             Err(error) => return Err(error),
         }
     }
@@ -72,14 +72,14 @@ pub(crate) fn contents(mut file: File, path: &Path, limit: usize) -> Result<Vec<
             }
         }
         if bytes.len() > limit {
-            return Err(odd_kind(path, &file).unwrap_or_else(|| ReadError::TooLong {
-                path: shown(path),
-                limit,
-            }));
+            return Err(odd_kind(path, &file)
+                .unwrap_or_else(|| ReadError::file(shown(path), FileError::TooLong { limit })));
         }
     }
     if bytes.is_empty() {
-        return Err(odd_kind(path, &file).unwrap_or_else(|| ReadError::Empty { path: shown(path) }));
+        return Err(
+            odd_kind(path, &file).unwrap_or_else(|| ReadError::file(shown(path), FileError::Empty))
+        );
     }
     Ok(bytes)
 }
@@ -111,11 +111,9 @@ pub(crate) fn lines(
         none = false;
         let line = line.strip_suffix(b"\n").unwrap_or(&line);
         if line.len() > longest {
-            let too_long = || ReadError::TooLong {
-                path: shown(path),
-                limit: longest,
-            };
-            return Err(odd_kind(path, file.get_ref()).unwrap_or_else(too_long));
+            let too_long = FileError::TooLong { limit: longest };
+            return Err(odd_kind(path, file.get_ref())
+                .unwrap_or_else(|| ReadError::file(shown(path), too_long)));
         }
         if Instant::now() >= deadline {
             return Err(ReadError::NotReached);
@@ -141,27 +139,23 @@ pub(crate) fn odd_kind(path: &Path, file: &File) -> Option<ReadError> {
     } else {
         return None;
     };
-    Some(ReadError::WrongKind {
-        path: shown(path),
-        kind,
-    })
+    Some(ReadError::file(shown(path), FileError::WrongKind { kind }))
 }
 
+/// The reason why a file could not be opened or read.
 pub(crate) fn explain(path: &Path, error: &std::io::Error) -> ReadError {
-    let path = shown(path);
-    match error.kind() {
-        ErrorKind::NotFound => ReadError::Missing { path },
-        ErrorKind::PermissionDenied => ReadError::Denied { path },
+    let kind = match error.kind() {
+        ErrorKind::NotFound => FileError::Missing,
+        ErrorKind::PermissionDenied => FileError::Denied,
         // open(2) says ENXIO for a socket
         _ if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => {
-            ReadError::WrongKind {
-                path,
+            FileError::WrongKind {
                 kind: "socket or absent device",
             }
         }
-        _ => ReadError::Io {
-            path,
-            reason: crate::model::text::clean(&error.to_string()),
+        _ => FileError::Io {
+            reason: clean(&error.to_string()),
         },
-    }
+    };
+    ReadError::file(shown(path), kind)
 }

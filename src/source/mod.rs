@@ -115,7 +115,7 @@ pub struct Asking<'a> {
 /// and nothing is opened.
 pub fn ask(asking: Asking<'_>, readings: &mut Readings) {
     // where the kernel does not track, asking for counters could load its module
-    let uncounted = matches!(readings.statistics, Err(ReadError::NoStatistics { .. }));
+    let uncounted = matches!(&readings.statistics, Err(error) if error.is_missing());
     if uncounted && asking.live && readings.count.is_ok() && privilege::permits(privilege::DUMP) {
         privilege::raise(privilege::DUMP);
         let counted = ct_stats::read(asking.deadline, || {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::model::error::ReadError;
+use crate::model::error::{FileError, ReadError};
 use crate::model::foreign::Foreign;
 use crate::source::file;
 
@@ -72,11 +72,12 @@ pub fn open_capture(path: &Path, deadline: Instant) -> Result<Capture, ReadError
 }
 
 fn not_opened(shown: &str, path: &Path, error: &std::io::Error) -> ReadError {
-    let problem = match file::explain(path, error) {
-        ReadError::Missing { .. } => Foreign::Missing,
-        ReadError::Denied { .. } => Foreign::Denied,
-        ReadError::WrongKind { .. } => Foreign::Socket,
-        other => return other,
+    let explained = file::explain(path, error);
+    let problem = match explained.of_file() {
+        Some(FileError::Missing) => Foreign::Missing,
+        Some(FileError::Denied) => Foreign::Denied,
+        Some(FileError::WrongKind { .. }) => Foreign::Socket,
+        _ => return explained,
     };
     ReadError::NoCapture {
         path: shown.to_owned(),

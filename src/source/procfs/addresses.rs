@@ -46,15 +46,13 @@ pub(in crate::source) fn read(directory: &Path, deadline: Instant) -> Addresses 
         }),
         lines(IPV6_ROUTE, &mut |line| add_ipv6_route(line, &mut found)),
     ];
+    let is_missing =
+        |result: &Result<(), ReadError>| result.as_ref().is_err_and(ReadError::is_missing);
     let [v4, v6, _] = &results;
     let neither = is_missing(v4) && is_missing(v6);
     let mut failed = results.into_iter().filter_map(Result::err);
-    found.incomplete = failed.find(|error| neither || !matches!(error, ReadError::Missing { .. }));
+    found.incomplete = failed.find(|error| neither || !error.is_missing());
     found
-}
-
-fn is_missing(result: &Result<(), ReadError>) -> bool {
-    matches!(result, Err(ReadError::Missing { .. }))
 }
 
 /// The parser of net/fib_trie. The line of a leaf (`|-- 192.0.2.2`) is followed by one for each route to it

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use crate::model::error::ReadError;
+use crate::model::error::{FileError, ReadError, Subject};
 use crate::model::readings::{Counter, Reading, Statistics};
 use crate::model::text::clean;
 use crate::source::file;
@@ -24,11 +24,8 @@ const NO_ROW: &str = "nothing but a header";
 
 /// Reads and parses the file.
 pub(in crate::source) fn read(proc_root: &Path) -> Reading<Statistics> {
-    let (path, bytes) =
-        file::first(proc_root, &[FILE, OLD_FILE], LONGEST).map_err(|error| match error {
-            ReadError::Missing { path } => ReadError::NoStatistics { path },
-            other => other,
-        })?;
+    let (path, bytes) = file::first(proc_root, &[FILE, OLD_FILE], LONGEST)
+        .map_err(|error| error.about(Subject::Statistics))?;
     match parse(&bytes).map_err(|found| malformed(&path, found))? {
         (Some(_), statistics) => Ok(statistics),
         (None, _) => Err(malformed(&path, NO_ROW.to_owned())),
@@ -44,9 +41,9 @@ pub(in crate::source) fn of_namespace(
         .and_then(|bytes| parse(&bytes).map_err(|found| malformed(path, found)));
     match parsed {
         Ok((Some(entries), statistics)) => {
-            let wrapped = |_| ReadError::CountWrapped {
-                path: file::shown(path),
-                count: i64::from(entries as i32),
+            let wrapped = |_| {
+                let count = i64::from(entries as i32);
+                ReadError::file(file::shown(path), FileError::CountWrapped { count })
             };
             // the kernel prints its int as an unsigned number
             let count = i32::try_from(entries).map(|_| entries).map_err(wrapped);
@@ -61,11 +58,11 @@ pub(in crate::source) fn of_namespace(
 }
 
 fn malformed(path: &Path, found: String) -> ReadError {
-    ReadError::Malformed {
-        path: file::shown(path),
+    let malformed = FileError::Malformed {
         found,
         expected: "a header and rows of hexadecimal counters",
-    }
+    };
+    ReadError::file(file::shown(path), malformed)
 }
 
 /// Parses the file: the count of the namespace, which every row repeats, and its counters. The error is what was found

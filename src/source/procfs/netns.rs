@@ -19,7 +19,7 @@ use super::hidepid::Hiding;
 use super::process::command_and_cgroup;
 use super::{ct_stat, netns_id};
 use crate::model::cgroup::Name;
-use crate::model::error::ReadError;
+use crate::model::error::{ReadError, Subject};
 use crate::model::netns::{Namespace, NetnsId, Resident, Seen, Walk, sum};
 use crate::model::readings::{Reading, Readings, Statistics};
 use crate::source::file;
@@ -65,10 +65,7 @@ enum Detail {
 fn walk(proc_root: &Path, detail: Detail, deadline: Instant) -> Result<Found, ReadError> {
     let unseen = |name: &str| {
         let path = proc_root.join(name);
-        move |error: Errno| match file::explain(&path, &error.into()) {
-            ReadError::Missing { path } => ReadError::NotShown { path },
-            other => other,
-        }
+        move |error: Errno| file::explain(&path, &error.into()).about(Subject::Namespace)
     };
     let root = directory(CWD, proc_root).map_err(unseen(""))?;
     let own_file = statat(&root, OWN, AtFlags::empty()).map_err(unseen(OWN))?;

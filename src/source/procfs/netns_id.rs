@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::ct_stat;
-use crate::model::error::ReadError;
+use crate::model::error::{FileError, ReadError};
 use crate::model::netns::NetnsId;
 use crate::source::file;
 
@@ -88,11 +88,11 @@ pub(super) fn of_process(
     route_socket(&String::from_utf8_lossy(&text))
         .map(NetnsId::RouteSocket)
         .ok_or_else(|| {
-            Unread::Failed(ReadError::Malformed {
-                path: file::shown(&path),
+            let malformed = FileError::Malformed {
                 found: "no rtnetlink socket of the kernel".to_owned(),
                 expected: "one",
-            })
+            };
+            Unread::Failed(ReadError::file(file::shown(&path), malformed))
         })
 }
 

@@ -11,7 +11,7 @@ use procfs::net::{
 };
 
 use crate::model::conntrack::{Protocol, TcpState};
-use crate::model::error::ReadError;
+use crate::model::error::{FileError, ReadError};
 use crate::model::socket::LocalSocket;
 use crate::source::file;
 
@@ -123,7 +123,7 @@ fn for_each_in(
     let path = proc_root.join(name);
     let failed = |error: std::io::Error| file::explain(&path, &error);
     let file = match file::open(&path).map_err(failed) {
-        Err(ReadError::Missing { .. }) if name != TCP[0] => return Ok(ControlFlow::Continue(())),
+        Err(error) if error.is_missing() && name != TCP[0] => return Ok(ControlFlow::Continue(())),
         file => file?,
     };
     let mut lines = BufReader::new(file.take(LONGEST as u64));
@@ -159,9 +159,7 @@ fn in_pieces<T: FromBufReadSI>(path: &Path, mut each: impl FnMut(T)) -> Result<(
         let read = read.map_err(|error| odd(file::explain(path, &error)))?;
         length += read;
         if length == 0 {
-            return Err(odd(ReadError::Empty {
-                path: file::shown(path),
-            }));
+            return Err(odd(ReadError::file(file::shown(path), FileError::Empty)));
         }
         let last_break = piece.iter().rposition(|byte| *byte == b'\n');
         let lines = match last_break {
@@ -173,10 +171,8 @@ fn in_pieces<T: FromBufReadSI>(path: &Path, mut each: impl FnMut(T)) -> Result<(
             _ => 0,
         };
         if lines == 0 || length > LONGEST {
-            return Err(odd(ReadError::TooLong {
-                path: file::shown(path),
-                limit: LONGEST,
-            }));
+            let too_long = FileError::TooLong { limit: LONGEST };
+            return Err(odd(ReadError::file(file::shown(path), too_long)));
         }
         each(parse(path, piece.get(..lines).unwrap_or_default())?);
         if read == 0 {
@@ -189,10 +185,12 @@ fn in_pieces<T: FromBufReadSI>(path: &Path, mut each: impl FnMut(T)) -> Result<(
 }
 
 fn parse<T: FromBufReadSI>(path: &Path, bytes: &[u8]) -> Result<T, ReadError> {
-    T::from_buf_read(bytes, &LocalSystemInfo).map_err(|error| ReadError::Malformed {
-        path: file::shown(path),
-        found: crate::model::text::clean(&error.to_string()),
-        expected: "a table of sockets",
+    T::from_buf_read(bytes, &LocalSystemInfo).map_err(|error| {
+        let malformed = FileError::Malformed {
+            found: crate::model::text::clean(&error.to_string()),
+            expected: "a table of sockets",
+        };
+        ReadError::file(file::shown(path), malformed)
     })
 }
 

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use crate::model::error::ReadError;
+use crate::model::error::{FileError, ReadError, Subject};
 use crate::model::readings::{Limit, Reading};
 use crate::model::text::clean;
 use crate::source::file;
@@ -77,7 +77,7 @@ pub(in crate::source) fn local_ports(proc_root: &Path) -> RangeInclusive<u16> {
 }
 
 fn is_absent(error: &ReadError) -> bool {
-    matches!(error, ReadError::Missing { .. })
+    error.of_file() == Some(&FileError::Missing)
 }
 
 /// Neither count nor max is there: does this kernel not track, or can it not be seen?
@@ -85,8 +85,7 @@ fn why_absent(proc_root: &Path) -> ReadError {
     let directory = proc_root.join("sys/net");
     match std::fs::metadata(&directory).map_err(|error| file::explain(&directory, &error)) {
         Ok(_) => {}
-        Err(ReadError::Missing { path }) => return ReadError::NoSysNet { directory: path },
-        Err(error) => return error,
+        Err(error) => return error.about(Subject::SysNet),
     }
     let witness = BUCKETS
         .into_iter()
@@ -94,10 +93,7 @@ fn why_absent(proc_root: &Path) -> ReadError {
         .map(|name| proc_root.join(name))
         .find(|path| path.exists());
     match witness {
-        Some(witness) => ReadError::Half {
-            path: file::shown(&proc_root.join(COUNT[0])),
-            witness: file::shown(&witness),
-        },
+        Some(witness) => missing_beside(&proc_root.join(COUNT[0]), &witness),
         None => ReadError::NotTracking {
             directory: file::shown(&directory),
         },
@@ -115,10 +111,12 @@ fn half(proc_root: &Path, missing: &[&str], present: &[&str]) -> ReadError {
         .iter()
         .map(|name| proc_root.join(name))
         .find(|path| path.exists());
-    ReadError::Half {
-        path: file::shown(&path(missing)),
-        witness: file::shown(&there.unwrap_or_else(|| path(present))),
-    }
+    missing_beside(&path(missing), &there.unwrap_or_else(|| path(present)))
+}
+
+fn missing_beside(path: &Path, witness: &Path) -> ReadError {
+    let witness = file::shown(witness);
+    ReadError::file(file::shown(path), FileError::MissingBeside { witness })
 }
 
 fn malformed(path: &Path, bytes: &[u8], expected: &'static str) -> ReadError {
@@ -128,11 +126,7 @@ fn malformed(path: &Path, bytes: &[u8], expected: &'static str) -> ReadError {
     } else {
         found
     };
-    ReadError::Malformed {
-        path: file::shown(path),
-        found,
-        expected,
-    }
+    ReadError::file(file::shown(path), FileError::Malformed { found, expected })
 }
 
 /// A decimal integer as the kernel's `%d` or `%u` prints it, with nothing around it but blanks and the line feed.
@@ -154,9 +148,9 @@ fn parse_number(path: &Path, bytes: &[u8]) -> Reading<i64> {
 fn parse_count(path: &Path, bytes: &[u8]) -> Reading<u32> {
     let number = parse_number(path, bytes)?;
     // at most u32::MAX, see parse_number
-    u32::try_from(number).map_err(|_| ReadError::CountWrapped {
-        path: file::shown(path),
-        count: number,
+    u32::try_from(number).map_err(|_| {
+        let count = number;
+        ReadError::file(file::shown(path), FileError::CountWrapped { count })
     })
 }
 
@@ -224,10 +218,7 @@ mod tests {
 
     #[test]
     fn a_negative_count_is_known_as_one() {
-        let wrapped = |count| ReadError::CountWrapped {
-            path: "f".to_owned(),
-            count,
-        };
+        let wrapped = |count| ReadError::file("f".to_owned(), FileError::CountWrapped { count });
         for count in [-1, -5, i64::from(i32::MIN)] {
             let text = format!("{count}\n");
             let parsed = parse_count(Path::new("f"), text.as_bytes());
