@@ -15,9 +15,8 @@ const CLIENT_PORTS: u16 = 32_768;
 /// whose port was chosen and not given by the kernel.
 #[derive(Debug, Default)]
 pub struct Listening {
-    /// The ports of either protocol, because most entries have another one.
-    tcp: Ports,
-    udp: Ports,
+    /// The ports, of both protocols: most entries have another one.
+    ports: Ports,
     /// Sorted.
     sides: Vec<(Protocol, Side)>,
 }
@@ -28,11 +27,7 @@ impl Listening {
     pub fn new(sockets: impl IntoIterator<Item = (Protocol, Side)>) -> Self {
         let mut all = Self::default();
         for (protocol, (address, port)) in sockets {
-            match protocol {
-                Protocol::TCP => all.tcp.add(port),
-                Protocol::UDP => all.udp.add(port),
-                _ => continue,
-            }
+            all.ports.add(port);
             all.sides.push((protocol, (address, port)));
         }
         all.sides.sort_unstable();
@@ -58,12 +53,7 @@ impl Listening {
     /// connection.
     #[inline]
     pub(crate) fn is_reversed(&self, entry: &Entry, own: &Own) -> bool {
-        let ports = match entry.protocol {
-            Protocol::TCP => &self.tcp,
-            Protocol::UDP => &self.udp,
-            _ => return false,
-        };
-        ports.has(entry.original.source_port) && self.was_picked_up(entry, own)
+        self.ports.has(entry.original.source_port) && self.was_picked_up(entry, own)
     }
 
     #[cold]

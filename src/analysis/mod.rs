@@ -1,7 +1,10 @@
 //! Entries, sockets and processes, counted by endpoint and owner. Pure.
 
+pub mod census;
+pub mod facts;
 pub mod listening;
 pub mod local_addresses;
 pub mod owners;
 pub mod tally;
+pub mod top;
 pub mod traffic;

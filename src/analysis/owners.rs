@@ -1,7 +1,6 @@
 //! Who owns sockets: processes grouped by what an operator would restart.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -56,6 +55,19 @@ impl fmt::Display for Who {
             Self::User(user, NoHolder::NoProcess) => write!(f, "{user} ({NO_PROCESS})"),
             Self::User(user, _) => user.fmt(f),
             Self::NoProcess => f.write_str(NO_PROCESS),
+        }
+    }
+}
+
+impl Who {
+    /// The name by which systemctl knows it: of a unit of this host's system manager.
+    pub fn system_unit(&self) -> Option<String> {
+        match self {
+            Self::Group(Cgroup {
+                name: Name::Unit(unit),
+                ..
+            }) if unit.user.is_none() => Some(named(&unit.name)),
+            _ => None,
         }
     }
 }
@@ -128,17 +140,22 @@ pub struct Owners {
 impl Owners {
     /// The owners of what these processes hold. `no_holder` is why other sockets have no holder.
     pub fn new(processes: Vec<Process>, no_holder: NoHolder, users: Users) -> Self {
-        let mut places: BTreeMap<Who, u32> = BTreeMap::new();
-        let mut of_process = Vec::with_capacity(processes.len());
-        for process in &processes {
-            let next = places.len() as u32; // fewer than there are process ids
-            of_process.push(*places.entry(who(process, &users)).or_insert(next));
+        let mut by_identity: Vec<(&Process, u32)> = processes.iter().zip(0..).collect();
+        by_identity.sort_unstable_by_key(|(process, place)| (identity(process), *place));
+        let mut of_process = vec![0; processes.len()];
+        let mut owners = Vec::new();
+        for group in by_identity.chunk_by(|(one, _), (next, _)| identity(one) == identity(next)) {
+            for (_, place) in group {
+                if let Some(owner) = of_process.get_mut(*place as usize) {
+                    *owner = owners.len() as u32; // fewer than there are process ids
+                }
+            }
+            let first = group.first();
+            owners.extend(first.map(|(process, _)| who(process, &users)));
         }
-        let mut who: Vec<(Who, u32)> = places.into_iter().collect();
-        who.sort_unstable_by_key(|(_, place)| *place);
         Self {
             holders: holders(&processes),
-            who: who.into_iter().map(|(who, _)| who).collect(),
+            who: owners,
             of_process,
             processes,
             users,
@@ -146,32 +163,38 @@ impl Owners {
         }
     }
 
+    /// The user of a user id.
+    pub fn user(&self, uid: u32) -> User {
+        self.users.user(uid)
+    }
+
     /// The owners of a socket: several if it was passed on and kept.
     pub fn of(&self, inode: u64) -> Vec<&Who> {
-        let mut places: Vec<u32> = self.places(inode).map(|(owner, _)| owner).collect();
-        places.sort_unstable();
-        places.dedup();
-        let who = places
-            .iter()
-            .filter_map(|place| self.who.get(*place as usize));
-        who.collect()
+        let mut owners: Vec<u32> = Vec::new();
+        for (owner, ..) in self.places(inode) {
+            if !owners.contains(&owner) {
+                owners.push(owner);
+            }
+        }
+        let who = owners.iter().map(|owner| self.who.get(*owner as usize));
+        who.flatten().collect()
     }
 
     /// The age of the oldest process that holds a socket; none if that is not known of each.
     pub fn age(&self, inode: u64) -> Option<Duration> {
-        let ages = self.places(inode).map(|(_, process)| process.age);
+        let ages = self.places(inode).map(|(.., process)| process.age);
         ages.reduce(|one, other| Some(one?.max(other?))).flatten()
     }
 
-    /// The owner and the process of each holder of a socket; a process that holds it twice comes once.
-    fn places(&self, inode: u64) -> impl Iterator<Item = (u32, &Process)> {
+    /// The owner and the process of each holder of a socket.
+    fn places(&self, inode: u64) -> impl Iterator<Item = (u32, u32, &Process)> {
         let begin = self.holders.partition_point(|(known, _)| *known < inode);
         let of_inode = self.holders.get(begin..).unwrap_or_default().iter();
         of_inode
             .take_while(move |(known, _)| *known == inode)
-            .filter_map(|(_, place)| {
-                let place = *place as usize;
-                Some((*self.of_process.get(place)?, self.processes.get(place)?))
+            .filter_map(|&(_, place)| {
+                let owner = *self.of_process.get(place as usize)?;
+                Some((owner, place, self.processes.get(place as usize)?))
             })
     }
 
@@ -183,36 +206,68 @@ impl Owners {
     pub fn group(&self, sockets: &[(u64, u32)]) -> Vec<Owner> {
         let mut wanted: Vec<(u64, u32)> = sockets.to_vec();
         wanted.retain(|(inode, _)| *inode != 0);
+        let without_inode = sockets.len() - wanted.len();
         wanted.sort_unstable();
         wanted.dedup_by_key(|(inode, _)| *inode);
-        let without_inode = sockets.len() - sockets.iter().filter(|(inode, _)| *inode != 0).count();
-        let mut groups: BTreeMap<u32, Group<'_>> = BTreeMap::new();
-        let mut of_users: BTreeMap<u32, usize> = BTreeMap::new();
+        let mut groups = Groups::new(self.who.len());
         for &(inode, uid) in &wanted {
-            let mut is_held = false;
-            for (owner, process) in self.places(inode) {
-                groups.entry(owner).or_default().add(process, inode, uid);
-                is_held = true;
-            }
-            if !is_held {
-                *of_users.entry(uid).or_default() += 1;
-            }
+            groups.add(uid, self.places(inode));
         }
-        let of_processes = groups.into_iter().filter_map(|(place, group)| {
-            let who = self.who.get(place as usize)?;
-            Some(group.owner(who.clone(), &self.users))
-        });
-        let of_users = of_users.into_iter().map(|(uid, connections)| {
+        groups.sort();
+        let of_processes = groups.processes.chunk_by(|(one, _), (next, _)| one == next);
+        let of_processes = of_processes.filter_map(|places| self.owner(places, &groups));
+        let of_users = groups.of_users.chunk_by(|(one, _), (next, _)| one == next);
+        let of_users = of_users.filter_map(|sockets| {
+            let (_, uid) = *sockets.first()?;
             let user = self.users.user(uid);
-            nobody(Who::User(user, self.no_holder), connections)
+            Some(nobody(Who::User(user, self.no_holder), sockets.len()))
         });
         let without = (without_inode > 0).then(|| nobody(Who::NoProcess, without_inode));
         let mut owners: Vec<Owner> = of_processes.chain(of_users).chain(without).collect();
         owners.sort_by_cached_key(|owner| {
-            (Reverse(owner.connections), owner.who.to_string(), owner.pid)
+            let name = owner.who.to_string();
+            (Reverse(owner.connections), name, owner.pid)
         });
         owners
     }
+
+    /// The owner of processes that hold sockets, given as the owner's place and theirs.
+    fn owner(&self, places: &[(u64, u32)], groups: &Groups) -> Option<Owner> {
+        let (owner, _) = *places.first()?;
+        let processes = || {
+            let places = places.iter();
+            places.filter_map(|(_, place)| self.processes.get(*place as usize))
+        };
+        let first = processes().min_by_key(|process| process.pid)?;
+        let passed = groups.passed.chunk_by(|one, next| one == next);
+        let passed = passed.filter(|sockets| sockets.first().is_some_and(|(of, _)| *of == owner));
+        // of equally many the lowest user id
+        let most = passed.rev().max_by_key(|sockets| sockets.len());
+        Some(Owner {
+            who: self.who.get(owner as usize)?.clone(),
+            command: first.command.clone(),
+            pid: first.pid,
+            processes: places.len(),
+            connections: *groups.connections.get(owner as usize)?,
+            threads: processes().fold(0, |sum, process| sum.saturating_add(process.threads)),
+            passed: most.and_then(|sockets| {
+                let (_, uid) = *sockets.first()?;
+                Some(Passed {
+                    user: self.users.user(uid),
+                    connections: sockets.len(),
+                })
+            }),
+        })
+    }
+}
+
+/// What tells the owner of a process from others.
+fn identity(process: &Process) -> (&str, &str) {
+    let command = match process.cgroup.name {
+        Name::Nothing => &process.command,
+        _ => "",
+    };
+    (&process.cgroup.path, command)
 }
 
 /// The owner that a process belongs to.
@@ -230,72 +285,80 @@ fn who(process: &Process, users: &Users) -> Who {
 
 /// The processes that hold each socket. A service manager that passed one to a service does not count beside it.
 fn holders(processes: &[Process]) -> Vec<(u64, u32)> {
-    let manages = |place: u32| {
-        let process = processes.get(place as usize);
-        process.is_some_and(|process| process.cgroup.is_service_manager())
-    };
-    let mut holders: Vec<(u64, u32)> = processes
-        .iter()
-        .zip(0..)
-        .flat_map(|(process, place)| process.inodes.iter().map(move |inode| (*inode, place)))
-        .collect();
-    holders.sort_unstable_by_key(|&(inode, place)| (inode, manages(place), place));
+    // behind all other places
+    const MANAGER: u32 = 1 << 31;
+    let mut holders = Vec::new();
+    for (process, place) in processes.iter().zip(0..) {
+        let is_manager = process.cgroup.is_service_manager();
+        let place: u32 = if is_manager { MANAGER | place } else { place };
+        holders.extend(process.inodes.iter().map(|inode| (*inode, place)));
+    }
+    holders.sort_unstable();
     let mut last = None;
-    holders.retain(|&(inode, place)| {
-        let is_needed = last != Some(inode) || !manages(place);
-        last = Some(inode);
-        is_needed
+    holders.retain_mut(|(inode, place)| {
+        let is_first = last.replace(*inode) != Some(*inode);
+        let is_manager = *place & MANAGER != 0;
+        *place &= !MANAGER;
+        is_first || !is_manager
     });
     holders
 }
 
-/// The sockets of an owner.
-#[derive(Default)]
-struct Group<'a> {
-    /// By process id.
-    processes: BTreeMap<i32, &'a Process>,
-    connections: usize,
-    last: Option<u64>,
-    /// Users that none of the holders of a socket is, each with the number of such sockets.
-    passed: BTreeMap<u32, usize>,
-    /// Whether the last socket counts as passed on so far.
-    last_passed: bool,
+/// Sockets by their owners.
+struct Groups {
+    /// For each owner.
+    connections: Vec<usize>,
+    /// The place of an owner and that of a process that holds one of its sockets.
+    processes: Vec<(u64, u32)>,
+    /// The place of an owner and the user of a socket that none of its holders is.
+    passed: Vec<(u64, u32)>,
+    /// The user of each socket without a holder, twice.
+    of_users: Vec<(u64, u32)>,
+    /// The owners of a socket, and whether it was passed on to each.
+    of_socket: Vec<(u32, bool)>,
 }
 
-impl<'a> Group<'a> {
-    /// Adds a process that holds a socket. The processes that hold the same socket come one after the other.
-    fn add(&mut self, process: &'a Process, inode: u64, uid: u32) {
-        self.processes.insert(process.pid, process);
-        let is_foreign = uid != 0 && process.uid.is_some_and(|own| own != uid);
-        if self.last.replace(inode) != Some(inode) {
-            self.connections += 1;
-            self.last_passed = is_foreign;
-            *self.passed.entry(uid).or_default() += usize::from(is_foreign);
-        } else if self.last_passed && !is_foreign {
-            self.last_passed = false;
-            *self.passed.entry(uid).or_default() -= 1;
+impl Groups {
+    fn new(owners: usize) -> Self {
+        Self {
+            connections: vec![0; owners],
+            processes: Vec::new(),
+            passed: Vec::new(),
+            of_users: Vec::new(),
+            of_socket: Vec::new(),
         }
     }
 
-    fn owner(self, who: Who, users: &Users) -> Owner {
-        let first = self.processes.values().next();
-        let passed = self.passed.into_iter().filter(|(_, sockets)| *sockets > 0);
-        let most = passed.max_by_key(|&(uid, sockets)| (sockets, Reverse(uid)));
-        Owner {
-            who,
-            command: first.map_or(String::new(), |process| process.command.clone()),
-            pid: first.map_or(0, |process| process.pid),
-            processes: self.processes.len(),
-            connections: self.connections,
-            threads: self
-                .processes
-                .values()
-                .fold(0, |sum, process| sum.saturating_add(process.threads)),
-            passed: most.map(|(uid, connections)| Passed {
-                user: users.user(uid),
-                connections,
-            }),
+    /// Adds a socket of a user with its holders.
+    fn add<'a>(&mut self, uid: u32, holders: impl Iterator<Item = (u32, u32, &'a Process)>) {
+        self.of_socket.clear();
+        for (owner, place, process) in holders {
+            self.processes.push((owner.into(), place));
+            let is_foreign = uid != 0 && process.uid.is_some_and(|own| own != uid);
+            let mut owners = self.of_socket.iter_mut();
+            match owners.find(|(known, _)| *known == owner) {
+                Some((_, all_are_foreign)) => *all_are_foreign &= is_foreign,
+                None => self.of_socket.push((owner, is_foreign)),
+            }
         }
+        if self.of_socket.is_empty() {
+            self.of_users.push((uid.into(), uid));
+        }
+        for &(owner, is_passed) in &self.of_socket {
+            if let Some(connections) = self.connections.get_mut(owner as usize) {
+                *connections += 1;
+            }
+            if is_passed {
+                self.passed.push((owner.into(), uid));
+            }
+        }
+    }
+
+    fn sort(&mut self) {
+        self.processes.sort_unstable();
+        self.processes.dedup();
+        self.passed.sort_unstable();
+        self.of_users.sort_unstable();
     }
 }
 

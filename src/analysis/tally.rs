@@ -21,7 +21,9 @@ use crate::model::udp::UdpSettings;
 mod attribution;
 mod counting;
 mod endpoint;
+mod group;
 mod matching;
+mod port_use;
 mod profiles;
 mod remains;
 mod scale;
@@ -34,7 +36,10 @@ pub use attribution::{Attribution, Fit, Holder, Unattributed};
 pub use counting::Counting;
 use endpoint::Key;
 pub use endpoint::{Endpoint, Peer, Service};
+pub use group::{Counted, Group};
 pub use matching::{Matched, Matching};
+pub use port_use::PortCount;
+use port_use::PortUses;
 use profiles::Profiles;
 use remains::Remains;
 pub use scale::{Scale, half_width};
@@ -60,6 +65,7 @@ pub struct Tally {
     remains: Remains,
     services: Services,
     profiles: Profiles,
+    port_uses: PortUses,
     /// Whether an address of this host was seen; looked for in a capture only.
     knows_own: bool,
     /// Takes the place of the tuples themselves, so it must not collide.
@@ -97,6 +103,11 @@ impl Tally {
     /// Entries to which no packet came back yet.
     pub fn unreplied(&self) -> u64 {
         self.profiles.unreplied()
+    }
+
+    /// The pairs that use most source ports: of local sockets, and of translated connections.
+    pub fn port_uses(&self) -> [Option<PortCount>; 2] {
+        self.port_uses.largest()
     }
 
     /// Entries the kernel may evict.
@@ -149,13 +160,13 @@ impl Tally {
             .collect();
         drop(counts);
 
-        let shown = Shown::new(
+        let shown = group::Slots::new(
             best.iter().map(|(_, number)| Some(*number)),
             self.members.len(),
         );
         let mut splits = vec![Split::default(); best.len()];
         for seen in self.remains.iter() {
-            let slots = shown.slots(seen.groups);
+            let slots = shown.of(seen.groups);
             if slots == [NOT_SHOWN; 2] {
                 continue;
             }
@@ -243,7 +254,13 @@ impl Tally {
 
     /// The same for sockets that come one by one.
     pub fn matching(&self, top: &[Endpoint], settings: UdpSettings) -> Matching<'_> {
-        Matching::new(self, top, settings)
+        let groups = top.iter().map(|endpoint| Group::Endpoint(endpoint.peer));
+        self.matching_of(groups.collect(), settings)
+    }
+
+    /// The same for any groups of entries.
+    pub fn matching_of(&self, groups: Vec<Group>, settings: UdpSettings) -> Matching<'_> {
+        Matching::new(self, groups, settings)
     }
 }
 
@@ -258,26 +275,5 @@ struct Split {
     unreplied: u64,
 }
 
-/// In place of a group's slot; more than any list is long.
+/// In place of a slot of the list; more than any list is long.
 const NOT_SHOWN: u8 = u8::MAX;
-
-/// Which of the groups are shown, and where.
-struct Shown(Vec<u8>);
-
-impl Shown {
-    /// No more than [`NOT_SHOWN`] groups; `all` is how many there are.
-    fn new(groups: impl Iterator<Item = Option<u32>>, all: usize) -> Self {
-        let mut slots = vec![NOT_SHOWN; all];
-        for (group, slot) in groups.zip(0..NOT_SHOWN) {
-            if let Some(place) = group.and_then(|group| slots.get_mut(group as usize)) {
-                *place = slot;
-            }
-        }
-        Self(slots)
-    }
-
-    /// Where the groups of an entry are shown; [`NOT_SHOWN`] for one that is not.
-    fn slots(&self, groups: [u32; 2]) -> [u8; 2] {
-        groups.map(|group| self.0.get(group as usize).copied().unwrap_or(NOT_SHOWN))
-    }
-}

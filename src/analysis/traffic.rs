@@ -28,6 +28,18 @@ impl Direction {
     ];
 }
 
+impl Direction {
+    /// The direction as a word of a list: `outbound`.
+    pub fn adjective(self) -> &'static str {
+        match self {
+            Self::Out => "outbound",
+            Self::In => "inbound",
+            Self::Forwarded => "forwarded",
+            Self::Local => "within this host",
+        }
+    }
+}
+
 impl fmt::Display for Direction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let known = Self::ALL.iter().find(|(direction, _)| direction == self);

@@ -24,9 +24,16 @@ const TIMEOUT_MAX: u32 = 3600;
 /// The longest list of endpoints.
 const TOP_MAX: u64 = 50;
 
+// Defaults that the help names. They are applied in `validate`: clap would copy, parse and store each default on every
+// run, which was a tenth of the instructions of a plain run.
+const DEFAULT_AGGREGATE: &str = "32,64";
+const DEFAULT_SAMPLE: &str = "20000";
+const DEFAULT_TIMEOUT: &str = "8";
+
 /// Checks how full the connection tracking table of the kernel (nf_conntrack) is
 #[derive(Debug, Clone, Parser)]
-#[command(name = PROGRAM, no_binary_name = true, version, disable_help_flag = true, disable_version_flag = true, after_help = AFTER_HELP)]
+#[command(name = PROGRAM, no_binary_name = true, version, disable_help_flag = true, disable_version_flag = true)]
+#[group(skip)] // no other option refers to the group of all, which clap would fill on every run
 pub struct Args {
     /// WARNING when METRIC is outside RANGE, repeatable [default: usage=80 chain=15]
     #[arg(short, long, value_name = "[METRIC=]RANGE", allow_hyphen_values = true, action = ArgAction::Append)]
@@ -41,30 +48,20 @@ pub struct Args {
     pub top: Option<String>,
 
     /// Read the table on every run (always) or only when the state is not OK without it (problem) [default: always]
-    #[arg(
-        long,
-        value_name = "WHEN",
-        default_value = "always",
-        hide_default_value = true
-    )]
-    pub top_when: String,
+    #[arg(long, value_name = "WHEN")]
+    pub top_when: Option<String>,
 
-    /// Group from addresses by these prefix lengths
-    #[arg(long, value_name = "V4,V6", default_value = "32,64")]
-    pub aggregate: String,
+    /// Group from addresses by these prefix lengths [default: 32,64]
+    #[arg(long, value_name = "V4,V6")]
+    pub aggregate: Option<String>,
 
     /// Further addresses to count as this host's own, separated by commas
     #[arg(long, value_name = "ADDR[/LEN],...")]
     pub own: Vec<String>,
 
     /// Where entries are read from: auto, netlink, procfs or sockets [default: auto]
-    #[arg(
-        long,
-        value_name = "SOURCE",
-        default_value = "auto",
-        hide_default_value = true
-    )]
-    pub source: String,
+    #[arg(long, value_name = "SOURCE")]
+    pub source: Option<String>,
 
     /// Analyse a capture: lines of /proc/net/nf_conntrack or conntrack -L, plain or gzip, - is stdin
     #[arg(long, value_name = "FILE")]
@@ -74,37 +71,21 @@ pub struct Args {
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub max: Option<String>,
 
-    /// Read at most N entries, then extrapolate; 0 reads the whole table
-    #[arg(long, value_name = "N", default_value = "20000")]
-    pub sample: String,
+    /// Read at most N entries, then extrapolate; 0 reads the whole table [default: 20000]
+    #[arg(long, value_name = "N")]
+    pub sample: Option<String>,
 
     /// State when the kernel does not track connections: ok, warning, critical or unknown
-    #[arg(
-        long,
-        visible_alias = "no-conntrack",
-        value_name = "STATE",
-        default_value = "unknown",
-        hide_default_value = true
-    )]
-    pub absent: String,
+    #[arg(long, visible_alias = "no-conntrack", value_name = "STATE")]
+    pub absent: Option<String>,
 
     /// State when the kernel tracks none although connections to other hosts are open: ok, warning, critical or unknown
-    #[arg(
-        long,
-        value_name = "STATE",
-        default_value = "ok",
-        hide_default_value = true
-    )]
-    pub empty: String,
+    #[arg(long, value_name = "STATE")]
+    pub empty: Option<String>,
 
     /// Judge this network namespace (self) or every one that has a process on this host (all) [default: self]
-    #[arg(
-        long,
-        value_name = "WHICH",
-        default_value = "self",
-        hide_default_value = true
-    )]
-    pub netns: String,
+    #[arg(long, value_name = "WHICH")]
+    pub netns: Option<String>,
 
     /// Where the counters of the previous run are kept [default: /var/lib/check_conntrack]
     #[arg(long, value_name = "DIR")]
@@ -114,15 +95,9 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub proc_root: Option<PathBuf>,
 
-    /// After so many seconds (1 to 3600) answer with what was read until then
-    #[arg(
-        short,
-        long,
-        value_name = "SECONDS",
-        default_value = "8",
-        allow_hyphen_values = true
-    )]
-    pub timeout: String,
+    /// After so many seconds (1 to 3600) answer with what was read until then [default: 8]
+    #[arg(short, long, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub timeout: Option<String>,
 
     /// More detail lines, up to -vvv; state and perfdata stay the same
     #[arg(short, long, action = ArgAction::Count)]
@@ -281,9 +256,8 @@ pub fn parse(
             ErrorKind::InvalidUtf8 => Err(UsageError::NotText {
                 argument: not_text(&command_line),
             }),
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                Ok(Request::Print(error.render().to_string()))
-            }
+            ErrorKind::DisplayHelp => Ok(Request::Print(command().render_help().to_string())),
+            ErrorKind::DisplayVersion => Ok(Request::Print(error.render().to_string())),
             _ => Err(UsageError::CommandLine {
                 sentence: sentence(&error),
             }),
@@ -312,9 +286,10 @@ fn not_text(command_line: &[OsString]) -> String {
     String::new()
 }
 
-/// The command line as clap knows it: for the man page, the completions and the tests.
+/// The command line as clap knows it, with the text below the options: for the help, the man page, the completions and
+/// the tests.
 pub fn command() -> clap::Command {
-    Args::command()
+    Args::command().after_help(AFTER_HELP)
 }
 
 impl Args {
@@ -352,41 +327,45 @@ impl Args {
         if self.table.is_some() && elevated {
             return Err(UsageError::Elevated { option: "--table" });
         }
-        if self.table.is_some() && self.netns == "all" {
+        if self.table.is_some() && self.netns.as_deref() == Some("all") {
             return Err(UsageError::AllNamespacesOfACapture);
         }
+        let sample = self.sample.as_deref().unwrap_or(DEFAULT_SAMPLE);
+        let aggregate = self.aggregate.as_deref().unwrap_or(DEFAULT_AGGREGATE);
         Ok(Options {
             top: self.top.as_deref().map(top).transpose()?,
-            top_when: match self.top_when.as_str() {
-                "always" => TopWhen::Always,
-                "problem" => TopWhen::Problem,
-                other => return Err(word("--top-when", other, "always and problem")),
+            top_when: match self.top_when.as_deref() {
+                None | Some("always") => TopWhen::Always,
+                Some("problem") => TopWhen::Problem,
+                Some(other) => return Err(word("--top-when", other, "always and problem")),
             },
-            aggregate: Aggregate::parse(&self.aggregate).map_err(|_| {
+            aggregate: Aggregate::parse(aggregate).map_err(|_| {
                 word(
                     "--aggregate",
-                    &self.aggregate,
+                    aggregate,
                     "V4,V6, two prefix lengths up to 32 and 128",
                 )
             })?,
             own: own(&self.own)?,
-            source: match self.source.as_str() {
-                "auto" => Choice::Auto,
-                "netlink" => Choice::Netlink,
-                "procfs" => Choice::Procfs,
-                "sockets" => Choice::Sockets,
-                other => return Err(word("--source", other, "auto, netlink, procfs and sockets")),
+            source: match self.source.as_deref() {
+                None | Some("auto") => Choice::Auto,
+                Some("netlink") => Choice::Netlink,
+                Some("procfs") => Choice::Procfs,
+                Some("sockets") => Choice::Sockets,
+                Some(other) => {
+                    return Err(word("--source", other, "auto, netlink, procfs and sockets"));
+                }
             },
             max: max(self.max.as_deref(), self.table.is_some())?,
             table: self.table,
-            sample: count("--sample", &self.sample, 0, u64::from(u32::MAX))?,
+            sample: count("--sample", sample, 0, u64::from(u32::MAX))?,
             thresholds: Thresholds::parse(&warning, &critical)?,
-            absent: state("--absent", &self.absent)?,
-            empty: state("--empty", &self.empty)?,
-            netns: match self.netns.as_str() {
-                "self" => Netns::Own,
-                "all" => Netns::All,
-                other => return Err(word("--netns", other, "self and all")),
+            absent: state("--absent", self.absent.as_deref().unwrap_or("unknown"))?,
+            empty: state("--empty", self.empty.as_deref().unwrap_or("ok"))?,
+            netns: match self.netns.as_deref() {
+                None | Some("self") => Netns::Own,
+                Some("all") => Netns::All,
+                Some(other) => return Err(word("--netns", other, "self and all")),
             },
             writes,
             state_dir: match self.state_dir {
@@ -396,7 +375,7 @@ impl Args {
             },
             service,
             proc_root,
-            timeout: seconds(&self.timeout)?,
+            timeout: seconds(self.timeout.as_deref().unwrap_or(DEFAULT_TIMEOUT))?,
             verbosity: self.verbose.min(3),
         })
     }
@@ -407,7 +386,7 @@ impl Args {
     fn service(&self) -> String {
         let service = Self {
             verbose: 0,
-            timeout: String::new(),
+            timeout: None,
             ..self.clone()
         };
         format!("{service:?}")
@@ -661,6 +640,40 @@ mod tests {
     #[test]
     fn claps_own_consistency_checks_pass() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn the_defaults_in_the_help_are_those_in_force() {
+        let help = options(&["-h"]).unwrap_err();
+        let plain = options(&[]).unwrap();
+        for line in [
+            &["--top-when", "always"][..],
+            &["--aggregate", "32,64"],
+            &["--source", "auto"],
+            &["--sample", "20000"],
+            &["--netns", "self"],
+            &["--state-dir", STATE],
+            &["--proc-root", LIVE],
+            &["--timeout", "8"],
+        ] {
+            let given = Options {
+                service: plain.service.clone(),
+                ..options(line).unwrap()
+            };
+            assert_eq!(given, plain, "{line:?}");
+            let [name, value] = line else {
+                panic!("{line:?}")
+            };
+            let shown = help
+                .lines()
+                .find(|shown| shown.contains(&format!("{name} <")));
+            assert!(
+                shown.unwrap().ends_with(&format!(" [default: {value}]")),
+                "{line:?}: {shown:?}"
+            );
+        }
+        assert_eq!(plain.absent, ServiceState::Unknown);
+        assert_eq!(plain.empty, ServiceState::Ok);
     }
 
     #[test]

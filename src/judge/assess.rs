@@ -1,41 +1,53 @@
-//! Holds the readings against the thresholds. Pure: values in, a verdict out.
+//! Compares the measurements with the thresholds. Pure: values in, a verdict out.
 
 use std::time::Duration;
 
 use nagiosplugin::ServiceState;
 
+use crate::judge::measure::{Measured, Measurements};
 use crate::judge::metric::Metric;
-use crate::judge::range::{Measure, Ratio, Side};
-use crate::judge::threshold::{Severity, Thresholds};
-use crate::model::error::{NoBaseline, ReadError};
-use crate::model::readings::{Change, Limit, Readings};
+use crate::judge::range::{Measure, Ratio, Violation};
+use crate::judge::threshold::{Severity, Threshold, Thresholds};
+use crate::model::error::ReadError;
+use crate::model::readings::Readings;
 
 /// The verdict and its reasons.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Assessment {
     /// CRITICAL over WARNING over UNKNOWN over OK.
     pub state: ServiceState,
     /// The thresholds that applied to this kernel.
     pub thresholds: Thresholds,
     /// Every metric out of range, with its more severe threshold only.
-    pub findings: Vec<Finding>,
+    pub crossings: Vec<Crossing>,
     /// Every metric whose given threshold could not be judged.
     pub unmeasured: Vec<Unmeasured>,
+    /// The measurements that were compared.
+    pub measurements: Measurements,
 }
 
 /// A metric out of range.
-#[derive(Debug)]
-pub struct Finding {
+#[derive(Debug, Clone, Copy)]
+pub struct Crossing {
     /// The metric.
     pub metric: Metric,
-    /// What it means.
+    /// The severity of the threshold.
     pub severity: Severity,
-    /// Where the value lies.
-    pub side: Side,
+    /// How the value leaves the range.
+    pub reason: Reason,
+}
+
+/// How a value leaves what is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// It leaves a range.
+    Range(Violation),
+    /// The table is full before the next run, if that comes as long after this one as this one came after the previous.
+    BeforeNextRun(Duration),
 }
 
 /// A metric that could not be measured although somebody asked for it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Unmeasured {
     /// The metric.
     pub metric: Metric,
@@ -43,239 +55,105 @@ pub struct Unmeasured {
     pub why: ReadError,
 }
 
-/// A metric's value on this host.
+/// What the operator decided for hosts that track nothing.
 #[derive(Debug, Clone, Copy)]
-pub enum Measured {
-    /// A number to compare.
-    Value(Measure),
-    /// Beyond every number: the time until a table is full that does not grow.
-    Infinite,
-    /// There is no limit that could be approached.
-    Unlimited,
+pub struct Policy {
+    /// The state of a kernel that does not track connections.
+    pub absent: ServiceState,
+    /// The state of a kernel that tracks none although connections to other hosts are open.
+    pub empty: ServiceState,
 }
 
-/// Measures one metric.
-///
-/// # Errors
-/// That of the reading it needs.
-pub fn measure(metric: Metric, readings: &Readings) -> Result<Measured, ReadError> {
-    let count = || readings.count.clone().map(i64::from);
-    let limit = || readings.limit.clone();
-    match metric {
-        Metric::Usage => of_limit(count()?, limit()?, |count, max| {
-            percent(count, max).map(|usage| (usage, Some(usage)))
-        }),
-        Metric::Entries => {
-            let count = count()?;
-            let percent = readings
-                .max()
-                .and_then(|max| percent(count, i64::from(max)));
-            Ok(Measured::Value(Measure {
-                value: Ratio::from_int(count),
-                percent,
-            }))
-        }
-        Metric::Free => of_limit(count()?, limit()?, |count, max| {
-            Some((Ratio::from_int(max - count), percent(max - count, max)))
-        }),
-        Metric::Lost => increase(readings, Change::lost),
-        Metric::Increase(counter) => increase(readings, |change| change.increase(counter)),
-        Metric::Growth => {
-            let change = growing(readings)?;
-            let (per_minute, elapsed) = (6000 * change.entries, hundredths(change.elapsed));
-            let percent = readings.max().and_then(|max| {
-                Ratio::new(
-                    per_minute.saturating_mul(100),
-                    elapsed.saturating_mul(i64::from(max)),
-                )
-            });
-            Ok(match Ratio::new(per_minute, elapsed) {
-                Some(value) => Measured::Value(Measure { value, percent }),
-                None => Measured::Unlimited,
-            })
-        }
-        Metric::FullIn => {
-            let (count, Limit::Entries(max)) = (count()?, limit()?) else {
-                return Ok(Measured::Unlimited);
-            };
-            let free = i64::from(max) - count;
-            let growing = growing(readings);
-            // it is full, whether it grows or not
-            let comparable = matches!(
-                growing,
-                Ok(_) | Err(ReadError::FirstRun { .. } | ReadError::PreviousRunIncomplete)
-            );
-            if free <= 0 && comparable {
-                return Ok(Measured::Value(Measure {
-                    value: Ratio::from_int(0),
-                    percent: None,
-                }));
-            }
-            let change = growing?;
-            let seconds = Ratio::new(
-                free.saturating_mul(hundredths(change.elapsed)),
-                change.entries.saturating_mul(100),
-            );
-            Ok(match seconds {
-                Some(value) => Measured::Value(Measure {
-                    value,
-                    percent: None,
-                }),
-                None => Measured::Infinite,
-            })
-        }
-        Metric::Endpoint | Metric::Unreplied | Metric::Evictable | Metric::Class(_) => {
-            let counts = readings.table.clone()?;
-            if let (Metric::Endpoint, Some(why)) = (metric, &counts.own_unknown) {
-                return Err(why.clone());
-            }
-            let value = match metric {
-                Metric::Endpoint => counts.largest_endpoint,
-                Metric::Unreplied => counts.unreplied,
-                Metric::Evictable => counts.evictable,
-                Metric::Class(class) => counts.class(class),
-                _ => 0,
-            };
-            let value = i64::from(value);
-            let percent = readings
-                .max()
-                .and_then(|max| percent(value, i64::from(max)));
-            Ok(Measured::Value(Measure {
-                value: Ratio::from_int(value),
-                percent,
-            }))
-        }
-        Metric::Chain => {
-            let (count, buckets) = (count()?, readings.buckets.clone()?);
-            // all namespaces hang their entries into the same chains
-            let count = readings.sharing.map_or(count, signed);
-            Ok(match Ratio::new(2 * count, i64::from(buckets)) {
-                Some(value) => Measured::Value(Measure {
-                    value,
-                    percent: None,
-                }),
-                None => Measured::Unlimited,
-            })
-        }
+/// What is assessed.
+#[derive(Debug, Clone)]
+pub struct Subject<'a> {
+    /// What was read of the network namespace.
+    pub readings: &'a Readings,
+    /// Its metrics.
+    pub measurements: Measurements,
+    /// The time since the previous run, if it is known.
+    pub elapsed: Option<Duration>,
+    /// Not every network namespace that was to be judged could be seen.
+    pub others_unseen: bool,
+}
+
+impl Assessment {
+    /// Whether the value of a metric is above its range.
+    pub fn is_above(&self, metric: Metric) -> bool {
+        self.crossings.iter().any(|crossing| {
+            crossing.metric == metric
+                && matches!(crossing.reason, Reason::Range(Violation::Above(_)))
+        })
+    }
+
+    /// Whether the value of a metric is below its range.
+    pub fn is_below(&self, metric: Metric) -> bool {
+        self.crossings.iter().any(|crossing| {
+            crossing.metric == metric
+                && matches!(crossing.reason, Reason::Range(Violation::Below(_)))
+        })
+    }
+
+    /// Whether a range on the fullness of the table was crossed.
+    pub fn is_too_full(&self) -> bool {
+        self.is_above(Metric::Usage)
+            || self.is_above(Metric::Entries)
+            || self.is_below(Metric::Free)
     }
 }
 
-/// What was counted since the previous run.
-fn increase(
-    readings: &Readings,
-    of: impl Fn(&Change) -> Option<u64>,
-) -> Result<Measured, ReadError> {
-    let change = match &readings.change {
-        // there is no state to compare with, whatever else is missing
-        Err(why) if !matches!(why, ReadError::FirstRun { .. }) => return Err(why.clone()),
-        change => {
-            readings.statistics.as_ref().map_err(Clone::clone)?;
-            change.clone()?
-        }
-    };
-    let increase = of(&change).ok_or(ReadError::FirstRun {
-        why: NoBaseline::NoCounters,
-    })?;
-    Ok(Measured::Value(Measure {
-        value: Ratio::from_int(signed(increase)),
-        percent: None,
-    }))
-}
-
-/// What changed over a time that is long enough to tell a trend.
-fn growing(readings: &Readings) -> Result<Change, ReadError> {
-    let change = readings.change.clone()?;
-    if change.elapsed < Change::MIN_GROWTH_INTERVAL {
-        return Err(ReadError::FirstRun {
-            why: NoBaseline::TooRecent,
-        });
-    }
-    Ok(change)
-}
-
-fn signed(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-/// A time in hundredths of a second, as exact as /proc/uptime.
-fn hundredths(time: Duration) -> i64 {
-    i64::try_from(time.as_millis() / 10).unwrap_or(i64::MAX)
-}
-
-fn percent(part: i64, whole: i64) -> Option<Ratio> {
-    Ratio::new(100 * part, whole)
-}
-
-fn of_limit(
-    count: i64,
-    limit: Limit,
-    value: impl Fn(i64, i64) -> Option<(Ratio, Option<Ratio>)>,
-) -> Result<Measured, ReadError> {
-    let Limit::Entries(max) = limit else {
-        return Ok(Measured::Unlimited);
-    };
-    Ok(match value(count, i64::from(max)) {
-        Some((value, percent)) => Measured::Value(Measure { value, percent }),
-        None => Measured::Unlimited,
-    })
-}
-
-/// The verdict over these readings. `absent` is the state of a kernel that does not track connections, `empty` that of
-/// one that tracks none although some are open.
-pub fn assess(
-    readings: &Readings,
-    thresholds: &Thresholds,
-    absent: ServiceState,
-    empty: ServiceState,
-) -> Assessment {
+/// The verdict over these measurements.
+pub fn assess(subject: Subject<'_>, thresholds: &Thresholds, policy: Policy) -> Assessment {
+    let readings = subject.readings;
     let mut thresholds = thresholds.clone();
     if matches!(&readings.statistics, Ok(statistics) if !statistics.limits_chains()) {
         // long chains are slow there, but nothing is refused because of them
         thresholds = thresholds.without_defaults_of(Metric::Chain);
     }
     let mut assessment = Assessment {
-        state: ServiceState::Ok,
+        state: policy.absent,
         thresholds,
-        findings: Vec::new(),
+        crossings: Vec::new(),
         unmeasured: Vec::new(),
+        measurements: subject.measurements,
     };
     if !readings.tracks() {
-        assessment.state = absent;
         return assessment;
     }
     for metric in Metric::all() {
         judge(metric, readings, &mut assessment);
     }
+    let full_too_soon = full_before_next_run(&assessment, subject.elapsed);
+    assessment.crossings.extend(full_too_soon);
+    assessment.state = state(readings, &assessment, subject.others_unseen, policy);
+    assessment
+}
+
+fn state(
+    readings: &Readings,
+    assessment: &Assessment,
+    others_unseen: bool,
+    policy: Policy,
+) -> ServiceState {
     let seen = match &readings.count {
         Ok(_) => readings.limit.is_ok() || readings.capture,
         Err(ReadError::Incomplete(gap)) => !gap.hides_the_table(),
         Err(_) => false,
     };
-    let mut states = vec![if seen {
-        ServiceState::Ok
-    } else {
-        ServiceState::Unknown
-    }];
-    if !assessment.unmeasured.is_empty() || readings.others.is_some() {
-        states.push(ServiceState::Unknown);
-    }
-    if matches!(readings.untracked, Ok(1..)) {
-        states.push(empty);
-    }
-    states.extend(
-        assessment
-            .findings
-            .iter()
-            .map(|finding| match finding.severity {
-                Severity::Warning => ServiceState::Warning,
-                Severity::Critical => ServiceState::Critical,
-            }),
-    );
-    assessment.state = states
-        .into_iter()
+    let unknown = !seen || others_unseen || !assessment.unmeasured.is_empty();
+    let blind = matches!(readings.untracked, Ok(1..));
+    let of_crossings = assessment
+        .crossings
+        .iter()
+        .map(|crossing| match crossing.severity {
+            Severity::Warning => ServiceState::Warning,
+            Severity::Critical => ServiceState::Critical,
+        });
+    of_crossings
+        .chain(unknown.then_some(ServiceState::Unknown))
+        .chain(blind.then_some(policy.empty))
         .max_by_key(|state| rank(*state))
-        .unwrap_or(ServiceState::Unknown);
-    assessment
+        .unwrap_or(ServiceState::Ok)
 }
 
 /// Our own order of states, of which the guidelines say nothing: a problem that was seen outweighs one that was not.
@@ -288,41 +166,26 @@ pub fn rank(state: ServiceState) -> u8 {
     }
 }
 
+/// Compares one metric: at most one crossing of it, the more severe one.
 fn judge(metric: Metric, readings: &Readings, assessment: &mut Assessment) {
-    // at most one of each; the more severe one is told
+    if assessment.thresholds.of(metric).next().is_none() {
+        return;
+    }
+    let measured = assessment.measurements.get(metric);
     for severity in [Severity::Critical, Severity::Warning] {
         let mut thresholds = assessment.thresholds.of(metric);
         let Some(threshold) = thresholds.find(|t| t.severity == severity).copied() else {
             continue;
         };
-        let measured = match measure(metric, readings) {
-            // a percentage of a limit that could not be read
-            Ok(Measured::Value(Measure { percent: None, .. })) if threshold.range.has_percent() => {
-                readings.limit.clone().map(|_| Measured::Unlimited)
-            }
-            other => other,
-        };
-        match measured {
-            Ok(Measured::Unlimited) => {}
-            Ok(Measured::Infinite) => {
-                if let Some(side) = threshold.range.alert_at_infinity() {
-                    assessment.findings.push(Finding {
-                        metric,
-                        severity: threshold.severity,
-                        side,
-                    });
-                    return;
-                }
-            }
-            Ok(Measured::Value(measure)) => {
-                if let Some(side) = threshold.range.alert(&measure) {
-                    assessment.findings.push(Finding {
-                        metric,
-                        severity: threshold.severity,
-                        side,
-                    });
-                    return;
-                }
+        match violation(&threshold, &measured, readings) {
+            Ok(None) => {}
+            Ok(Some(violation)) => {
+                assessment.crossings.push(Crossing {
+                    metric,
+                    severity,
+                    reason: Reason::Range(violation),
+                });
+                return;
             }
             Err(why) => {
                 // from now on there is something to compare with
@@ -336,11 +199,47 @@ fn judge(metric: Metric, readings: &Readings, assessment: &mut Assessment) {
     }
 }
 
+/// How a measurement leaves the range of a threshold.
+fn violation(
+    threshold: &Threshold,
+    measured: &Result<Measured, ReadError>,
+    readings: &Readings,
+) -> Result<Option<Violation>, ReadError> {
+    match measured {
+        // a percentage of a limit that could not be read
+        Ok(Measured::Value(Measure { percent: None, .. })) if threshold.range.has_percent() => {
+            readings.limit.clone().map(|_| None)
+        }
+        Ok(Measured::Unlimited) => Ok(None),
+        Ok(Measured::Infinite) => Ok(threshold.range.alert_at_infinity()),
+        Ok(Measured::Value(measure)) => Ok(threshold.range.alert(measure)),
+        Err(why) => Err(why.clone()),
+    }
+}
+
+/// A table that is too full already, and full before the next run, is CRITICAL if no range says otherwise: nobody would
+/// see it again before it loses packets.
+fn full_before_next_run(assessment: &Assessment, elapsed: Option<Duration>) -> Option<Crossing> {
+    let judged_by_range = assessment.thresholds.of(Metric::FullIn).next().is_some();
+    if judged_by_range || !assessment.is_too_full() {
+        return None;
+    }
+    let elapsed = elapsed?;
+    let next = i64::try_from(elapsed.as_secs()).ok().map(Ratio::from_int)?;
+    let full_in = assessment.measurements.value(Metric::FullIn)?;
+    (full_in < next).then_some(Crossing {
+        metric: Metric::FullIn,
+        severity: Severity::Critical,
+        reason: Reason::BeforeNextRun(elapsed),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::error::FileError;
-    use crate::model::readings::Statistics;
+    use crate::judge::measure::Numbers;
+    use crate::model::error::{FileError, NoBaseline};
+    use crate::model::readings::{Change, Counts, Limit, Reading, Statistics};
 
     fn readings(count: u32, limit: Limit, buckets: u32) -> Readings {
         let statistics = Statistics {
@@ -355,10 +254,41 @@ mod tests {
         }
     }
 
-    fn state(readings: &Readings, warning: &[&str], critical: &[&str]) -> ServiceState {
+    /// The verdict on one namespace, whose previous run and table are these.
+    fn assessed(
+        readings: &Readings,
+        change: Reading<Change>,
+        table: Option<Reading<Counts>>,
+        ranges: [&[&str]; 2],
+        policy: Policy,
+    ) -> Assessment {
         let owned = |values: &[&str]| values.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>();
-        let thresholds = Thresholds::parse(&owned(warning), &owned(critical)).unwrap();
-        assess(readings, &thresholds, UNKNOWN, OK).state
+        let thresholds = Thresholds::parse(&owned(ranges[0]), &owned(ranges[1])).unwrap();
+        let mut measurements = Measurements::of(Numbers {
+            readings,
+            change: &change,
+            sharing: None,
+        });
+        if let Some(table) = table {
+            measurements = measurements.with_table(&table, &readings.limit);
+        }
+        let subject = Subject {
+            readings,
+            measurements,
+            elapsed: change.ok().map(|change| change.elapsed),
+            others_unseen: false,
+        };
+        assess(subject, &thresholds, policy)
+    }
+
+    const POLICY: Policy = Policy {
+        absent: UNKNOWN,
+        empty: OK,
+    };
+
+    fn state(readings: &Readings, warning: &[&str], critical: &[&str]) -> ServiceState {
+        let never = Err(ReadError::NotReached);
+        assessed(readings, never, None, [warning, critical], POLICY).state
     }
 
     const OK: ServiceState = ServiceState::Ok;
@@ -426,16 +356,22 @@ mod tests {
 
     #[test]
     fn without_own_addresses_the_largest_endpoint_is_not_measured_and_every_class_is() {
-        let mut r = readings(10, Limit::Entries(1000), 1000);
-        r.table = Ok(crate::model::readings::Counts {
-            largest_endpoint: 7,
-            unreplied: 3,
-            own_unknown: Some(ReadError::NotReached),
-            ..Default::default()
-        });
-        assert_eq!(state(&r, &["endpoint=1000"], &[]), UNKNOWN);
-        assert_eq!(state(&r, &["unreplied=2"], &[]), WARNING);
-        assert!(measure(Metric::Endpoint, &r).is_err());
+        let r = readings(10, Limit::Entries(1000), 1000);
+        let table = || {
+            Some(Ok(Counts {
+                largest_endpoint: 7,
+                unreplied: 3,
+                own_unknown: Some(ReadError::NotReached),
+                ..Default::default()
+            }))
+        };
+        let state = |range: &str| {
+            let never = Err(ReadError::NotReached);
+            assessed(&r, never, table(), [&[range], &[]], POLICY).state
+        };
+        assert_eq!(state("endpoint=1000"), UNKNOWN);
+        assert_eq!(state("unreplied=2"), WARNING);
+        assert_eq!(state("unreplied=3"), OK);
     }
 
     #[test]
@@ -473,9 +409,11 @@ mod tests {
             limit: Err(missing()),
             ..Readings::none()
         };
-        let thresholds = Thresholds::parse(&["entries=5".to_owned()], &[]).unwrap();
         for absent in [OK, WARNING, CRITICAL, UNKNOWN] {
-            assert_eq!(assess(&r, &thresholds, absent, OK).state, absent);
+            let policy = Policy { absent, ..POLICY };
+            let never = Err(ReadError::NotReached);
+            let got = assessed(&r, never, None, [&["entries=5"], &[]], policy);
+            assert_eq!(got.state, absent);
         }
     }
 
@@ -483,8 +421,9 @@ mod tests {
     fn watching_nothing_is_the_operators_decision_and_hides_nothing_worse() {
         let mut r = readings(0, Limit::Entries(1000), 1000);
         let state = |r: &Readings, warning: &str, empty| {
-            let thresholds = Thresholds::parse(&[warning.to_owned()], &[]).unwrap();
-            assess(r, &thresholds, UNKNOWN, empty).state
+            let policy = Policy { empty, ..POLICY };
+            let never = Err(ReadError::NotReached);
+            assessed(r, never, None, [&[warning], &[]], policy).state
         };
         for untracked in [Err(ReadError::NotReached), Ok(0)] {
             r.untracked = untracked;
@@ -508,8 +447,54 @@ mod tests {
     #[test]
     fn the_more_severe_finding_of_a_metric_is_the_one_that_is_told() {
         let r = readings(950, Limit::Entries(1000), 1000);
-        let a = assess(&r, &Thresholds::parse(&[], &[]).unwrap(), UNKNOWN, OK);
-        assert_eq!(a.findings.len(), 1);
-        assert!(a.findings.iter().all(|f| f.severity == Severity::Critical));
+        let a = assessed(&r, Err(ReadError::NotReached), None, [&[], &[]], POLICY);
+        assert_eq!(a.crossings.len(), 1);
+        assert!(a.crossings.iter().all(|c| c.severity == Severity::Critical));
+    }
+
+    /// `entries` more than at the previous run, five minutes ago.
+    fn grown(entries: i64) -> Reading<Change> {
+        let elapsed = Duration::from_secs(300);
+        Ok(Change {
+            elapsed,
+            entries,
+            counters: Some([0; 4]),
+            counted_for: elapsed,
+            was_full: false,
+        })
+    }
+
+    #[test]
+    fn a_table_that_is_full_before_the_next_run_is_critical_once_it_is_too_full() {
+        let state = |count, entries, ranges| {
+            let r = readings(count, Limit::Entries(1000), 1000);
+            assessed(&r, grown(entries), None, ranges, POLICY).state
+        };
+        let none: [&[&str]; 2] = [&[], &[]];
+        // 150 entries fit, and 151 came in the same time
+        assert_eq!(state(850, 151, none), CRITICAL);
+        assert_eq!(
+            state(850, 150, none),
+            WARNING,
+            "full at the next run, not before"
+        );
+        assert_eq!(state(800, 700, none), OK, "not above its warning threshold");
+        assert_eq!(state(850, -151, none), WARNING);
+        assert_eq!(
+            state(850, 151, [&[], &["full_in=~:"]]),
+            WARNING,
+            "switched off"
+        );
+        assert_eq!(state(850, 151, [&["full_in=1s:"], &[]]), WARNING);
+        assert_eq!(
+            state(850, 151, [&["free=200:"], &[]]),
+            CRITICAL,
+            "by free as well"
+        );
+        let first = Err(ReadError::FirstRun {
+            why: NoBaseline::FirstRun,
+        });
+        let r = readings(850, Limit::Entries(1000), 1000);
+        assert_eq!(assessed(&r, first, None, none, POLICY).state, WARNING);
     }
 }

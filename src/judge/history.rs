@@ -1,14 +1,14 @@
 //! Compares a run with the previous one of the same service. Pure: what was read in, what changed out.
 //!
-//! A [`Baseline`] has a history for each network namespace: what the last run read of it, and the run before that. A
+//! A [`Baseline`] has a history for each network namespace: the readings of the last run and of the run before it. A
 //! namespace that a run did not reach keeps its history, so that the next run that reaches it reports the losses since
 //! it was last read. Counters that a run could not read are taken from the run before, for the same reason.
 
 use std::time::Duration;
 
 use crate::model::error::{NoBaseline, ReadError};
-use crate::model::netns::{Namespace, NetnsId, Walk};
-use crate::model::readings::{Change, Readings, Statistics};
+use crate::model::netns::{NetnsId, Walk};
+use crate::model::readings::{Change, Reading, Readings, Statistics};
 
 /// A run that follows another within this time is a repetition: both are compared with the run before them.
 const MIN_RUN_INTERVAL: Duration = Change::MIN_GROWTH_INTERVAL;
@@ -27,7 +27,7 @@ pub struct Counters {
     pub statistics: Statistics,
 }
 
-/// What one run read of one network namespace.
+/// The readings of one run from one network namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetnsSnapshot {
     /// The time since the host was started (/proc/uptime), which no step of the clock changes.
@@ -77,27 +77,33 @@ impl NetnsSnapshot {
     }
 }
 
-/// What one run read, of all the network namespaces that it looked at.
+/// The readings of one run from all the network namespaces that it looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// The boot of the host (/proc/sys/kernel/random/boot_id).
     pub boot: String,
     /// The time since the host was started.
     pub at: Duration,
-    /// How much of the processes was looked at.
+    /// The extent of the walk over the processes.
     pub walk: Walk,
-    /// Each network namespace that was seen, and what was read of it; nothing if that failed.
+    /// Each network namespace that was seen, and its readings; nothing if it could not be read.
     pub namespaces: Vec<(NetnsId, Option<NetnsSnapshot>)>,
 }
 
 impl Snapshot {
     /// Collects what was read at this time of this boot.
-    pub fn of(boot: String, at: Duration, walk: Walk, namespaces: &[Namespace]) -> Self {
-        let identified = |namespace: &Namespace| {
-            let id = namespace.id.as_ref().ok()?;
-            Some((*id, NetnsSnapshot::of(at, &namespace.readings)))
+    pub fn of<'a>(
+        boot: String,
+        at: Duration,
+        walk: Walk,
+        namespaces: impl Iterator<Item = (&'a Reading<NetnsId>, &'a Readings)>,
+    ) -> Self {
+        let mut all_identified = true;
+        let identified = |(id, readings): (&Reading<NetnsId>, &Readings)| {
+            all_identified &= id.is_ok();
+            Some((*id.as_ref().ok()?, NetnsSnapshot::of(at, readings)))
         };
-        let all_identified = namespaces.iter().all(|namespace| namespace.id.is_ok());
+        let namespaces = namespaces.filter_map(identified).collect();
         Self {
             boot,
             at,
@@ -105,7 +111,7 @@ impl Snapshot {
                 Walk::Complete if !all_identified => Walk::Partial,
                 walk => walk,
             },
-            namespaces: namespaces.iter().filter_map(identified).collect(),
+            namespaces,
         }
     }
 
@@ -162,7 +168,7 @@ impl NetnsHistory {
     }
 }
 
-/// What the previous runs of one service left.
+/// The history that the previous runs of one service left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Baseline {
     /// The boot of the host that it belongs to.
@@ -182,7 +188,7 @@ impl Baseline {
     /// Checks that a run at this time of this boot can be compared with it.
     ///
     /// # Errors
-    /// Why that run is a first run.
+    /// The reason for which that run is a first run.
     pub fn usable(&self, boot: &str, at: Duration) -> Result<(), NoBaseline> {
         if self.boot != boot {
             return Err(NoBaseline::OtherBoot);
@@ -609,6 +615,21 @@ mod tests {
             Baseline::succeeded_by(Some(&baseline), &all(304, 0, 9)),
             None
         );
+    }
+
+    #[test]
+    fn a_namespace_that_was_not_read_for_a_week_begins_anew() {
+        let partial = run(6 * 86_400, Walk::Partial, &[(OWN, dropped(0))]);
+        let baseline = after(&[all(0, 0, 5), partial.clone()]);
+        let late = 7 * 86_400 + 100;
+        assert_eq!(
+            lost(&baseline, &all(late, 0, 50), POD),
+            Err(ReadError::FirstRun {
+                why: NoBaseline::TooOld
+            })
+        );
+        let baseline = after(&[all(0, 0, 5), partial, all(late, 0, 50)]);
+        assert_eq!(lost(&baseline, &all(late + 2, 0, 53), POD), Ok(Some(3)));
     }
 
     proptest! {

@@ -3,6 +3,8 @@
 pub mod assess;
 pub mod history;
 pub mod history_format;
+pub mod losses;
+pub mod measure;
 pub mod metric;
 pub mod netns;
 pub mod range;

@@ -2,54 +2,103 @@
 
 use std::cmp::Ordering;
 
-use nagiosplugin::ServiceState;
-
-use crate::judge::assess::{assess, rank};
+use crate::judge::assess::{Assessment, Policy, Subject, assess, rank};
+use crate::judge::losses::{Losses, losses};
+use crate::judge::measure::{Measurements, Numbers};
+use crate::judge::metric::Metric;
 use crate::judge::threshold::Thresholds;
-use crate::model::netns::{Namespace, Resident};
+use crate::model::netns::{Compared, Resident};
 use crate::model::readings::Readings;
 
 /// A namespace and the verdict on it alone.
 #[derive(Debug, Clone)]
 pub struct Judged {
-    /// Without the metrics of the table, which is read of the deciding namespace only.
-    pub state: ServiceState,
     /// The namespace.
-    pub namespace: Namespace,
+    pub netns: Compared,
+    /// The verdict, without the metrics of the table, which is read of the deciding namespace only.
+    pub assessment: Assessment,
 }
 
-/// Judges each namespace and sorts them: the highest state, then the highest usage, then the lowest process id. The
-/// first one decides.
+impl Judged {
+    /// Packets that the namespace lost since the previous run.
+    pub fn losses(&self) -> Option<Losses> {
+        losses(
+            &self.netns.namespace.readings,
+            self.netns.change.as_ref().ok(),
+            self.assessment.is_above(Metric::Chain),
+        )
+    }
+}
+
+/// What every namespace is judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Bench<'a> {
+    /// The thresholds, those of the table included.
+    pub thresholds: &'a Thresholds,
+    /// What the operator decided for hosts that track nothing.
+    pub policy: Policy,
+    /// Entries of all namespaces, if all were counted.
+    pub sharing: Option<u64>,
+    /// Not every namespace that was to be judged could be seen.
+    pub others_unseen: bool,
+}
+
+/// Judges each namespace. The one with the highest state decides, then the highest usage, then the lowest process id;
+/// the others follow in this order.
 pub fn worst_first(
-    namespaces: Vec<Namespace>,
-    thresholds: &Thresholds,
-    absent: ServiceState,
-    empty: ServiceState,
-) -> Vec<Box<Judged>> {
-    let thresholds = thresholds.clone().without_table();
+    own: Compared,
+    others: Vec<Compared>,
+    bench: Bench<'_>,
+) -> (Judged, Vec<Box<Judged>>) {
+    let thresholds = bench.thresholds.clone().without_table();
+    let mut deciding = judge(own, &thresholds, bench);
     // each at its place, as a pointer: a few hundred of them, and a sort of these large values is 10 KB of code
-    let mut sorted: Vec<Box<Judged>> = Vec::with_capacity(namespaces.len());
-    for namespace in namespaces {
-        let judged = Judged {
-            state: assess(&namespace.readings, &thresholds, absent, empty).state,
-            namespace,
-        };
+    let mut sorted: Vec<Box<Judged>> = Vec::with_capacity(others.len());
+    for other in others {
+        let mut judged = judge(other, &thresholds, bench);
+        if is_worse(&judged, &deciding) {
+            std::mem::swap(&mut judged, &mut deciding);
+        }
         let place = sorted.partition_point(|other| is_worse(other, &judged));
         sorted.insert(place, Box::new(judged));
     }
-    sorted
+    (deciding, sorted)
+}
+
+fn judge(netns: Compared, thresholds: &Thresholds, bench: Bench<'_>) -> Judged {
+    let readings = &netns.namespace.readings;
+    let measurements = Measurements::of(Numbers {
+        readings,
+        change: &netns.change,
+        sharing: bench.sharing,
+    });
+    let subject = Subject {
+        readings,
+        measurements,
+        elapsed: netns.change.as_ref().ok().map(|change| change.elapsed),
+        others_unseen: bench.others_unseen,
+    };
+    let assessment = assess(subject, thresholds, bench.policy);
+    Judged { netns, assessment }
 }
 
 fn is_worse(one: &Judged, other: &Judged) -> bool {
-    let order = rank(other.state)
-        .cmp(&rank(one.state))
-        .then_with(|| by_usage(&other.namespace.readings, &one.namespace.readings))
+    let of = |judged: &Judged| rank(judged.assessment.state);
+    let order = of(other)
+        .cmp(&of(one))
+        .then_with(|| {
+            by_usage(
+                &other.netns.namespace.readings,
+                &one.netns.namespace.readings,
+            )
+        })
         .then_with(|| lowest_pid(one).cmp(&lowest_pid(other)));
     order == Ordering::Less
 }
 
 fn lowest_pid(judged: &Judged) -> i32 {
-    judged.namespace.seen.map_or(i32::MAX, |seen| seen.pid)
+    let seen = judged.netns.namespace.seen;
+    seen.map_or(i32::MAX, |seen| seen.pid)
 }
 
 /// Exactly: multiplied crosswise, 32 bits each. What was not counted is below everything; where there is no limit the
@@ -70,16 +119,18 @@ fn by_usage(one: &Readings, other: &Readings) -> Ordering {
     }
 }
 
-/// What is told of the namespaces when all of them were to be judged.
+/// What is reported of the namespaces besides the verdict on the deciding one.
 #[derive(Debug, Clone)]
 pub struct Overview {
     /// How many were seen.
     pub number: usize,
-    /// Who is in the one that decides.
-    pub deciding: Resident,
+    /// Who is in the one that decides; none if that is the one of this check.
+    pub deciding: Option<Resident>,
+    /// The one of this check, if another one decides.
+    pub own: Option<Judged>,
     /// How many of the others lost packets since the previous run.
     pub losing: usize,
-    /// The others one by one, worst first, when somebody asked for them.
+    /// The others one by one, worst first, if somebody asked for them.
     pub others: Vec<Other>,
 }
 
@@ -88,26 +139,8 @@ pub struct Overview {
 pub struct Other {
     /// Who is in it.
     pub resident: Resident,
-    /// The verdict on it alone.
-    pub state: ServiceState,
-    /// What was read of it.
-    pub readings: Readings,
-}
-
-impl Overview {
-    /// Without a word about each of the others.
-    pub fn of(deciding: Resident, others: &[Box<Judged>]) -> Self {
-        let lost = |judged: &Judged| {
-            let change = judged.namespace.readings.change.as_ref().ok();
-            change.is_some_and(|change| change.lost().is_some_and(|lost| lost > 0))
-        };
-        Self {
-            number: others.len() + 1,
-            deciding,
-            losing: others.iter().filter(|judged| lost(judged)).count(),
-            others: Vec::new(),
-        }
-    }
+    /// What was read of it, and the verdict on it alone.
+    pub judged: Judged,
 }
 
 #[cfg(test)]
@@ -116,30 +149,47 @@ mod tests {
     use crate::model::error::ReadError;
     use std::time::Duration;
 
-    use crate::model::netns::{NetnsId, Seen};
+    use nagiosplugin::ServiceState;
+
+    use crate::model::netns::{Namespace, NetnsId, Seen};
     use crate::model::readings::{Change, Limit, Statistics};
 
-    fn namespace(pid: i32, count: u32, limit: Limit) -> Namespace {
+    fn namespace(pid: i32, count: u32, limit: Limit) -> Compared {
         let inode = pid.unsigned_abs().into();
-        Namespace {
-            id: Ok(NetnsId::Statistics(inode)),
-            readings: Readings {
-                count: Ok(count),
-                limit: Ok(limit),
-                buckets: Ok(u32::MAX),
-                ..Readings::none()
+        Compared {
+            namespace: Namespace {
+                id: Ok(NetnsId::Statistics(inode)),
+                readings: Readings {
+                    count: Ok(count),
+                    limit: Ok(limit),
+                    buckets: Ok(u32::MAX),
+                    ..Readings::none()
+                },
+                seen: Some(Seen { pid, inode }),
+                own: false,
             },
-            seen: Some(Seen { pid, inode }),
-            own: false,
+            change: Err(ReadError::NotReached),
         }
     }
 
-    fn order(namespaces: Vec<Namespace>, warning: &[&str], critical: &[&str]) -> Vec<i32> {
+    fn order(namespaces: Vec<Compared>, warning: &[&str], critical: &[&str]) -> Vec<i32> {
         let owned = |values: &[&str]| values.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>();
         let thresholds = Thresholds::parse(&owned(warning), &owned(critical)).unwrap();
-        worst_first(namespaces, &thresholds, ServiceState::Ok, ServiceState::Ok)
-            .iter()
-            .map(|judged| lowest_pid(judged))
+        let bench = Bench {
+            thresholds: &thresholds,
+            policy: Policy {
+                absent: ServiceState::Ok,
+                empty: ServiceState::Ok,
+            },
+            sharing: None,
+            others_unseen: false,
+        };
+        let mut namespaces = namespaces.into_iter();
+        let own = namespaces.next().unwrap();
+        let (deciding, others) = worst_first(own, namespaces.collect(), bench);
+        std::iter::once(&deciding)
+            .chain(others.iter().map(AsRef::as_ref))
+            .map(lowest_pid)
             .collect()
     }
 
@@ -160,10 +210,10 @@ mod tests {
     fn a_higher_state_decides_whatever_the_usage_is() {
         let of = |pid, count| namespace(pid, count, Limit::Entries(1000));
         let mut lost = of(8, 1);
-        lost.readings.statistics = Ok(Statistics {
+        lost.namespace.readings.statistics = Ok(Statistics {
             processors: vec![[Some(1), Some(0), Some(0), Some(0)]],
         });
-        lost.readings.change = Ok(Change {
+        lost.change = Ok(Change {
             elapsed: Duration::from_secs(60),
             entries: 0,
             counters: Some([1, 0, 0, 0]),
@@ -171,7 +221,7 @@ mod tests {
             was_full: false,
         });
         let mut unread = of(3, 0);
-        unread.readings.count = Err(ReadError::NotReached);
+        unread.namespace.readings.count = Err(ReadError::NotReached);
         let all = || {
             vec![
                 of(1, 700),
@@ -190,12 +240,8 @@ mod tests {
     #[test]
     fn metrics_of_the_table_have_no_say() {
         let of = |pid, count| namespace(pid, count, Limit::Entries(1000));
-        let mut counted = of(2, 10);
-        counted.readings.table = Ok(crate::model::readings::Counts {
-            unreplied: 10,
-            ..Default::default()
-        });
-        let all = vec![counted, of(1, 20)];
+        // what is not read of each cannot decide, and makes none of them UNKNOWN
+        let all = vec![of(2, 10), of(1, 20)];
         assert_eq!(order(all, &["unreplied=5"], &[]), [1, 2]);
     }
 

@@ -368,9 +368,9 @@ pub struct Measure {
     pub percent: Option<Ratio>,
 }
 
-/// On which side of a range a value lies that makes it alert.
+/// How a value leaves a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub enum Violation {
     /// Below the start.
     Below(Bound),
     /// Above the end.
@@ -379,7 +379,7 @@ pub enum Side {
     Inside(Range),
 }
 
-impl fmt::Display for Side {
+impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Below(bound) => write!(f, "below {bound}"),
@@ -469,7 +469,7 @@ impl Range {
     }
 
     /// Whether the value alerts, and on which side it lies then. A bound of unknown unit is never crossed.
-    pub fn alert(&self, measure: &Measure) -> Option<Side> {
+    pub fn alert(&self, measure: &Measure) -> Option<Violation> {
         let against = |bound: &Bound| {
             let value = if bound.is_percent() {
                 measure.percent
@@ -487,18 +487,18 @@ impl Range {
         let below = start.flatten() == Some(Ordering::Less);
         let above = end.flatten() == Some(Ordering::Greater);
         match (self.inside, below, above) {
-            (true, false, false) => Some(Side::Inside(*self)),
-            (false, true, _) => self.start.map(Side::Below),
-            (false, false, true) => self.end.map(Side::Above),
+            (true, false, false) => Some(Violation::Inside(*self)),
+            (false, true, _) => self.start.map(Violation::Below),
+            (false, false, true) => self.end.map(Violation::Above),
             _ => None,
         }
     }
 
     /// The same for a value beyond every number.
-    pub fn alert_at_infinity(&self) -> Option<Side> {
+    pub fn alert_at_infinity(&self) -> Option<Violation> {
         match (self.inside, self.end) {
-            (true, None) => Some(Side::Inside(*self)),
-            (false, Some(end)) => Some(Side::Above(end)),
+            (true, None) => Some(Violation::Inside(*self)),
+            (false, Some(end)) => Some(Violation::Above(end)),
             _ => None,
         }
     }

@@ -383,6 +383,15 @@ impl ReadError {
         }
     }
 
+    /// Whether the entries could be read with more privilege.
+    pub fn needs_privilege(&self) -> bool {
+        match self {
+            Self::NotPermitted { .. } | Self::NotEntered { .. } => true,
+            Self::File { what, kind, .. } => *what == Subject::Table && *kind == FileError::Denied,
+            _ => false,
+        }
+    }
+
     /// Whether the thing is simply not there, which many kernels are built for.
     pub fn is_missing(&self) -> bool {
         self.of_file() == Some(&FileError::Missing)

@@ -11,5 +11,6 @@ pub mod prefix;
 pub mod readings;
 pub mod socket;
 pub mod text;
+pub mod timeouts;
 pub mod udp;
 pub mod user;

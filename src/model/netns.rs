@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::model::cgroup::Name;
-use crate::model::readings::{Reading, Readings};
+use crate::model::error::ReadError;
+use crate::model::readings::{Change, Reading, Readings};
 use crate::model::text::named;
 
 /// The number that tells a network namespace from others, from one run to the next.
@@ -31,7 +32,7 @@ impl NetnsId {
     }
 }
 
-/// How much a run with `--netns all` saw of the processes, and so of their network namespaces.
+/// The extent of the walk over the processes, by which a run with `--netns all` finds their network namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Walk {
     /// No process was looked at: `--netns all` was not given, or the proc root shows no network namespaces.
@@ -53,6 +54,58 @@ pub struct Namespace {
     pub seen: Option<Seen>,
     /// Whether it is the one of this process.
     pub own: bool,
+}
+
+/// A network namespace and its comparison with the previous run.
+#[derive(Debug, Clone)]
+pub struct Compared {
+    /// What was read of it.
+    pub namespace: Namespace,
+    /// What changed since the previous run, or why that is not known.
+    pub change: Reading<Change>,
+}
+
+/// Every network namespace that is judged.
+#[derive(Debug)]
+pub struct Observation {
+    /// The namespace of this process.
+    pub own: Namespace,
+    /// The others that have a process on this host, if they are judged too.
+    pub others: Vec<Namespace>,
+    /// How much of the processes was looked at for them.
+    pub walk: Walk,
+    /// Why not all of them could be seen, if all were to be judged.
+    pub unseen: Option<ReadError>,
+}
+
+impl Observation {
+    /// The namespace of this process alone.
+    pub fn of_own(readings: Readings) -> Self {
+        Self {
+            own: Namespace {
+                id: Ok(NetnsId::Unknown),
+                readings,
+                seen: None,
+                own: true,
+            },
+            others: Vec::new(),
+            walk: Walk::NotDone,
+            unseen: None,
+        }
+    }
+
+    /// The entries of all namespaces together, if every namespace was seen and counted.
+    pub fn entries_of_all(&self) -> Option<u64> {
+        if self.walk != Walk::Complete {
+            return None;
+        }
+        let all = std::iter::once(&self.own).chain(&self.others);
+        let counts = all.map(|namespace| {
+            let count = namespace.readings.count.as_ref().ok();
+            count.copied().map(u64::from)
+        });
+        counts.sum()
+    }
 }
 
 /// Where a namespace was seen.
@@ -87,27 +140,10 @@ impl fmt::Display for Resident {
     }
 }
 
-/// The entries of all namespaces together, where every one was counted.
-pub fn sum(namespaces: &[Namespace]) -> Option<u64> {
-    namespaces
-        .iter()
-        .map(|namespace| {
-            namespace
-                .readings
-                .count
-                .as_ref()
-                .ok()
-                .copied()
-                .map(u64::from)
-        })
-        .sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::cgroup::{Container, ContainerName};
-    use crate::model::error::ReadError;
     use crate::model::readings::Limit;
 
     fn namespace(pid: i32, count: u32, limit: Limit) -> Namespace {
@@ -128,11 +164,18 @@ mod tests {
     #[test]
     fn a_sum_is_of_all_or_none() {
         let of = |count| namespace(1, count, Limit::Entries(1));
-        let mut all = vec![of(u32::MAX), of(u32::MAX)];
-        assert_eq!(sum(&all), Some(2 * 0xffff_ffff));
-        all.push(of(1));
-        all[1].readings.count = Err(ReadError::NotReached);
-        assert_eq!(sum(&all), None);
+        let mut all = Observation {
+            own: of(u32::MAX),
+            others: vec![of(u32::MAX)],
+            walk: Walk::Complete,
+            unseen: None,
+        };
+        assert_eq!(all.entries_of_all(), Some(2 * 0xffff_ffff));
+        all.walk = Walk::Partial;
+        assert_eq!(all.entries_of_all(), None);
+        all.walk = Walk::Complete;
+        all.others[0].readings.count = Err(ReadError::NotReached);
+        assert_eq!(all.entries_of_all(), None);
     }
 
     #[test]

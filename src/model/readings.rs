@@ -19,17 +19,9 @@ pub struct Readings {
     pub buckets: Reading<u32>,
     /// /proc/net/stat/nf_conntrack.
     pub statistics: Reading<Statistics>,
-    /// What changed since the previous run.
-    pub change: Reading<Change>,
-    /// Entries of all namespaces that share the hash chains with this one, itself included, where all were looked at.
-    pub sharing: Option<u64>,
-    /// Why other namespaces, which were to be judged too, could not be seen.
-    pub others: Option<ReadError>,
     /// Established TCP connections to other hosts while the table holds no entry: it looks as if it should.
     /// [`Self::MANY`] is as many or more.
     pub untracked: Reading<u64>,
-    /// What the entries themselves add up to.
-    pub table: Reading<Counts>,
     /// Whether the entries come from a capture, so that the count is the number in it and a missing limit hides nothing.
     pub capture: bool,
 }
@@ -99,47 +91,14 @@ impl Readings {
             limit: Err(ReadError::NotReached),
             buckets: Err(ReadError::NotReached),
             statistics: Err(ReadError::NotReached),
-            change: Err(ReadError::NotReached),
-            sharing: None,
-            others: None,
             untracked: Err(ReadError::NotReached),
-            table: Err(ReadError::NotReached),
             capture: false,
         }
-    }
-
-    /// These readings if the run ends now. A run that ends early writes no baseline, so it is no first run either.
-    #[must_use]
-    pub fn ended_early(mut self) -> Self {
-        if matches!(self.change, Err(ReadError::FirstRun { .. })) {
-            self.change = Err(ReadError::NotReached);
-        }
-        self
     }
 
     /// Whether this kernel tracks connections, as far as that can be seen.
     pub fn tracks(&self) -> bool {
         !matches!(self.count, Err(ReadError::NotTracking { .. }))
-    }
-
-    /// Whether packets were lost since the previous run for lack of room. The kernel also counts as drop what it refuses
-    /// for lack of memory, after an unresolved clash, or at the word of a tracker or helper: so only where entries were
-    /// evicted too, or the table is or was full.
-    pub fn lost_to_a_full_table(&self) -> bool {
-        let Ok(change) = &self.change else {
-            return false;
-        };
-        let moved = |counter| change.increase(counter) > Some(0);
-        let is_full = match (&self.count, self.max()) {
-            (Ok(count), Some(max)) => *count >= max,
-            _ => false,
-        };
-        moved(Counter::Drop) && (moved(Counter::EarlyDrop) || change.was_full || is_full)
-    }
-
-    /// Whether packets were lost since the previous run because a hash chain was too long.
-    pub fn lost_to_long_chains(&self) -> bool {
-        matches!(&self.change, Ok(change) if change.increase(Counter::ChainTooLong) > Some(0))
     }
 
     /// The limit as a number of entries: none where there is none or it was not read.
@@ -242,35 +201,5 @@ impl Statistics {
     /// Whether this kernel refuses inserts into long chains and counts the refusals (from 5.15).
     pub fn limits_chains(&self) -> bool {
         self.total(Counter::ChainTooLong).is_some()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::error::NoBaseline;
-
-    #[test]
-    fn a_run_that_ends_early_is_no_first_run() {
-        let first_run = |why| Err(ReadError::FirstRun { why });
-        for change in [first_run(NoBaseline::FirstRun), Err(ReadError::NotReached)] {
-            let readings = Readings {
-                change,
-                ..Readings::none()
-            };
-            assert_eq!(readings.ended_early().change, Err(ReadError::NotReached));
-        }
-        let told = Ok(Change {
-            elapsed: Duration::from_secs(300),
-            entries: 0,
-            counters: Some([7, 0, 0, 0]),
-            counted_for: Duration::from_secs(300),
-            was_full: false,
-        });
-        let readings = Readings {
-            change: told.clone(),
-            ..Readings::none()
-        };
-        assert_eq!(readings.ended_early().change, told, "it has been compared");
     }
 }

@@ -1,6 +1,5 @@
 //! Users of this host: a number, and a name if /etc/passwd has one.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::model::text::named;
@@ -30,22 +29,27 @@ impl fmt::Display for User {
     }
 }
 
-/// The names of some users.
+/// The names of some users, by user id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Users(BTreeMap<u32, String>);
+pub struct Users(Vec<User>);
 
 impl Users {
     /// Notes the name of a user. The first name of a user id counts, as for getpwuid(3).
     pub fn add(&mut self, uid: u32, name: &str) {
-        self.0.entry(uid).or_insert_with(|| name.to_owned());
+        if let Err(place) = self.place(uid) {
+            let name = Some(name.to_owned());
+            self.0.insert(place, User { uid, name });
+        }
+    }
+
+    fn place(&self, uid: u32) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&uid, |user| user.uid)
     }
 
     /// A user with the name, if it is known.
     pub fn user(&self, uid: u32) -> User {
-        User {
-            uid,
-            name: self.0.get(&uid).cloned(),
-        }
+        let known = self.place(uid).ok().and_then(|place| self.0.get(place));
+        known.cloned().unwrap_or_else(|| User::unnamed(uid))
     }
 }
 

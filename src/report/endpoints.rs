@@ -1,219 +1,117 @@
-//! The remote endpoints that hold most entries, in words. Pure: numbers and names in, phrases and lines out.
+//! The remote endpoints that hold most entries, a line for each.
 
+use crate::analysis::facts::Share;
 use crate::analysis::owners::Owner;
+use crate::analysis::tally::Peer;
+use crate::analysis::top::{Basis, NoSocket, Ranked, TopTable};
 use crate::model::conntrack::Class;
-use crate::model::dump::{Gap, Source};
-use crate::model::error::ReadError;
+use crate::model::dump::Source;
+use crate::model::readings::Readings;
 
-/// What is shown of the table.
-#[derive(Debug, Clone, Default)]
-pub struct Ranking {
-    /// Most entries first.
-    pub endpoints: Vec<Ranked>,
-    /// Where the entries were read from, and why not from somewhere better.
-    pub source: Option<Source>,
-    /// Why the entries are not from ctnetlink.
-    pub source_note: Option<String>,
-    /// How much of the table was read.
-    pub sample: Option<Sample>,
-    /// The parts of the table that were not read although the reading came to its end.
-    pub gaps: Vec<Gap>,
-    /// Why the directions of a capture are not known.
-    pub own_missing: Option<ReadError>,
-    /// Whether entries may be missing or double, because the hash table was resized meanwhile.
-    pub inexact: bool,
-    /// Shares of the directions, largest first.
-    pub directions: Vec<(&'static str, f64)>,
-    /// Shares of the local services among all entries, largest first: `:443/tcp`.
-    pub services: Vec<(String, f64)>,
-    /// What else must be said: broken lines, processes that could not be seen.
-    pub notes: Vec<String>,
-    /// Why the names of owners may be missing or wrong, for line 1.
-    pub names_incomplete: Option<String>,
+/// Classes of an endpoint that are named.
+const CLASSES: usize = 4;
+/// Owners of an endpoint that are named.
+const OWNERS: usize = 3;
+/// An endpoint below this share stands in the sum of the others unless details were asked for. Percent.
+const SHOWN_SHARE: u64 = 1;
+
+/// The lines of the list.
+pub(super) fn lines(
+    top: &TopTable,
+    basis: &Basis,
+    readings: &Readings,
+    verbose: bool,
+) -> Vec<String> {
+    let sockets = basis.source == Some(Source::Sockets);
+    let whole = match (&readings.count, sockets) {
+        (Ok(count), true) => u64::from(*count),
+        _ => basis.sample.map_or(basis.read, |sample| sample.total),
+    };
+    let share = |ranked: &Ranked| Share::new(ranked.entries, whole);
+    let listed: Vec<&Ranked> = top
+        .endpoints
+        .iter()
+        .filter(|ranked| verbose || sockets || share(ranked).is_at_least(SHOWN_SHARE))
+        .collect();
+    let mut lines: Vec<String> = listed
+        .iter()
+        .enumerate()
+        .map(|(place, ranked)| line(place, ranked, share(ranked), sockets))
+        .collect();
+    lines.extend(rest(top, &listed, whole));
+    lines.extend(directions(top));
+    if verbose {
+        lines.extend(basis.source.map(|source| format!("entries read {source}")));
+    }
+    lines
 }
 
-/// A part that stands for the whole.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sample {
-    /// Entries read.
-    pub read: u64,
-    /// Entries there are.
-    pub total: u64,
-    /// 95 % half-width of the largest share, 0 to 1; none where the part is not a fair sample.
-    pub half_width: Option<f64>,
+fn line(place: usize, ranked: &Ranked, share: Share, sockets: bool) -> String {
+    let number = place + 1;
+    let unit = if sockets { "socket" } else { "entry" };
+    let entries = match (ranked.entries, unit) {
+        (1, unit) => format!("1 {unit}"),
+        (n, "socket") => format!("{n} sockets"),
+        (n, _) => format!("{n} entries"),
+    };
+    let share = if sockets {
+        String::new()
+    } else {
+        format!(", {}", precise(share))
+    };
+    let mut parts = vec![format!("{number}. {}: {entries}{share}", label(ranked))];
+    let classes = classes(ranked);
+    parts.extend((!classes.is_empty()).then_some(classes));
+    parts.extend(ranked.owners.iter().take(OWNERS).map(holds));
+    if ranked.owners.len() > OWNERS {
+        parts.push(format!("{} more owners", ranked.owners.len() - OWNERS));
+    }
+    let without: Vec<String> = ranked.without_socket.iter().map(without_socket).collect();
+    if !without.is_empty() {
+        parts.push(without.join(" "));
+    }
+    parts.join(", ")
 }
 
-/// One endpoint.
-#[derive(Debug, Clone, Default)]
-pub struct Ranked {
-    /// `to 10.0.3.7:6379/tcp`.
-    pub label: String,
-    /// Entries in the whole table, extrapolated where a sample was read.
-    pub entries: u64,
-    /// Of the table, 0 to 1.
-    pub share: f64,
-    /// Shares of its classes, largest first, 0 to 1.
-    pub classes: Vec<(Class, f64)>,
-    /// Who holds its sockets, most connections first.
-    pub owners: Vec<Owner>,
-    /// Its entries without a socket, by reason: the reason's words and how many.
-    pub without_socket: Vec<(&'static str, u64)>,
-}
-
-impl Ranking {
-    /// The phrase for line 1, the first one with everything that helps at night.
-    ///
-    /// None of them if the list says too little about the table.
-    pub fn phrase(&self, index: usize) -> Option<String> {
-        if self.gaps.iter().any(|gap| gap.forbids_findings()) {
-            return None;
-        }
-        let endpoint = self.endpoints.get(index)?;
-        let mut facts = Vec::new();
-        if let Some((class, share)) = endpoint.classes.first() {
-            facts.push(format!("{} {}", percent(*share), name(*class)));
-        }
-        if let Some(owner) = endpoint.owners.first() {
-            let others = match endpoint.owners.len() {
-                0 | 1 => String::new(),
-                n => format!(" and {} more", n - 1),
-            };
-            facts.push(format!("{}{others}", holds(owner, " by")));
-        }
-        let facts = if facts.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", facts.join(", "))
-        };
-        Some(format!("{} {}{facts}", endpoint.entries, endpoint.label))
-    }
-
-    /// What the numbers rest on, for line 1.
-    pub fn basis(&self) -> Option<String> {
-        let sample = self.sample.map(|sample| {
-            let Sample {
-                read,
-                total,
-                half_width,
-            } = sample;
-            match half_width {
-                Some(half_width) => format!(
-                    "of {read} sampled from {total}, +-{:.1}%",
-                    half_width * 100.0
-                ),
-                None => format!("of the first {read} of {total}"),
-            }
-        });
-        let source = match (self.source, &self.source_note) {
-            (Some(Source::Netlink) | None, _) => None,
-            (Some(source), Some(note)) => Some(format!("{source} ({note})")),
-            (Some(source), None) => Some(source.to_string()),
-        };
-        let inexact = "inexact, the hash table was resized meanwhile".to_owned();
-        let inexact = self.inexact.then_some(inexact);
-        let names = self.names_incomplete.as_ref();
-        let names = names.map(|why| format!("names incomplete: {why}"));
-        let parts: Vec<String> = sample
-            .into_iter()
-            .chain(inexact)
-            .chain(source)
-            .chain(names)
-            .collect();
-        (!parts.is_empty()).then(|| parts.join(", "))
-    }
-
-    /// One line for each endpoint.
-    pub fn lines(&self) -> Vec<String> {
-        let line = |(index, endpoint): (usize, &Ranked)| {
-            let classes: Vec<String> = endpoint
-                .classes
-                .iter()
-                .take(4)
-                .map(|(class, share)| format!("{} {}", name(*class), percent(*share)))
-                .collect();
-            let mut parts = vec![
-                format!("{}. {}", index + 1, endpoint.label),
-                format!(
-                    "{} {:.1}%",
-                    plural(endpoint.entries, "entry", "entries"),
-                    endpoint.share * 100.0
-                ),
-                classes.join(" "),
-            ];
-            parts.extend(endpoint.owners.iter().take(3).map(|owner| holds(owner, "")));
-            if endpoint.owners.len() > 3 {
-                parts.push(format!("{} more owners", endpoint.owners.len() - 3));
-            }
-            let without: Vec<String> = endpoint
-                .without_socket
-                .iter()
-                .map(|(reason, n)| format!("{n} {reason}"))
-                .collect();
-            if !without.is_empty() {
-                parts.push(format!("no socket: {}", without.join(" ")));
-            }
-            parts.retain(|part| !part.is_empty());
-            parts.join(", ")
-        };
-        self.endpoints.iter().enumerate().map(line).collect()
-    }
-
-    /// One line about the whole table: directions and the services that are dialled here.
-    pub fn overview(&self) -> Option<String> {
-        let directions: Vec<String> = self
-            .directions
-            .iter()
-            .filter(|(_, share)| *share > 0.0)
-            .map(|(name, share)| format!("{name} {}", percent(*share)))
-            .collect();
-        let services: Vec<String> = self
-            .services
-            .iter()
-            .map(|(service, share)| format!("{service} {}", percent(*share)))
-            .collect();
-        if directions.is_empty() {
-            return None;
-        }
-        let dialled = if services.is_empty() {
-            String::new()
-        } else {
-            format!(", dialled here: {}", services.join(" "))
-        };
-        Some(format!("{} of entries{dialled}", directions.join(" ")))
-    }
-
-    /// The local service most entries are aimed at, where most are inbound: `:443/tcp 88% of entries`.
-    pub fn aim(&self) -> Option<String> {
-        if self.gaps.iter().any(|gap| gap.forbids_findings()) {
-            return None;
-        }
-        let (service, share) = self.services.first()?;
-        (*share >= 0.5).then(|| format!("{service} {} of entries", percent(*share)))
+/// `to 10.0.3.7:6379/tcp`, `from 198.51.100.9 forwarded`.
+fn label(ranked: &Ranked) -> String {
+    let forwarded = if ranked.endpoint.forwarded {
+        " forwarded"
+    } else {
+        ""
+    };
+    match &ranked.endpoint.peer {
+        peer @ Peer::To { .. } => format!("{peer}{forwarded}"),
+        peer @ Peer::From { .. } => format!("{peer}{forwarded}"),
     }
 }
 
-fn name(class: Class) -> &'static str {
-    Class::ALL.get(class.index()).map_or("", |(_, name)| name)
-}
-
-/// A share without decimals, but never a 0 or a 100 that is not one.
-fn percent(share: f64) -> String {
-    let rounded = (share * 100.0).round();
-    match rounded {
-        _ if share > 0.0 && rounded < 1.0 => "under 1%".to_owned(),
-        _ if share < 1.0 && rounded > 99.0 => "over 99%".to_owned(),
-        _ => format!("{rounded:.0}%"),
+/// Percent with one decimal.
+fn precise(share: Share) -> String {
+    if share.whole == 0 {
+        return "0.0%".to_owned();
     }
+    let tenths = u128::from(share.part) * 1000 / u128::from(share.whole);
+    format!("{}.{}%", tenths / 10, tenths % 10)
 }
 
-fn plural(n: u64, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
+fn classes(ranked: &Ranked) -> String {
+    let of = ranked.endpoint.entries;
+    let classes = ranked.endpoint.classes.iter().take(CLASSES);
+    let words = classes.map(|(class, n)| {
+        let name = Class::ALL.get(class.index()).map_or("", |(_, name)| name);
+        format!("{name} {}", Share::new(*n, of))
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
-/// `sidekiq.service (ruby[812]) 412 connections 25 threads`; with `by`, the shorter form of line 1.
-fn holds(owner: &Owner, by: &str) -> String {
+/// `sidekiq.service (ruby[812]) 412 connections 25 threads`.
+fn holds(owner: &Owner) -> String {
     let connections = plural(owner.connections as u64, "connection", "connections");
-    // known by its uid only, or not at all
+    let passed = owner.passed.as_ref().map_or_else(String::new, |passed| {
+        format!(" ({} opened by {})", passed.connections, passed.user)
+    });
+    // known by its user only, or not at all
     if owner.processes == 0 {
         return format!("{} {connections}", owner.who);
     }
@@ -222,17 +120,71 @@ fn holds(owner: &Owner, by: &str) -> String {
         1 => String::new(),
         n => format!("{n} processes "),
     };
-    let opened = match &owner.passed {
-        Some(passed) if passed.connections == owner.connections => {
-            format!(" (opened by {})", passed.user)
-        }
-        Some(passed) => format!(" ({} opened by {})", passed.connections, passed.user),
-        None => String::new(),
-    };
-    let who = if by.is_empty() {
+    format!(
+        "{} {connections}{passed} {processes}{threads}",
         owner.with_process()
-    } else {
-        owner.who.to_string()
+    )
+}
+
+fn without_socket((reason, n): &(NoSocket, u64)) -> String {
+    let words = match reason {
+        NoSocket::Closed => "already closed (TIME_WAIT)",
+        NoSocket::Forwarded => "forwarded",
+        NoSocket::Unheld => "held by no process",
+        NoSocket::None => "no socket left",
+        NoSocket::Elsewhere => "in another namespace",
     };
-    format!("{who} {connections}{opened}{by} {processes}{threads}")
+    format!("{n} {words}")
+}
+
+fn plural(n: u64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// The endpoints that have no line, in one: `2900 more endpoints, none above 0.6%`.
+fn rest(top: &TopTable, listed: &[&Ranked], whole: u64) -> Option<String> {
+    let more = top.seen.saturating_sub(listed.len() as u64);
+    let unlisted = top.endpoints.get(listed.len()).map(|ranked| ranked.entries);
+    let largest = unlisted.unwrap_or(top.largest_of_the_rest);
+    (more > 0 && !top.endpoints.is_empty()).then(|| {
+        format!(
+            "{}, none above {}",
+            plural(more, "more endpoint", "more endpoints"),
+            precise(Share::new(largest, whole))
+        )
+    })
+}
+
+/// One line about the whole table: directions, and the services that are dialled here.
+fn directions(top: &TopTable) -> Option<String> {
+    let directions: Vec<String> = top
+        .directions
+        .iter()
+        .filter(|(_, share)| *share > 0.0)
+        .map(|(direction, share)| format!("{} {}", direction.adjective(), percent(*share)))
+        .collect();
+    let services: Vec<String> = top
+        .services
+        .iter()
+        .map(|(service, share)| format!("{} {}", service.trim_start_matches(':'), percent(*share)))
+        .collect();
+    if directions.is_empty() {
+        return None;
+    }
+    let dialled = if services.is_empty() {
+        String::new()
+    } else {
+        format!(", top local services: {}", services.join(", "))
+    };
+    Some(format!("{}{dialled}", directions.join(", ")))
+}
+
+/// A share without decimals, but never a 0 or a 100 that is not exact.
+fn percent(share: f64) -> String {
+    let rounded = (share * 100.0).round();
+    match rounded {
+        _ if share > 0.0 && rounded < 1.0 => "under 1%".to_owned(),
+        _ if share < 1.0 && rounded > 99.0 => "over 99%".to_owned(),
+        _ => format!("{rounded:.0}%"),
+    }
 }

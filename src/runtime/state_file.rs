@@ -34,7 +34,7 @@ const UNFINISHED: &str = ".new";
 /// Thousands of processors in hundreds of namespaces; what is longer is none of ours.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// What tells the state of one service from that of another.
+/// The facts that tell the state of one service from that of another.
 #[derive(Debug, Clone, Copy)]
 pub struct StateKey<'a> {
     /// The network namespace; none if the state is about all of them.
@@ -58,12 +58,12 @@ impl StateKey<'_> {
     }
 }
 
-/// What stands in the place of a state file.
+/// The content of the place of a state file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stored {
-    /// Nothing.
+    /// No file.
     Nothing,
-    /// Something that this user did not write.
+    /// A file, or something else, that this user did not write.
     Foreign,
     /// The text of the file; empty if it is not text.
     Text(String),
@@ -77,7 +77,7 @@ impl StateDirectory {
     /// Opens the directory if this user may write to it. A symbolic link in its place is not followed.
     ///
     /// # Errors
-    /// Why it cannot be used.
+    /// The reason for which it cannot be used.
     pub fn open(path: &Path) -> Result<Self, NoState> {
         let path = without_trailing_slash(path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -131,7 +131,7 @@ pub struct StateFile {
 }
 
 impl StateFile {
-    /// Reads what stands there.
+    /// Reads the file.
     ///
     /// # Errors
     /// The system could not read it this time.
@@ -168,16 +168,11 @@ impl StateFile {
         Ok(Unfinished { name, _lock: file })
     }
 
-    /// Puts a written state in the place of the file.
-    ///
-    /// # Errors
-    /// It is removed, and the file is as it was.
-    pub fn replace(&self, unfinished: &Unfinished) -> Result<(), String> {
+    /// Puts a written state in the place of the file. If that fails the file stays as it was, and a later run removes
+    /// what was written.
+    pub fn replace(&self, unfinished: &Unfinished) {
         let (directory, new) = (&self.directory, &unfinished.name);
-        renameat(directory, new, directory, &self.name).map_err(|error| {
-            self.discard(unfinished);
-            reason(error)
-        })
+        let _ = renameat(directory, new, directory, &self.name);
     }
 
     /// Removes a written state that is not to be put in place.

@@ -7,10 +7,15 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::model::error::{FileError, ReadError};
 use crate::model::text::{clean, clean_path};
+
+/// Bytes of a file that are read at once, if there are so many.
+const CHUNK: usize = 4096;
 
 /// The path as it may be printed.
 pub(crate) fn shown(path: &Path) -> String {
@@ -59,16 +64,18 @@ pub(crate) fn first(
 ///
 /// # Errors
 /// As [`read`].
-pub(crate) fn contents(mut file: File, path: &Path, limit: usize) -> Result<Vec<u8>, ReadError> {
-    let mut bytes = Vec::new();
-    let mut buffer = [0_u8; 4096];
+pub(crate) fn contents(file: File, path: &Path, limit: usize) -> Result<Vec<u8>, ReadError> {
+    let mut bytes = Vec::with_capacity(CHUNK);
     loop {
-        match file.read(&mut buffer) {
+        if bytes.len() == bytes.capacity() {
+            bytes.reserve(CHUNK);
+        }
+        // into memory that need not be zeroed first: the end of `bytes`
+        match rustix::io::read(&file, spare_capacity(&mut bytes)) {
             Ok(0) => break,
-            Ok(n) => bytes.extend_from_slice(buffer.get(..n).unwrap_or_default()),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => {
-                return Err(odd_kind(path, &file).unwrap_or_else(|| explain(path, &error)));
+                return Err(odd_kind(path, &file).unwrap_or_else(|| explain(path, &error.into())));
             }
         }
         if bytes.len() > limit {
@@ -148,11 +155,9 @@ pub(crate) fn explain(path: &Path, error: &std::io::Error) -> ReadError {
         ErrorKind::NotFound => FileError::Missing,
         ErrorKind::PermissionDenied => FileError::Denied,
         // open(2) says ENXIO for a socket
-        _ if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => {
-            FileError::WrongKind {
-                kind: "socket or absent device",
-            }
-        }
+        _ if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => FileError::WrongKind {
+            kind: "socket or absent device",
+        },
         _ => FileError::Io {
             reason: clean(&error.to_string()),
         },

@@ -2,6 +2,7 @@
 
 pub mod addresses;
 pub mod capture;
+pub mod configured;
 pub mod enter_netns;
 pub mod entries;
 pub mod file;
@@ -11,12 +12,13 @@ mod untracked;
 pub mod users;
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::model::error::ReadError;
 use crate::model::prefix::Prefix;
 use crate::model::readings::{Limit, Readings};
 use crate::model::text::clean;
+use crate::model::timeouts::Timeouts;
 use crate::model::udp::UdpSettings;
 use crate::runtime::privilege;
 use netlink::addresses::StrictCheck;
@@ -52,20 +54,19 @@ pub fn limit(proc_root: &Path, given: Option<u32>) -> Readings {
     }
 }
 
-/// The timeouts that advice can be about, in seconds.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Timeouts {
-    /// nf_conntrack_tcp_timeout_time_wait.
-    pub time_wait: Option<u32>,
-    /// nf_conntrack_tcp_timeout_established.
-    pub established: Option<u32>,
-}
-
-/// Reads the timeouts; what cannot be read is not told.
+/// Reads the timeouts that a diagnosis can be about; a timeout that cannot be read is none.
 pub fn timeouts(proc_root: &Path) -> Timeouts {
+    let timeout = |name| {
+        let seconds = sysctl::timeout(proc_root, name)?;
+        Some(Duration::from_secs(u64::from(seconds)))
+    };
     Timeouts {
-        time_wait: sysctl::timeout(proc_root, "nf_conntrack_tcp_timeout_time_wait"),
-        established: sysctl::timeout(proc_root, "nf_conntrack_tcp_timeout_established"),
+        time_wait: timeout("nf_conntrack_tcp_timeout_time_wait"),
+        established: timeout("nf_conntrack_tcp_timeout_established"),
+        syn_sent: timeout("nf_conntrack_tcp_timeout_syn_sent"),
+        syn_recv: timeout("nf_conntrack_tcp_timeout_syn_recv"),
+        close_wait: timeout("nf_conntrack_tcp_timeout_close_wait"),
+        udp: timeout("nf_conntrack_udp_timeout"),
     }
 }
 
@@ -83,13 +84,23 @@ pub fn udp_settings(proc_root: &Path) -> UdpSettings {
 }
 
 /// Adds what makes the verdict better: the hash table's size and the counters.
-pub fn details(proc_root: &Path, readings: &mut Readings) {
-    if readings.buckets != Err(ReadError::NoBuckets) {
-        readings.buckets = sysctl::buckets(proc_root);
-    }
+#[must_use]
+pub fn details(proc_root: &Path, readings: Readings) -> Readings {
+    let buckets = if readings.buckets == Err(ReadError::NoBuckets) {
+        readings.buckets
+    } else {
+        sysctl::buckets(proc_root)
+    };
     // the counters of this host say nothing about a capture
-    if !readings.capture {
-        readings.statistics = ct_stat::read(proc_root);
+    let statistics = if readings.capture {
+        readings.statistics
+    } else {
+        ct_stat::read(proc_root)
+    };
+    Readings {
+        buckets,
+        statistics,
+        ..readings
     }
 }
 
@@ -110,27 +121,33 @@ pub struct Asking<'a> {
     pub deadline: Instant,
 }
 
-/// Adds what those files do not tell of the network namespace of this process: the counters where there is no file of
-/// them, and whether connections to other hosts are open while the table holds no entry. On most hosts that is nothing,
-/// and nothing is opened.
-pub fn ask(asking: Asking<'_>, readings: &mut Readings) {
-    // where the kernel does not track, asking for counters could load its module
+/// Adds what those files do not have of the network namespace of this process: the counters if there is no file of them,
+/// and whether connections to other hosts are open while the table holds no entry. On most hosts that is nothing, and
+/// nothing is opened.
+#[must_use]
+pub fn ask(asking: Asking<'_>, readings: Readings) -> Readings {
+    // if the kernel does not track, asking for counters could load its module
     let uncounted = matches!(&readings.statistics, Err(error) if error.is_missing());
-    if uncounted && asking.live && readings.count.is_ok() && privilege::permits(privilege::DUMP) {
+    let may_ask = asking.live && readings.count.is_ok() && privilege::permits(privilege::DUMP);
+    let counted = (uncounted && may_ask).then(|| {
         privilege::raise(privilege::DUMP);
-        let counted = ct_stats::read(asking.deadline, || {
+        ct_stats::read(asking.deadline, || {
             if asking.then_the_table {
                 privilege::lower();
             } else {
                 privilege::give_up(privilege::DUMP);
             }
-        });
-        if let Some(counted) = counted {
-            readings.statistics = Ok(counted);
-        }
-    }
-    if readings.count == Ok(0) {
-        readings.untracked = untracked::to_other_hosts(asking);
+        })
+    });
+    let untracked = if readings.count == Ok(0) {
+        untracked::to_other_hosts(asking)
+    } else {
+        readings.untracked
+    };
+    Readings {
+        statistics: counted.flatten().map_or(readings.statistics, Ok),
+        untracked,
+        ..readings
     }
 }
 

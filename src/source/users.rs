@@ -2,7 +2,6 @@
 //!
 //! Other sources of names (nsswitch.conf(5)) may ask a server, and the network is what may be broken.
 
-use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
@@ -15,8 +14,8 @@ pub const PASSWD: &str = "/etc/passwd";
 /// A hundred thousand users.
 const LONGEST: u64 = 8 << 20;
 
-/// Reads the names of these users. Users stay without a name if the file cannot be read.
-pub fn users(passwd: &Path, wanted: &BTreeSet<u32>) -> Users {
+/// Reads the names of these users, whose ids are in order. Users stay without a name if the file cannot be read.
+pub fn users(passwd: &Path, wanted: &[u32]) -> Users {
     let mut users = Users::default();
     if wanted.is_empty() {
         return users;
@@ -26,7 +25,9 @@ pub fn users(passwd: &Path, wanted: &BTreeSet<u32>) -> Users {
     };
     for line in BufReader::new(file.take(LONGEST)).split(b'\n') {
         let Ok(line) = line else { break };
-        if let Some((name, uid)) = parse_line(&line).filter(|(_, uid)| wanted.contains(uid)) {
+        if let Some((name, uid)) =
+            parse_line(&line).filter(|(_, uid)| wanted.binary_search(uid).is_ok())
+        {
             users.add(uid, &String::from_utf8_lossy(name));
         }
     }
@@ -53,7 +54,7 @@ mod tests {
                       second:x:1000:0::/:\nbob:x:1001:0::/:\n+nis:x:1002:0::/:\n:x:1003:0::/:\nshort:x\nminus:x:-1:0::/:\n\
                       \u{e9}ve:x:1004:0::/:";
         std::fs::write(file.path(), passwd).unwrap();
-        let users = users(file.path(), &BTreeSet::from([0, 1000, 1002, 1003, 1004, 7]));
+        let users = users(file.path(), &[0, 7, 1000, 1002, 1003, 1004]);
         let shown = [0, 1000, 1001, 1002, 1003, 1004, 7].map(|uid| users.user(uid).to_string());
         let expected = [
             "user root",
@@ -69,7 +70,7 @@ mod tests {
 
     #[test]
     fn without_a_file_users_have_no_names() {
-        let users = users(Path::new("/nonexistent"), &BTreeSet::from([0]));
+        let users = users(Path::new("/nonexistent"), &[0]);
         assert_eq!(users, Users::default());
     }
 }

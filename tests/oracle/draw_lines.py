@@ -294,9 +294,9 @@ def read(line):
 
 
 def left_out(line):
-    """True if pending.py says that the check does not treat this line as it should yet."""
+    """True if pending.py names the reason why the line is no entry: the check does not refuse it for that yet."""
     judged = read(line)
-    return judged is not None and not judged.rests_on.isdisjoint(pending.NAMES)
+    return isinstance(judged, lines.NotAnEntry) and str(judged) in pending.NAMES
 
 
 # ---- captures -------------------------------------------------------------------------------------------------------
@@ -331,12 +331,14 @@ class Case:
         refused = sum(times for line, times in self.weights() if isinstance(read(line), lines.NotAnEntry))
         return 10 * refused if self.padded else 0
 
-    def content(self):
+    def plain(self):
+        """The lines as a file, without the padding."""
         if self.weighted:
-            content = b"".join((line + b"\n") * times for line, times in self.weights())
-        else:
-            content = self.wrapped(self.lines, expected_counts(self)[1])
-        content = PADDING * self.padding() + content
+            return b"".join((line + b"\n") * times for line, times in self.weights())
+        return self.wrapped(self.lines, expected_counts(self)[1])
+
+    def content(self):
+        content = PADDING * self.padding() + self.plain()
         return gzip.compress(content, 1, mtime=0) if self.packed else content
 
     def with_lines(self, chosen):
@@ -369,7 +371,7 @@ def draw(random):
         line = random.choice(BLANK).encode() if random.random() < 0.03 else mutated_line(random)
         if not left_out(line):
             chosen.append(line)
-    packed = random.random() < 0.1 and "gzip" not in pending.NAMES
+    packed = random.random() < 0.1
     limit = random.choice([None, None, random.randint(1, 5000)])
     case = Case(chosen, weighted, random.random() < 0.9, packed, limit, [], wrapping(random))
     case.options = some_options(random, limit, expected_counts(case)[0])
@@ -413,13 +415,7 @@ def expected_counts(case):
 def unread(answer):
     """How many lines the answer says were not read, of how many. The one place that knows the sentence."""
     found = re.search(r"(\d+) of (\d+) lines", answer.text)
-    if found:
-        return int(found[1]), int(found[2])
-    if "line 1 says how many lines of how many" in pending.NAMES:
-        found = re.search(r"^(\d+) lines were not understood and left out$", answer.output, re.MULTILINE)
-        if found:
-            return int(found[1]), None
-    return 0, None
+    return (int(found[1]), int(found[2])) if found else (0, None)
 
 
 def difference(folder, case):
@@ -434,30 +430,32 @@ def difference(folder, case):
     # which endpoint is the largest is not decided here, its number only has to be a possible one
     endpoint = int(answer.values().get("endpoint", -1))
     given = verdict.thresholds(case.options)
-    expected = f"not read {refused} of {entries + refused}"
-    if entries == 0:
-        if "a capture without an entry" in pending.NAMES or (answer.status, answer.perfdata) == (UNKNOWN, ""):
-            return None
-        expected += f", exit status {UNKNOWN}, no performance data"
-    elif refused * 10 >= entries + refused > entries:
-        if "a tenth of the lines" in pending.NAMES:
-            return None
-        wanted = verdict.verdict(Host(None, case.limit, None, None), given, counts={})
-        if (answer.status, answer.perfdata, told, of) == (wanted.state, "", refused, entries + refused):
-            return None
-        expected += f", exit status {wanted.state}, no performance data"
-    else:
+    every = entries + refused
+    measured = refused * 10 < every if every else lines.SUMMARY.search(case.plain().decode("latin-1"))
+    if measured:
         counts = {"endpoint": endpoint, **totals}
         wanted = verdict.verdict(Host(entries, case.limit, None, None), given, counts=counts)
         if (answer.status, answer.perfdata, told) == (wanted.state, wanted.perfdata, refused) \
-                and of in (None, entries + refused) and min(entries, 1) <= endpoint <= entries:
+                and of in (None, every) and min(entries, 1) <= endpoint <= entries:
             return None
-        expected += f", exit status {wanted.state}, |{wanted.perfdata}"
-    return expected, answer
+    else:
+        # too little to count anything: no performance data, and any range is UNKNOWN
+        wanted = verdict.verdict(Host(None, case.limit, None, None), given, counts={})
+        if entries == 0 or refused > entries:
+            wanted.state = max(wanted.state, UNKNOWN, key=verdict.GRAVITY.get)
+        said = not entries or (told, of) == (refused, every)
+        if said and (answer.status, answer.perfdata) == (wanted.state, ""):
+            return None
+        wanted.perfdata = ""
+    return f"not read {refused} of {every}, exit status {wanted.state}, |{wanted.perfdata}", answer
 
 
 def smallest(folder, case):
-    """The same difference with as few lines as possible."""
+    """The same difference with as few lines as possible, and without thresholds if these do not matter."""
+    bare = case.with_lines(case.lines)
+    bare.options = []
+    if difference(folder, bare):
+        case = bare
     at = 0
     while at < len(case.lines) and len(case.lines) > 1:
         fewer = case.with_lines(case.lines[:at] + case.lines[at + 1:])
@@ -477,7 +475,7 @@ def shown(folder, case):
     if case.padding():
         shown_.append(f"{case.padding()} times {PADDING!r}")
     if not case.weighted:
-        shown_.append(f"the file: {case.content()[len(PADDING) * case.padding():]!r}")
+        shown_.append(f"the file: {case.plain()!r}")
     return shown_ + [f"thresholds: {case.options!r}, nf_conntrack_max: {case.limit}", f"expected: {expected}",
                      f"got: exit status {answer.status}, {answer.output!r}"]
 

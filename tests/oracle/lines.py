@@ -48,56 +48,37 @@ CONTROLS = re.compile("[\x00-\x1f\u00a0]")
 # quote marks, and what cat -n, grep -n and grep -H print
 PREFIXES = re.compile(r"(?:> *|[0-9]+ +|[^ =:]+: *)*")
 
-# what 0.1.0 knew: what kernels and conntrack-tools put after the tuples, in their order, and between these
-USUAL = re.compile(r"(?:zone-reply=\S+ )?(?:packets=\S+ bytes=\S+ )?(?:\[(?:ASSURED|OFFLOAD|HW_OFFLOAD)\] )*"
-                   r"(?:(?:mark|secmark|zone|delta-time)=\S+ )*use=[0-9]+(?: id=\S+)?")
-USUAL_BETWEEN = re.compile(r"[a-z-]+=.+")
-
 
 class Entry:
-    """What counts of a line that is an entry. `rests_on` names the sentences of pending.py that made it one."""
+    """What counts of a line that is an entry."""
 
-    def __init__(self, class_, unreplied, evictable, rests_on):
+    def __init__(self, class_, unreplied, evictable):
         self.counts = {class_: 1, "unreplied": int(unreplied), "evictable": int(evictable)}
-        self.rests_on = rests_on
 
 
 class NotAnEntry(Exception):
     """The line is counted as one that was not read."""
 
-    rests_on = frozenset()
-
 
 def entry(line):
     """Reads one line without its line feed. Returns None for a blank one, raises NotAnEntry for other text."""
     try:
-        text = line.decode()
+        text = cleaned(line.decode())
     except UnicodeDecodeError:
         raise NotAnEntry("text that is no UTF-8") from None
-    rests_on = set()
-    try:
-        return whole(cleaned(text, rests_on), rests_on)
-    except NotAnEntry as reason:
-        reason.rests_on = rests_on
-        raise
+    return None if not text or SUMMARY.fullmatch(text) else whole(text)
 
 
-def cleaned(text, rests_on):
+def cleaned(text):
     """The line without what terminals, mail programs and people add."""
-    text = text.rstrip(" \t\r")
-    clean = CONTROLS.sub(" ", COLOURS.sub("", text.lstrip(" \t").removeprefix("\ufeff"))).strip(" ")
-    clean = clean[PREFIXES.match(clean).end():]
-    if clean != text.lstrip(" \t"):
-        rests_on.add("what is put around a line")
-    return clean
+    text = CONTROLS.sub(" ", COLOURS.sub("", text.lstrip(" \t").removeprefix("\ufeff"))).strip(" ")
+    return text[PREFIXES.match(text).end():]
 
 
-def whole(text, rests_on):
-    """Reads a line that was cleaned, and adds to `rests_on`."""
-    if not text or SUMMARY.fullmatch(text):
-        return None
+def whole(text):
+    """Reads a line that was cleaned and is not blank."""
     words = [word for word in text.split(" ") if word]
-    family, protocol, at = head(words, rests_on)
+    family, protocol, at = head(words)
     first = next((i for i in range(at, len(words)) if words[i].startswith("src=")), None)
     if first is None:
         raise NotAnEntry("no tuple")
@@ -110,41 +91,29 @@ def whole(text, rests_on):
         if words[at] == "[UNREPLIED]":
             unreplied = True
         elif words[at].startswith("dst="):
-            rests_on.add("a third tuple")
             raise NotAnEntry("a third tuple")
         elif not KEY.match(words[at]):
-            if USUAL_BETWEEN.fullmatch(words[at]):
-                rests_on.add("any key between the tuples")
             raise NotAnEntry("a word between the tuples")
-        elif not USUAL_BETWEEN.fullmatch(words[at]):
-            rests_on.add("any key between the tuples")
         at += 1
     at = tuple_(words, at, protocol, addresses)
 
-    if any(address.version == 6 and address.ipv4_mapped for address in addresses):
-        rests_on.add("IPv4-mapped addresses")
     common = set.intersection(*map(families, addresses))
     if not common or family not in {None, *common}:
         raise NotAnEntry("addresses of another family")
 
     tail = words[at:]
     if any(word.startswith(("src=", "dst=")) for word in tail):
-        rests_on.add("a third tuple")
         raise NotAnEntry("a third tuple")
     keys = {key[1] for key in map(KEY.match, tail) if key}
     if keys <= BEFORE_FLAGS:
         raise NotAnEntry("cut before all flags were printed")
-    if not any(re.fullmatch("use=[0-9]+", word) for word in tail):
-        rests_on.add("a line without use=")
-    elif not USUAL.fullmatch(" ".join(tail)):
-        rests_on.add("any word after the tuples")
     flags = tail[:next((i for i, word in enumerate(tail) if word.startswith(FREE_TEXT)), None)]
     offloaded = not OFFLOADED.isdisjoint(flags)
     evictable = not offloaded and "[ASSURED]" not in flags
-    return Entry(class_of(protocol, state, offloaded), unreplied, evictable, rests_on)
+    return Entry(class_of(protocol, state, offloaded), unreplied, evictable)
 
 
-def head(words, rests_on):
+def head(words):
     """Family, protocol number, and where the rest begins."""
     family, at = None, 0
     known = FAMILIES.get(words[0])
@@ -161,8 +130,6 @@ def head(words, rests_on):
     if stands_for is None:
         if not NAME.fullmatch(name) or name in FAMILIES:
             raise NotAnEntry("no protocol name")
-        if not name.isalpha():
-            rests_on.add("any name of a protocol")
     elif stands_for != int(number):
         raise NotAnEntry("protocol and its number disagree")
     return family, int(number), at + 2

@@ -67,6 +67,12 @@ class Folder:
         os.mkdir(self.state, 0o700)
         self._files = {}
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._directory.cleanup()
+
     def holds(self, files):
         """Makes the files below the proc root be these: name to text. Others that were there are removed."""
         for name in self._files.keys() - files.keys():

@@ -830,8 +830,10 @@ fn the_longest_answer_still_fits() {
     }
     // a threshold on everything there is, as long as they get
     let table = root.path().join("capture");
-    std::fs::write(&table, "").unwrap();
+    let entry = "udp 17 30 src=192.0.2.1 dst=192.0.2.2 sport=1 dport=53 src=192.0.2.2 dst=192.0.2.1 sport=53 dport=1 use=1\n";
+    std::fs::write(&table, entry).unwrap();
     let mut arguments = vec!["--table".to_owned(), table.to_str().unwrap().to_owned()];
+    arguments.extend(["--own", "192.0.2.1"].map(str::to_owned));
     for metric in [
         "usage",
         "entries",

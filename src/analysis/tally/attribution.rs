@@ -1,11 +1,9 @@
 //! The sockets behind an endpoint, and what has none.
 
-use std::cmp::Reverse;
-
 /// The sockets behind an endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attribution {
-    /// Sockets that a process holds, most entries first, then by inode. An entry within this host may have two.
+    /// Sockets that a process holds, by inode. An entry within this host may have two.
     pub holders: Vec<Holder>,
     /// The entries without such a socket.
     pub unattributed: Unattributed,
@@ -85,7 +83,5 @@ impl Attribution {
             }
             is_same
         });
-        self.holders
-            .sort_by_key(|holder| (Reverse(holder.entries), holder.inode, holder.dialled));
     }
 }

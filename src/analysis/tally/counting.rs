@@ -5,8 +5,9 @@ use std::collections::hash_map::Entry as Slot;
 use std::hash::BuildHasher;
 
 use super::endpoint::Key;
+use super::port_use::PortUses;
 use super::profiles::Profiles;
-use super::remains::{self, Place, Remains, Seen, UdpEnd};
+use super::remains::{self, Dialled, Place, Remains, Seen, UdpEnd};
 use super::services::Services;
 use super::source_ports::SourcePorts;
 use super::{Members, NONE, Tally};
@@ -69,6 +70,7 @@ impl Counting {
                 remains: Remains::default(),
                 services: Services::default(),
                 profiles: Profiles::default(),
+                port_uses: PortUses::default(),
                 knows_own: false,
                 hashes: foldhash::quality::RandomState::default(),
             },
@@ -100,24 +102,21 @@ impl Counting {
 
     /// Counts an entry.
     pub fn add(&mut self, entry: &Entry) {
-        match &self.listening {
-            Some(listening) if listening.is_reversed(entry, &self.own) => {
-                self.count(&entry.reversed());
+        if let Some(listening) = &self.listening {
+            if listening.is_reversed(entry, &self.own) {
+                // the other way around it is not
+                return self.add(&entry.reversed());
             }
-            _ => self.count(entry),
         }
-    }
-
-    fn count(&mut self, entry: &Entry) {
+        if self.seeks_own {
+            self.seek_own(entry);
+        }
         let tally = &mut self.tally;
-        if self.seeks_own && self.own.occurs_in(entry) {
-            tally.knows_own = true;
-            self.seeks_own = false;
-        }
         let way = self.own.way(entry);
         let direction = way.direction();
         let class = entry.class();
         tally.profiles.add(entry, class, direction);
+        tally.port_uses.add(entry, direction);
         if direction == Direction::In {
             let port = entry.original.destination_port;
             tally.services.add(entry.protocol, port);
@@ -133,12 +132,15 @@ impl Counting {
         });
         let here = way.here(entry);
         let place = tally.remains.len();
-        let from_here = matches!(direction, Direction::Out | Direction::Local);
-        let source_ports = self.source_ports.as_mut().filter(|_| from_here);
-        let source_port = source_ports.and_then(|ports| ports.note(entry));
+        let mut groups = [NONE; 2];
+        if let (Some(ports), Direction::Out | Direction::Local) =
+            (&mut self.source_ports, direction)
+        {
+            groups = ports.note(entry);
+        }
         tally.remains.push(&Seen {
             sides,
-            groups: [source_port.unwrap_or(NONE), NONE],
+            groups,
             class: class as u8,
             place: match here {
                 Some((address, _)) if address.is_ipv4() => Place::HereV4,
@@ -146,6 +148,12 @@ impl Counting {
                 None => Place::Elsewhere,
             },
             unreplied: !entry.replied,
+            dialled: Dialled::new(
+                entry.protocol,
+                way.to()
+                    .map_or(entry.original.destination_port, |(_, port)| port),
+                direction,
+            ),
             udp: here
                 .filter(|_| entry.protocol == Protocol::UDP)
                 .map(|(address, port)| UdpEnd {
@@ -179,6 +187,12 @@ impl Counting {
         if self.waiting.len() >= WAITING {
             self.find_groups();
         }
+    }
+
+    #[cold]
+    fn seek_own(&mut self, entry: &Entry) {
+        self.tally.knows_own = self.own.occurs_in(entry);
+        self.seeks_own = !self.tally.knows_own;
     }
 
     /// Finds the groups of those that wait.
@@ -223,7 +237,7 @@ impl Tally {
             let server = servers.get(&number);
             let destination = group(TO).and_then(|number| keys.get(number as usize));
             let groups = match (server, destination) {
-                (Some(server), Some((_, key))) => self.opened_by(key, *server),
+                (Some(server), Some((_, key))) => self.opened_by(entry, key, *server),
                 _ => [NONE, group(TO).unwrap_or(NONE)],
             };
             for (side, number) in groups.into_iter().enumerate() {
@@ -235,7 +249,12 @@ impl Tally {
     }
 
     /// The groups of an entry to a server of this host, which the destination of its original direction opened.
-    fn opened_by(&mut self, key: &Key, (server, protocol): (Side, Protocol)) -> [u32; 2] {
+    fn opened_by(
+        &mut self,
+        entry: usize,
+        key: &Key,
+        (server, protocol): (Side, Protocol),
+    ) -> [u32; 2] {
         let (address, is_local) = key.destination();
         let (key, address, may_be_several) = if is_local {
             (Key::to(server, protocol, true), server.0, false)
@@ -250,6 +269,13 @@ impl Tally {
             entry: 0,
             side: FROM,
         });
+        let direction = if is_local {
+            Direction::Local
+        } else {
+            Direction::In
+        };
+        let dialled = Dialled::new(protocol, server.1, direction);
+        self.remains.dial(entry, dialled);
         if is_local {
             return [NONE, number];
         }

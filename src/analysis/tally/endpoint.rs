@@ -61,6 +61,11 @@ impl Key {
         (key, length.is_some())
     }
 
+    /// Whether it is a client or a network of clients.
+    pub(super) fn is_client(&self) -> bool {
+        self.kind == Kind::From
+    }
+
     /// The address of a destination, and whether it is on this host.
     pub(super) fn destination(&self) -> (Address, bool) {
         (Address::from(self.address), self.kind == Kind::Local)

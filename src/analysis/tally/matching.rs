@@ -5,19 +5,24 @@ use std::hash::BuildHasher;
 use std::net::SocketAddr;
 
 use super::attribution::{Attribution, Fit, Holder};
+use super::group::{Group, Membership};
 use super::remains::{self, Place, Seen};
 use super::sockets::{BySides, Connected, Found, Unsorted};
 use super::udp::ByPort;
-use super::{Endpoint, NOT_SHOWN, Peer, Shown, Tally};
+use super::{NOT_SHOWN, Peer, Tally};
+use crate::analysis::traffic::Direction;
 use crate::model::address::Address;
 use crate::model::conntrack::{Class, Protocol, TcpState};
 use crate::model::socket::LocalSocket;
 use crate::model::udp::UdpSettings;
 
+/// So many sockets of a group are looked at: the owners of a hundred thousand connections are those of the first of them.
+const MAX_HOLDERS: usize = 32_768;
+
 /// Takes in sockets one by one, for [`Tally::match_sockets`].
 pub struct Matching<'t> {
     tally: &'t Tally,
-    peers: Vec<Peer>,
+    groups: Vec<Group>,
     /// Sockets whose two ends are known.
     connected: Unsorted,
     /// Unconnected ones of UDP.
@@ -25,10 +30,10 @@ pub struct Matching<'t> {
 }
 
 impl<'t> Matching<'t> {
-    pub(super) fn new(tally: &'t Tally, top: &[Endpoint], settings: UdpSettings) -> Self {
+    pub(super) fn new(tally: &'t Tally, groups: Vec<Group>, settings: UdpSettings) -> Self {
         Self {
             tally,
-            peers: top.iter().map(|endpoint| endpoint.peer).collect(),
+            groups,
             connected: Unsorted::default(),
             by_port: ByPort::new(settings),
         }
@@ -47,8 +52,8 @@ impl<'t> Matching<'t> {
     }
 
     fn keep_connected(&mut self, socket: &LocalSocket) {
-        let dialled = self.peers.iter().zip(0..NOT_SHOWN).find(|(peer, _)| {
-            matches!(peer, Peer::To { address, protocol, local: true }
+        let dialled = self.groups.iter().zip(0..NOT_SHOWN).find(|(group, _)| {
+            matches!(group, Group::Endpoint(Peer::To { address, protocol, local: true })
                 if *protocol == socket.protocol && same(socket.remote, *address))
         });
         self.connected.push(Connected {
@@ -68,7 +73,7 @@ impl<'t> Matching<'t> {
     pub fn finish(self) -> Matched<'t> {
         Matched {
             tally: self.tally,
-            peers: self.peers,
+            groups: self.groups,
             connected: self.connected.sort(),
             by_port: self.by_port,
         }
@@ -80,7 +85,7 @@ impl<'t> Matching<'t> {
 /// It keeps 24 bytes of a connected socket, and an index of at most 8 bytes more.
 pub struct Matched<'t> {
     tally: &'t Tally,
-    peers: Vec<Peer>,
+    groups: Vec<Group>,
     connected: BySides,
     by_port: ByPort,
 }
@@ -112,37 +117,35 @@ impl Matched<'_> {
         sockets
     }
 
-    /// The sockets of each endpoint of the list, in its order. The sockets whose inodes are in `closed`, in order, count
-    /// as if they had not been there.
+    /// The sockets of each group of the list, in its order. The sockets whose inodes are in `closed`, in order, count as
+    /// if they had not been there.
     pub fn attributions(&self, closed: &[u64]) -> Vec<Attribution> {
-        let mut attributions = vec![Attribution::default(); self.peers.len()];
-        // entries of each endpoint at ports that the kernel chose, which have no socket of their own
-        let mut ephemeral = vec![0_u64; self.peers.len()];
-        let shown = Shown::new(
-            self.peers.iter().map(|peer| self.tally.number(peer)),
-            self.tally.members.len(),
-        );
-        let is_shown = |seen: &Seen| shown.slots(seen.groups) != [NOT_SHOWN; 2];
-        self.each_entry(closed, is_shown, |seen, found, matches| {
-            let slots = shown.slots(seen.groups);
+        let mut attributions = vec![Attribution::default(); self.groups.len()];
+        // entries of each group at ports that the kernel chose, which have no socket of their own
+        let mut ephemeral = vec![0_u64; self.groups.len()];
+        let members = Membership::new(self.tally, &self.groups);
+        let is_member = |seen: &Seen| members.slots(seen).next().is_some();
+        self.each_entry(closed, is_member, |seen, found, matches| {
             let is_exact = matches
                 .first()
                 .is_some_and(|found| found.holder.fit == Fit::BothEnds);
             let at_ephemeral = seen
                 .udp
                 .is_some_and(|end| self.by_port.is_ephemeral(end.port));
-            for slot in slots {
+            for slot in members.slots(seen) {
                 let place = usize::from(slot);
-                let (Some(attribution), Some(peer), Some(ephemeral)) = (
+                let (Some(attribution), Some(group), Some(ephemeral)) = (
                     attributions.get_mut(place),
-                    self.peers.get(place),
+                    self.groups.get(place),
                     ephemeral.get_mut(place),
                 ) else {
                     continue;
                 };
                 attribution.note(seen, found);
-                for found in matches {
-                    remains::push(&mut attribution.holders, found.of_endpoint(slot, peer));
+                let room = MAX_HOLDERS.saturating_sub(attribution.holders.len());
+                for found in matches.iter().take(room) {
+                    let holder = found.of_group(slot, group, seen);
+                    remains::push(&mut attribution.holders, holder);
                 }
                 *ephemeral += u64::from(at_ephemeral && !is_exact);
             }
@@ -243,13 +246,18 @@ impl Match {
         }
     }
 
-    /// The socket as one of an endpoint at this slot of the list.
-    fn of_endpoint(&self, slot: u8, peer: &Peer) -> Holder {
-        let dialled = match (peer, self.holder.fit) {
-            (Peer::From { .. }, _) => true,
-            (Peer::To { local, .. }, Fit::BothEnds) => *local && slot != self.dials,
+    /// The socket as one of a group at this slot of the list.
+    fn of_group(&self, slot: u8, group: &Group, seen: &Seen) -> Holder {
+        let dialled = match (group, self.holder.fit) {
+            (Group::Endpoint(Peer::From { .. }), _) => true,
+            (Group::Endpoint(Peer::To { local, .. }), Fit::BothEnds) => {
+                *local && slot != self.dials
+            }
             // of an entry within this host the end that was dialled, see `here`
-            (Peer::To { local, .. }, _) => *local,
+            (Group::Endpoint(Peer::To { local, .. }), _) => *local,
+            (Group::All | Group::Port(..) | Group::Address(_), _) => {
+                seen.dialled.direction() == Direction::In
+            }
         };
         Holder {
             dialled,

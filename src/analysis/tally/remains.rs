@@ -1,6 +1,7 @@
-//! What is kept of each entry, packed: 9 bytes in TIME_WAIT, 17 of most others.
+//! What is kept of each entry, packed: 13 bytes in TIME_WAIT, 21 of most others.
 
-use crate::model::conntrack::Class;
+use crate::analysis::traffic::Direction;
+use crate::model::conntrack::{Class, Protocol};
 
 /// What is kept of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,8 +17,43 @@ pub(super) struct Seen {
     pub(super) place: Place,
     /// Whether no packet came back.
     pub(super) unreplied: bool,
+    /// What was dialled, and the way.
+    pub(super) dialled: Dialled,
     /// For UDP the end where a socket would be here.
     pub(super) udp: Option<UdpEnd>,
+}
+
+/// The dialled port with its protocol, and the direction of the entry: 16, 8 and 2 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Dialled(pub(super) u32);
+
+impl Dialled {
+    pub(super) fn new(protocol: Protocol, port: u16, direction: Direction) -> Self {
+        let port = if protocol.has_ports() { port } else { 0 };
+        Self(u32::from(port) | u32::from(protocol.0) << 16 | (direction as u32) << 24)
+    }
+
+    pub(super) fn port(self) -> u16 {
+        self.0 as u16
+    }
+
+    pub(super) fn protocol(self) -> Protocol {
+        Protocol((self.0 >> 16) as u8)
+    }
+
+    pub(super) fn direction(self) -> Direction {
+        match self.0 >> 24 {
+            0 => Direction::Out,
+            1 => Direction::In,
+            2 => Direction::Forwarded,
+            _ => Direction::Local,
+        }
+    }
+
+    /// The port and the protocol alone, as a number.
+    pub(super) fn service(self) -> u32 {
+        self.0 & 0x00ff_ffff
+    }
 }
 
 /// The end of an entry of UDP that is on this host.
@@ -62,6 +98,7 @@ fn has_udp_end(mark: u8) -> bool {
 pub(super) struct Remains {
     marks: Vec<u8>,
     groups: Vec<[u32; 2]>,
+    dialled: Vec<Dialled>,
     /// Of those that are not in TIME_WAIT.
     originals: Vec<u64>,
     /// Of those that are marked as translated.
@@ -93,6 +130,14 @@ impl Remains {
         }
         push(&mut self.marks, mark);
         push(&mut self.groups, seen.groups);
+        push(&mut self.dialled, seen.dialled);
+    }
+
+    /// Replaces what was dialled by an entry that turned out to be inbound.
+    pub(super) fn dial(&mut self, entry: usize, dialled: Dialled) {
+        if let Some(place) = self.dialled.get_mut(entry) {
+            *place = dialled;
+        }
     }
 
     /// How many there are.
@@ -114,8 +159,8 @@ impl Remains {
     pub(super) fn iter(&self) -> impl Iterator<Item = Seen> + '_ {
         let (mut originals, mut replies) = (self.originals.iter(), self.replies.iter());
         let mut udp = self.udp.iter();
-        let every = self.marks.iter().zip(&self.groups);
-        every.map(move |(mark, groups)| Seen {
+        let every = self.marks.iter().zip(&self.groups).zip(&self.dialled);
+        every.map(move |((mark, groups), dialled)| Seen {
             sides: (mark & CLASS != TIME_WAIT)
                 .then(|| {
                     let original = *originals.next()?;
@@ -131,6 +176,7 @@ impl Remains {
                 _ => Place::Elsewhere,
             },
             unreplied: mark & UNREPLIED != 0,
+            dialled: *dialled,
             udp: has_udp_end(*mark).then(|| udp.next().copied()).flatten(),
         })
     }
@@ -163,7 +209,7 @@ mod tests {
             port,
             left,
         });
-        let rest = (any::<bool>(), end);
+        let rest = (any::<bool>(), end, (0..1_u32 << 26).prop_map(Dialled));
         (
             any::<u64>(),
             reply,
@@ -173,12 +219,13 @@ mod tests {
             rest,
         )
             .prop_map(
-                |(original, reply, groups, class, place, (unreplied, end))| Seen {
+                |(original, reply, groups, class, place, (unreplied, end, dialled))| Seen {
                     sides: (class != TIME_WAIT).then(|| [original, reply.unwrap_or(original)]),
                     groups,
                     class,
                     place,
                     unreplied,
+                    dialled,
                     udp: (class == UDP && place != Place::Elsewhere).then_some(end),
                 },
             )

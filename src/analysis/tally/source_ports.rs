@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use super::{NONE, remains};
 use crate::model::conntrack::{Entry, Protocol, Side};
 
 /// Ports up to here are those of services (IANA: system ports).
@@ -63,9 +64,14 @@ pub(super) struct SourcePorts {
 }
 
 impl SourcePorts {
-    /// Notes the far port of an entry from this host to another end. Returns the marked number of its source port if
-    /// the entry may have been picked up in mid-stream.
-    pub(super) fn note(&mut self, entry: &Entry) -> Option<u32> {
+    /// Notes the far port of an entry from this host to another end. Returns the groups of the entry so far: the marked
+    /// number of its source port, if the entry may have been picked up in mid-stream.
+    #[inline(never)]
+    pub(super) fn note(&mut self, entry: &Entry) -> [u32; 2] {
+        [self.marked(entry).unwrap_or(NONE), NONE]
+    }
+
+    fn marked(&mut self, entry: &Entry) -> Option<u32> {
         let (near, far) = (entry.original.from(), entry.original.to());
         // address translation takes place where a connection begins
         if !entry.protocol.has_ports() || far.1 <= LAST_SYSTEM_PORT || entry.is_translated() {
@@ -79,7 +85,7 @@ impl SourcePorts {
             .filter(|next| *next < MARK - 1)?;
         let number = *self.numbers.entry((near, entry.protocol)).or_insert(next);
         if number == next {
-            super::remains::push(&mut self.far, FarPorts::default());
+            remains::push(&mut self.far, FarPorts::default());
         }
         let ports = self.far.get_mut(number as usize)?;
         if entry.shows_who_opened_it() {
@@ -104,6 +110,6 @@ impl SourcePorts {
 
     /// The number of a source port, if the group is marked as one.
     pub(super) fn number(group: u32) -> Option<u32> {
-        (group != super::NONE && group & MARK != 0).then_some(group & !MARK)
+        (group != NONE && group & MARK != 0).then_some(group & !MARK)
     }
 }

@@ -1,8 +1,8 @@
 //! Entries as text: lines of /proc/net/nf_conntrack and of `conntrack -L`.
 //!
 //! The kernel prints a line in `ct_seq_show` (net/netfilter/nf_conntrack_standalone.c), conntrack-tools in
-//! `__snprintf_conntrack_default` (libnetfilter_conntrack, src/conntrack/snprintf_default.c), in the same order. Kernels
-//! of router vendors add words after the reply tuple. The grammar:
+//! `__snprintf_conntrack_default` (libnetfilter_conntrack, src/conntrack/snprintf_default.c), in the same order.
+//! Kernels of router vendors add words after the reply tuple. The grammar:
 //!
 //! ```text
 //! line      = [ family ] protocol number [ timeout ] [ private ] tuple { between } tuple { after }
@@ -27,18 +27,22 @@
 //! - `[ASSURED]`, `[OFFLOAD]` and `[HW_OFFLOAD]` count after the reply tuple, up to the first word that begins with
 //!   `secctx=`, `[start=` or `labels=`, whose text may hold anything.
 //! - The line is whole if an attribute follows the reply tuple that belongs neither to the tuple nor to the counters
-//!   before the flags ([`BEFORE_FLAGS`]): `use=`, which every kernel prints last, or one of a vendor that does not.
-//!   Everything that is read from a line stands before that attribute, so a line that was cut is either refused or
-//!   says the same as the whole line.
-//! - A line that is not an entry as it stands is tried again after [`restored`] took away what terminals, editors and
-//!   mail programs add: a byte order mark, colours, control characters (tabs too), non-breaking blanks, quote marks, and
-//!   the line numbers and file names of `cat -n` and `grep -nH`.
-
-use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
+//!   before the flags (`packets`, `bytes`, `zone-orig`, `zone-reply`, `type`, `code`, `id`, `srckey`, `dstkey`):
+//!   `use=`, which every kernel prints last, or one of a vendor that does not. Everything that is read from a line
+//!   stands before that attribute, so a line that was cut is either refused or says the same as the whole line.
+//! - A line that is not valid UTF-8 is no entry.
+//! - A line with control characters or other bytes than ASCII, and a line that is not an entry as it stands, is
+//!   restored first: what terminals, editors and mail programs add is taken away. In this order:
+//!   1. a byte order mark at its beginning;
+//!   2. control sequences: ESC `[` and all bytes up to the first of `@` to `~`;
+//!   3. every other control character (tabs too) and every non-breaking blank becomes a blank; blanks at both ends go;
+//!   4. up to six prefixes with the blanks after them: `>`; the first word up to its last `:`, if it has one and has no
+//!      `=`; the first word, if it is a number and another word follows (`cat -n`, `grep -nH`, quoted mail).
+//! - `conntrack v` ... ` N flow entries have been shown.` is the summary of `conntrack -L`. Text before it in its line
+//!   is the first half of an entry, and the next line is the other half ([`super::reader`]).
 
 use super::unread::{reason, restored};
-use crate::model::address::Address;
+use super::words::{Families, Words, is_number, key, number, parse_address};
 use crate::model::conntrack::{Entry, Protocol, TcpState, Tuple};
 use crate::model::dump::Unread;
 
@@ -82,6 +86,7 @@ pub fn parse_line(line: &[u8]) -> Line {
             None => Line::Unread(Unread::Foreign),
         };
     }
+    // control characters end the words too early, so a line that has any is no entry yet
     if line.is_ascii() {
         if let Some(entry) = parse_entry(Words(line)) {
             return Line::Entry(entry);
@@ -110,9 +115,9 @@ fn parse_restored(line: &[u8]) -> Line {
 const SUMMARY_START: &[u8] = b"conntrack v";
 const SUMMARY_END: &[u8] = b" flow entries have been shown.";
 
-/// The text before `conntrack v1.4.7 (conntrack-tools): 5 flow entries have been shown.` in a line that ends so, and the
-/// number in it. If both outputs of conntrack go to one file the text may be half an entry: stderr is written at once,
-/// stdout when its buffer is full or at the end.
+/// The text before `conntrack v1.4.7 (conntrack-tools): 5 flow entries have been shown.` in a line that ends so, and
+/// the number in it. If both outputs of conntrack go to one file the text may be half an entry: stderr is written at
+/// once, stdout when its buffer is full or at the end.
 pub(super) fn summary(line: &[u8]) -> Option<(&[u8], u64)> {
     let text = line.strip_suffix(SUMMARY_END)?;
     let start = text
@@ -125,61 +130,6 @@ pub(super) fn summary(line: &[u8]) -> Option<(&[u8], u64)> {
     }
     let shown = std::str::from_utf8(shown).ok()?;
     Some((before, shown.parse().ok()?))
-}
-
-/// The words of a line that are still to come. The kernel puts one blank after each and pads the first columns.
-///
-/// The words end early at a control character, a tab among them, and something is left then.
-#[derive(Clone, Copy)]
-struct Words<'a>(&'a [u8]);
-
-impl<'a> Iterator for Words<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let mut text = self.0;
-        while let Some(padded) = text.strip_prefix(b" ") {
-            text = padded;
-        }
-        let (word, rest) = text.split_at_checked(word_length(text))?;
-        self.0 = rest;
-        (!word.is_empty()).then_some(word)
-    }
-}
-
-/// The place of the first blank or control character. Eight bytes at a time, because half of all time goes into this.
-fn word_length(text: &[u8]) -> usize {
-    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
-    const PRINTED: u64 = u64::from_le_bytes([b' ' + 1; 8]);
-    let mut rest = text;
-    let mut length = 0;
-    while let Some((eight, after)) = rest.split_first_chunk::<8>() {
-        // the lowest byte that is no more than a blank is the lowest with its high bit set
-        let bytes = u64::from_le_bytes(*eight);
-        let blanks = bytes.wrapping_sub(PRINTED) & !bytes & HIGH;
-        if blanks != 0 {
-            return length + (blanks.trailing_zeros() / 8) as usize;
-        }
-        length += 8;
-        rest = after;
-    }
-    let last = rest.iter().position(|byte| *byte <= b' ');
-    length + last.unwrap_or(rest.len())
-}
-
-/// The families that an address fits, as bits: addresses agree if a bit is left.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Families(u8);
-
-impl Families {
-    const V4: Self = Self(1);
-    const V6: Self = Self(2);
-    const BOTH: Self = Self(3);
-
-    fn and(self, other: Self) -> Option<Self> {
-        let both = self.0 & other.0;
-        (both != 0).then_some(Self(both))
-    }
 }
 
 fn parse_entry(mut words: Words) -> Option<Entry> {
@@ -339,53 +289,6 @@ fn end_group(first: &[u8], words: &mut Words) -> Option<()> {
     Some(())
 }
 
-/// An address, and the families that its text fits.
-fn parse_address(word: &[u8]) -> Option<(Address, Families)> {
-    if let Some(address) = parse_ipv4(word) {
-        return Some((address.into(), Families::V4));
-    }
-    let address: Ipv6Addr = std::str::from_utf8(word).ok()?.parse().ok()?;
-    let address = Address::from(address);
-    let families = if address.is_ipv4() {
-        Families::BOTH
-    } else {
-        Families::V6
-    };
-    Some((address, families))
-}
-
-/// Whether the text is an address.
-pub(super) fn is_address(word: &[u8]) -> bool {
-    parse_address(word).is_some()
-}
-
-/// As std does, which takes twice as long.
-fn parse_ipv4(word: &[u8]) -> Option<Ipv4Addr> {
-    let mut address = 0_u32;
-    let mut part = 0_u32;
-    let mut started = false;
-    let mut dots = 0_u8;
-    for byte in word {
-        match byte {
-            // a leading zero is octal to some
-            b'0'..=b'9' if part > 0 || !started => {
-                part = part * 10 + u32::from(byte - b'0');
-                started = true;
-                if part > 255 {
-                    return None;
-                }
-            }
-            b'.' if started && dots < 3 => {
-                address = address << 8 | part;
-                (part, started) = (0, false);
-                dots += 1;
-            }
-            _ => return None,
-        }
-    }
-    (started && dots == 3).then(|| Ipv4Addr::from(address << 8 | part))
-}
-
 #[derive(Default)]
 struct Status {
     assured: bool,
@@ -397,7 +300,7 @@ struct Status {
 fn parse_after(mut words: Words) -> Option<Status> {
     let mut status = Status::default();
     let (mut whole, mut free) = (false, false);
-    while let Some(word) = words.next() {
+    for word in words.by_ref() {
         match word {
             b"[ASSURED]" => status.assured |= !free,
             b"[OFFLOAD]" | b"[HW_OFFLOAD]" => status.offloaded |= !free,
@@ -425,34 +328,4 @@ pub(super) fn is_address_word(word: &[u8]) -> bool {
 /// Whether the word is an attribute that is printed after the flags.
 pub(super) fn is_after_flags(word: &[u8]) -> bool {
     key(word).is_some_and(|key| !BEFORE_FLAGS.contains(&key))
-}
-
-/// The key of an attribute.
-pub(super) fn key(word: &[u8]) -> Option<&[u8]> {
-    let is_of_key = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let length = word.iter().position(|byte| !is_of_key(byte))?;
-    let (key, value) = word.split_at_checked(length)?;
-    let begins = key.first().is_some_and(u8::is_ascii_alphabetic);
-    (begins && value.starts_with(b"=")).then_some(key)
-}
-
-pub(in crate::source) fn is_number(word: &[u8]) -> bool {
-    !word.is_empty() && word.iter().all(u8::is_ascii_digit)
-}
-
-/// A number of at most nine digits, without a sign.
-pub(super) fn number(word: &[u8]) -> Option<u32> {
-    if word.is_empty() || word.len() > 9 {
-        return None;
-    }
-    let mut number = 0_u32;
-    for byte in word {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        // nine digits fit
-        number = number.wrapping_mul(10).wrapping_add(digit.into());
-    }
-    Some(number)
 }

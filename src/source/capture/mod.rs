@@ -6,3 +6,4 @@ pub mod open;
 pub mod reader;
 pub mod unpack;
 mod unread;
+pub mod words;

@@ -1,8 +1,7 @@
 //! Lines that are no entries as they stand: what was added to them, and what became of those that stay unread.
 
-use super::line::{
-    is_address, is_address_word, is_after_flags, is_number, is_protocol_name, key, number,
-};
+use super::line::{is_address_word, is_after_flags, is_protocol_name};
+use super::words::{is_address, is_number, key, number};
 use crate::model::dump::Unread;
 
 /// The mark that editors put at the beginning of a file (U+FEFF).
@@ -45,7 +44,8 @@ fn printed(line: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The line after quote marks, line numbers and the names of files: `> `, `12:`, `   12  `, `/proc/net/nf_conntrack:12:`.
+/// The line after quote marks, line numbers and the names of files: `> `, `12:`, `   12  `,
+/// `/proc/net/nf_conntrack:12:`.
 fn without_prefixes(line: &[u8]) -> &[u8] {
     let mut line = line;
     for _ in 0..PREFIXES {

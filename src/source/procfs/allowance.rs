@@ -3,7 +3,6 @@
 //! A look at a descriptor takes two to five microseconds, and a kilobyte of the kernel's caches. Any user can have
 //! millions of them.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::wanted::Count;
@@ -31,7 +30,8 @@ pub(super) struct Allowances {
     deadline: Instant,
     /// For each user but root.
     time: Duration,
-    users: BTreeMap<Option<u32>, Spent>,
+    /// By user id.
+    users: Vec<(Option<u32>, Spent)>,
 }
 
 /// What may be spent on a process.
@@ -49,14 +49,15 @@ impl Allowances {
         Self {
             deadline,
             time: deadline.saturating_duration_since(Instant::now()) / SHARE_OF_TIME,
-            users: BTreeMap::new(),
+            users: Vec::new(),
         }
     }
 
     /// What may be spent on the next process of a user that has so many of the sockets; none if nothing is left. A user
     /// without an id stands for all users.
     pub(super) fn of(&self, uid: Option<u32>, sockets: Count) -> Option<Allowance> {
-        let spent = self.users.get(&uid).copied().unwrap_or_default();
+        let user = self.user(uid).ok().and_then(|place| self.users.get(place));
+        let spent = user.map(|(_, spent)| *spent).unwrap_or_default();
         let limit = if sockets.missing > 0 || uid == ROOT {
             DESCRIPTORS
         } else {
@@ -82,9 +83,18 @@ impl Allowances {
 
     /// Notes what a process of a user took.
     pub(super) fn spend(&mut self, uid: Option<u32>, allowance: Allowance, descriptors: usize) {
-        let spent = self.users.entry(uid).or_default();
-        spent.descriptors += descriptors;
-        spent.time += allowance.begin.elapsed();
+        let place = self.user(uid).unwrap_or_else(|place| {
+            self.users.insert(place, (uid, Spent::default()));
+            place
+        });
+        if let Some((_, spent)) = self.users.get_mut(place) {
+            spent.descriptors += descriptors;
+            spent.time += allowance.begin.elapsed();
+        }
+    }
+
+    fn user(&self, uid: Option<u32>) -> Result<usize, usize> {
+        self.users.binary_search_by_key(&uid, |(user, _)| *user)
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) const OLD_FILE: &str = "net/stat/ip_conntrack";
 /// A line is 160 bytes, and no kernel knows more than 8192 processors.
 const LONGEST: usize = 2 << 20;
 
-/// What was found if there is no processor.
+/// The finding if there is no row.
 const NO_ROW: &str = "nothing but a header";
 
 /// Reads and parses the file.

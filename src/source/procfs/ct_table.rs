@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use crate::model::error::{ReadError, Subject};
-use crate::source::capture::line::is_number;
+use crate::source::capture::words::is_number;
 use crate::source::file;
 
 /// Below the proc root; the second name of old kernels, and for compatibility beside the first up to 4.8.

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::source::file;
 
-/// Whether processes are hidden from this user, as far as a walk over the visible ones tells.
+/// The evidence of a walk over the visible processes for or against hidden ones.
 pub(super) struct Hiding {
     /// The procfs may hide processes, and no visible process has shown yet that it does not.
     suspected: bool,
@@ -24,7 +24,8 @@ impl Hiding {
     /// Looks at the mount options of a procfs. A directory of recorded files hides nothing.
     pub(super) fn of(root: &OwnedFd) -> Self {
         // the type is an i64 here and an u32 elsewhere
-        let is_procfs = fstatfs(root).is_ok_and(|fs| fs.f_type as u64 == PROC_SUPER_MAGIC as u64);
+        let is_procfs =
+            fstatfs(root).map_or(true, |fs| fs.f_type as u64 == PROC_SUPER_MAGIC as u64);
         Self {
             suspected: is_procfs && may_hide(root),
             without_init: is_procfs,

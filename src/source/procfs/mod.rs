@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod ct_stat;
 pub mod ct_table;
 mod hidepid;
+pub mod meminfo;
 pub mod netns;
 pub mod netns_id;
 mod process;

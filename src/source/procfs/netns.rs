@@ -20,7 +20,7 @@ use super::process::command_and_cgroup;
 use super::{ct_stat, netns_id};
 use crate::model::cgroup::Name;
 use crate::model::error::{ReadError, Subject};
-use crate::model::netns::{Namespace, NetnsId, Resident, Seen, Walk, sum};
+use crate::model::netns::{Namespace, NetnsId, Observation, Resident, Seen, Walk};
 use crate::model::readings::{Reading, Readings, Statistics};
 use crate::source::file;
 
@@ -29,7 +29,7 @@ const FILE: &str = ct_stat::FILE;
 /// That of this process, below the proc root.
 pub const OWN: &str = "self/net/stat/nf_conntrack";
 
-/// What a walk over the processes found.
+/// The result of a walk over the processes.
 struct Found {
     /// The namespace of this process.
     own: Option<Seen>,
@@ -49,12 +49,12 @@ struct Other {
     statistics: Reading<Statistics>,
 }
 
-/// What a walk over the processes reads besides the counts.
+/// The readings of a walk over the processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Detail {
-    /// Nothing.
+    /// The counts of each namespace.
     Counts,
-    /// The number of each namespace, and whether processes are hidden.
+    /// The number of each namespace too, and hidden processes.
     Everything,
 }
 
@@ -199,30 +199,33 @@ fn directory(at: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
     openat(at, path, flags, Mode::empty())
 }
 
-/// Adds to the own namespace, the only one in `namespaces`, every other that has a process here, and to the readings of
-/// each the sum of the entries of all. If some could not be seen, the readings of each say why.
-pub fn add_others(proc_root: &Path, deadline: Instant, namespaces: &mut Vec<Namespace>) -> Walk {
-    let Some(own) = namespaces.first_mut() else {
-        return Walk::NotDone;
-    };
+/// Every network namespace that has a process here, the own one first, of which these readings are. The limit and the
+/// hash table are the whole kernel's.
+pub fn all(proc_root: &Path, own: Readings, deadline: Instant) -> Observation {
     let found = match walk(proc_root, Detail::Everything, deadline) {
         Ok(found) => found,
         Err(why) => {
-            own.readings.others = Some(why);
-            return Walk::NotDone;
+            return Observation {
+                unseen: Some(why),
+                ..Observation::of_own(own)
+            };
         }
     };
-    own.seen = found.own;
-    own.id = own_id(proc_root);
     let cut_short = found.cut_short.then_some(ReadError::WalkCutShort);
-    own.readings.others = found.hidden.or(cut_short);
+    let unseen = found.hidden.or(cut_short);
     let of_the_kernel = Readings {
         count: Err(ReadError::NotReached),
         statistics: Err(ReadError::NotReached),
         untracked: Err(ReadError::NotReached),
-        ..own.readings.clone()
+        ..own.clone()
     };
-    namespaces.extend(found.others.into_iter().map(|other| Namespace {
+    let own = Namespace {
+        id: own_id(proc_root),
+        readings: own,
+        seen: found.own,
+        own: true,
+    };
+    let others = found.others.into_iter().map(|other| Namespace {
         id: other.id,
         readings: Readings {
             count: other.count,
@@ -231,15 +234,17 @@ pub fn add_others(proc_root: &Path, deadline: Instant, namespaces: &mut Vec<Name
         },
         seen: Some(other.seen),
         own: false,
-    }));
-    if of_the_kernel.others.is_some() {
-        return Walk::Partial;
+    });
+    Observation {
+        own,
+        others: others.collect(),
+        walk: if unseen.is_some() {
+            Walk::Partial
+        } else {
+            Walk::Complete
+        },
+        unseen,
     }
-    let sum = sum(namespaces);
-    for namespace in namespaces {
-        namespace.readings.sharing = sum;
-    }
-    Walk::Complete
 }
 
 /// The number of the namespace of this process, of the same kind as those of others: to a run in another namespace this

@@ -20,11 +20,11 @@ const SOCKETS: &str = "net/netlink";
 /// 10000 sockets.
 const MAX_BYTES: usize = 1 << 20;
 
-/// Reads the number of the network namespace of this process: its cookie, else its inode. Below another proc root, where
-/// there is no `cookie_of` a socket, what that shows.
+/// Reads the number of the network namespace of this process: its cookie, else its inode. `cookie_of` is none below
+/// another proc root.
 ///
 /// # Errors
-/// Those that may be over at the next run, which would find another number then.
+/// Errors that may be over at the next run, which would find another number then.
 pub fn own(proc_root: &Path, cookie_of: Option<CookieOf>) -> Result<NetnsId, Errno> {
     if let Some(of) = cookie_of {
         let (family, flags) = (AddressFamily::UNIX, SocketFlags::CLOEXEC);
@@ -54,7 +54,7 @@ pub fn own(proc_root: &Path, cookie_of: Option<CookieOf>) -> Result<NetnsId, Err
     Ok(inode().map_or(NetnsId::Unknown, NetnsId::Inode))
 }
 
-/// Why the number of a process's network namespace was not read.
+/// The reason for which the number of a process's network namespace was not read.
 pub(super) enum Unread {
     /// The process has ended.
     Gone,

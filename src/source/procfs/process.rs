@@ -43,17 +43,18 @@ const TICKS_PER_SECOND: u64 = 100;
 /// Why the descriptors of a process are not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unlisted {
-    /// This user may not list or follow them.
-    Denied,
     /// The process has ended.
     Gone,
+    /// The process is there, and this user may not list or follow them, or the kernel has no room for it.
+    Unseen,
 }
 
 impl From<Errno> for Unlisted {
     fn from(error: Errno) -> Self {
         match error {
-            Errno::ACCESS | Errno::PERM => Self::Denied,
-            _ => Self::Gone,
+            // a file in the place of the directory is none of a process
+            Errno::NOENT | Errno::SRCH | Errno::NOTDIR => Self::Gone,
+            _ => Self::Unseen,
         }
     }
 }
@@ -65,11 +66,11 @@ pub(super) struct ProcessDirectory {
 }
 
 impl ProcessDirectory {
-    /// Opens the directory of a process below the open directory of a procfs; none if the process has ended.
-    pub(super) fn open(root: &OwnedFd, pid: i32) -> Option<Self> {
+    /// Opens the directory of a process below the open directory of a procfs.
+    pub(super) fn open(root: &OwnedFd, pid: i32) -> Result<Self, Unlisted> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = openat(root, DecInt::new(pid), flags, Mode::empty()).ok()?;
-        Some(Self { directory, pid })
+        let directory = openat(root, DecInt::new(pid), flags, Mode::empty())?;
+        Ok(Self { directory, pid })
     }
 
     /// Opens a list of descriptors: `fd`, or that of a thread.

@@ -83,6 +83,8 @@ pub struct Search {
     processes: Vec<Process>,
     unseen: bool,
     cut: Option<SearchCut>,
+    /// Descriptors of threads that may still be looked at.
+    left: usize,
     links: Links,
 }
 
@@ -110,22 +112,28 @@ impl Search {
             processes: Vec::new(),
             unseen: false,
             cut: None,
+            left: DESCRIPTORS_OF_THREADS,
             links: Links::default(),
         }
     }
 
     /// Looks at every process that may hold one of the sockets.
     pub fn look(&mut self) {
-        let mut listed = self.list();
+        if self.wanted.is_empty() {
+            return;
+        }
+        let listed = self.list();
         // who cannot see process 1 does not see those of other users (hidepid=2 in proc(5))
         self.unseen |= self.is_procfs && listed.first().is_none_or(|first| first.pid != 1);
-        listed.sort_by_key(|process| self.wanted.is_stranger(process.uid));
-        for process in listed {
-            let is_needed = !self.wanted.are_all_held() || !self.wanted.is_stranger(process.uid);
-            if !is_needed || self.is_over() {
-                break;
+        for of_strangers in [false, true] {
+            for process in &listed {
+                if self.is_over() || (of_strangers && self.wanted.are_all_held()) {
+                    return;
+                }
+                if self.wanted.is_stranger(process.uid) == of_strangers {
+                    self.look_at(*process);
+                }
             }
-            self.look_at(process);
         }
     }
 
@@ -143,37 +151,29 @@ impl Search {
         }
         let listed = self.list();
         self.known.sort_unstable();
-        let known = |process: &Listed| self.known.binary_search(&process.pid).is_ok();
-        let (known, new): (Vec<Listed>, Vec<Listed>) = listed.into_iter().partition(known);
-        for process in new {
+        let known = std::mem::take(&mut self.known);
+        let is_known = |process: &Listed| known.binary_search(&process.pid).is_ok();
+        for process in listed.iter().filter(|process| !is_known(process)) {
             if self.wanted.are_all_held() || self.is_over() {
                 return;
             }
-            self.look_at(process);
+            self.look_at(*process);
         }
-        self.look_at_threads(known);
+        for process in listed.iter().filter(|process| is_known(process)) {
+            self.look_at_threads(*process);
+        }
     }
 
     /// What was found.
-    pub fn finish(mut self) -> Owners {
+    pub fn finish(self) -> Owners {
         let missing = self.wanted.missing();
         let cut = self.cut.filter(|cut| match cut {
             SearchCut::TimeUp => !missing.is_empty(),
             SearchCut::TooManyDescriptors { uid } => self.wanted.count(*uid).missing > 0,
         });
-        self.processes.sort_by_key(|process| process.pid);
-        // the first list of a process and those of its threads
-        self.processes.dedup_by(|more, process| {
-            let is_same = more.pid == process.pid;
-            if is_same {
-                process.inodes.append(&mut more.inodes);
-                process.inodes.sort_unstable();
-                process.inodes.dedup();
-            }
-            is_same
-        });
+        let processes = by_pid(self.processes);
         Owners {
-            processes: self.processes,
+            processes,
             missing,
             cut,
             closed: self.closed,
@@ -183,29 +183,35 @@ impl Search {
 
     /// The processes there are, by process id.
     fn list(&mut self) -> Vec<Listed> {
-        let Some(root) = &self.root else {
-            return Vec::new();
-        };
-        // a listing starts where the last one ended
-        let Ok(root) = openat(root, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) else {
-            return Vec::new();
-        };
-        let mut listed = Vec::new();
+        let mut pids: Vec<i32> = Vec::new();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // each listing from its beginning
+        let root = self
+            .root
+            .as_ref()
+            .and_then(|root| openat(root, ".", flags, Mode::empty()).ok());
         let mut names = Vec::with_capacity(16 << 10);
-        let _ = numbers(&root, &mut names, |pid| {
-            listed.extend(pid.parse().ok().map(|pid| Listed { pid, uid: None }));
-            ControlFlow::Continue(())
+        let listed = root.as_ref().map(|root| {
+            numbers(root, &mut names, |pid| {
+                pids.extend(pid.parse::<i32>());
+                ControlFlow::Continue(())
+            })
         });
-        if self.is_procfs {
-            for process in &mut listed {
-                // of the directory itself, which belongs to the effective user id whatever the process did to be
-                // undumpable (`task_dump_owner` in fs/proc/base.c)
-                let of_process = statat(&root, DecInt::new(process.pid), AtFlags::empty());
-                process.uid = of_process.ok().map(|directory| directory.st_uid);
-            }
-        }
-        listed.sort_unstable_by_key(|process| process.pid);
-        listed
+        self.unseen |= !matches!(listed, Some(Ok(())));
+        pids.sort_unstable();
+        let listed = pids.into_iter().map(|pid| Listed {
+            pid,
+            uid: self.user(pid),
+        });
+        listed.collect()
+    }
+
+    /// The effective user id of a process, to which its directory belongs even if nothing in it does: what is in it
+    /// belongs to root if the process may not be dumped (`task_dump_owner` in fs/proc/base.c).
+    fn user(&self, pid: i32) -> Option<u32> {
+        let root = self.root.as_ref().filter(|_| self.is_procfs)?;
+        let directory = statat(root, DecInt::new(pid), AtFlags::empty()).ok()?;
+        Some(directory.st_uid)
     }
 
     /// Whether the time is over.
@@ -223,8 +229,13 @@ impl Search {
             self.leave_out(uid);
             return;
         };
-        let Some(directory) = self.open(pid) else {
-            return;
+        let directory = match self.open(pid) {
+            Some(Ok(directory)) => directory,
+            Some(Err(Unlisted::Unseen)) => {
+                self.unseen = true;
+                return;
+            }
+            Some(Err(Unlisted::Gone)) | None => return,
         };
         self.known.push(pid);
         let mut held = Vec::new();
@@ -239,7 +250,7 @@ impl Search {
                 }
             }
         }
-        if looked_at == Err(Unlisted::Denied) {
+        if looked_at == Err(Unlisted::Unseen) {
             self.unseen = self.unseen || directory.may_hold_sockets();
         }
         let descriptors = looked_at.unwrap_or_default();
@@ -247,43 +258,41 @@ impl Search {
         self.note(&directory, uid, held);
     }
 
-    fn open(&self, pid: i32) -> Option<ProcessDirectory> {
-        ProcessDirectory::open(self.root.as_ref()?, pid)
+    fn open(&self, pid: i32) -> Option<Result<ProcessDirectory, Unlisted>> {
+        let root = self.root.as_ref()?;
+        Some(ProcessDirectory::open(root, pid))
     }
 
-    /// Looks at the lists of threads that differ from the list of their process (CLONE_FILES in unshare(2)).
-    fn look_at_threads(&mut self, processes: Vec<Listed>) {
-        let users = self.wanted.missing_users();
-        let of_the_users = processes
-            .into_iter()
-            .filter(|process| process.uid.is_none_or(|uid| users.contains(&uid)));
-        let mut left = DESCRIPTORS_OF_THREADS;
-        for Listed { pid, uid } in of_the_users {
-            let Some(directory) = self.open(pid) else {
-                continue;
-            };
-            let length = directory.length("fd");
-            let mut held = Vec::new();
-            for thread in directory.other_threads() {
-                if self.wanted.are_all_held() || left == 0 || self.is_over() {
-                    break;
-                }
-                let list = format!("task/{thread}/fd");
-                // a list of the same length is taken for the same list, which is the rule
-                if length > 0 && directory.length(&list) == length {
-                    continue;
-                }
-                let Some(mut allowance) = self.allowances.of(uid, self.wanted.count(uid)) else {
-                    break;
-                };
-                allowance.descriptors = allowance.descriptors.min(left);
-                let looked_at = self.read_list(&directory, &list, uid, allowance, &mut held);
-                let descriptors = looked_at.unwrap_or_default();
-                self.allowances.spend(uid, allowance, descriptors);
-                left -= descriptors;
-            }
-            self.note(&directory, uid, held);
+    /// Looks at the lists of the threads of a process that differ from the list of the process (CLONE_FILES in
+    /// unshare(2)).
+    fn look_at_threads(&mut self, Listed { pid, uid }: Listed) {
+        let is_needed = |search: &Self| search.wanted.count(uid).missing > 0 && search.left > 0;
+        if !is_needed(self) {
+            return;
         }
+        let Some(Ok(directory)) = self.open(pid) else {
+            return;
+        };
+        let length = directory.length("fd");
+        let mut held = Vec::new();
+        for thread in directory.other_threads() {
+            let list = format!("task/{thread}/fd");
+            // a list of the same length is taken for the same list, which is the rule
+            if length > 0 && directory.length(&list) == length {
+                continue;
+            }
+            let allowance = self.allowances.of(uid, self.wanted.count(uid));
+            let Some(mut allowance) = allowance.filter(|_| is_needed(self) && !self.is_over())
+            else {
+                break;
+            };
+            allowance.descriptors = allowance.descriptors.min(self.left);
+            let looked_at = self.read_list(&directory, &list, uid, allowance, &mut held);
+            let descriptors = looked_at.unwrap_or_default();
+            self.allowances.spend(uid, allowance, descriptors);
+            self.left -= descriptors;
+        }
+        self.note(&directory, uid, held);
     }
 
     /// Adds the sockets of a list of descriptors that are wanted to `held`; returns how many descriptors were looked at.
@@ -341,6 +350,28 @@ impl Search {
             .for_each(|inode| self.wanted.hold(*inode));
         self.processes.push(process);
     }
+}
+
+/// Each process once, by process id: what the first list of a process and those of its threads have comes together.
+fn by_pid(processes: Vec<Process>) -> Vec<Process> {
+    let pids = processes.iter().map(|process| process.pid);
+    // process ids are positive
+    let mut order: Vec<(u64, u32)> = pids.map(|pid| pid.unsigned_abs().into()).zip(0..).collect();
+    order.sort_unstable();
+    let mut processes: Vec<Option<Process>> = processes.into_iter().map(Some).collect();
+    let mut sorted: Vec<Process> = Vec::with_capacity(processes.len());
+    for (_, place) in order {
+        let taken = processes.get_mut(place as usize).and_then(Option::take);
+        match (taken, sorted.last_mut()) {
+            (Some(mut more), Some(last)) if last.pid == more.pid => {
+                last.inodes.append(&mut more.inodes);
+                last.inodes.sort_unstable();
+                last.inodes.dedup();
+            }
+            (taken, _) => sorted.extend(taken),
+        }
+    }
+    sorted
 }
 
 fn uptime(proc_root: &Path) -> Option<Duration> {

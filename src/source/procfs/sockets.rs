@@ -36,8 +36,11 @@ pub(in crate::source) fn sockets(
     mut each: impl FnMut(&LocalSocket),
 ) -> Result<(), ReadError> {
     for (index, name) in TCP.iter().enumerate() {
-        let read = in_pieces(&proc_root.join(name), |TcpNetEntries(entries)| {
+        let path = proc_root.join(name);
+        let read = in_pieces(&path, &mut |piece| {
+            let TcpNetEntries(entries) = parse(&path, piece)?;
             entries.iter().map(tcp).for_each(|socket| each(&socket));
+            Ok(())
         });
         match read {
             Err(error) if index == 0 => return Err(error),
@@ -46,8 +49,11 @@ pub(in crate::source) fn sockets(
     }
     for name in UDP {
         // a file that is missing or broken has no more
-        let _ = in_pieces(&proc_root.join(name), |UdpNetEntries(entries)| {
+        let path = proc_root.join(name);
+        let _ = in_pieces(&path, &mut |piece| {
+            let UdpNetEntries(entries) = parse(&path, piece)?;
             entries.iter().map(udp).for_each(|socket| each(&socket));
+            Ok(())
         });
     }
     Ok(())
@@ -93,9 +99,12 @@ pub(in crate::source) fn waiting(
     }
     for name in UDP {
         // a file that is missing or broken has no more
-        let _ = in_pieces(&proc_root.join(name), |UdpNetEntries(entries)| {
+        let path = proc_root.join(name);
+        let _ = in_pieces(&path, &mut |piece| {
+            let UdpNetEntries(entries) = parse(&path, piece)?;
             let unconnected = entries.iter().map(udp).filter(|socket| socket.listening);
             unconnected.for_each(|socket| each(&socket));
+            Ok(())
         });
     }
     Ok(())
@@ -147,8 +156,12 @@ fn for_each_in(
     }
 }
 
-/// Parses a file piece by piece: hundreds of thousands of sockets at once would take as many kilobytes.
-fn in_pieces<T: FromBufReadSI>(path: &Path, mut each: impl FnMut(T)) -> Result<(), ReadError> {
+/// Hands on a file piece by piece: hundreds of thousands of sockets at once would take as many kilobytes. Each piece is
+/// whole lines, of which the first is the header or stands in its place.
+fn in_pieces(
+    path: &Path,
+    each: &mut dyn FnMut(&[u8]) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
     let mut file = file::open(path).map_err(|error| file::explain(path, &error))?;
     let mut piece = Vec::with_capacity(PIECE);
     let mut length = 0;
@@ -174,7 +187,7 @@ fn in_pieces<T: FromBufReadSI>(path: &Path, mut each: impl FnMut(T)) -> Result<(
             let too_long = FileError::TooLong { limit: LONGEST };
             return Err(odd(ReadError::file(file::shown(path), too_long)));
         }
-        each(parse(path, piece.get(..lines).unwrap_or_default())?);
+        each(piece.get(..lines).unwrap_or_default())?;
         if read == 0 {
             return Ok(());
         }

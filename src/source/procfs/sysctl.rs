@@ -65,7 +65,8 @@ pub(in crate::source) fn timeout(proc_root: &Path, name: &str) -> Option<u32> {
     parse_count(&path, &bytes).ok()
 }
 
-/// The ports that the kernel gives to sockets that chose none (ip_local_port_range); its default if that cannot be read.
+/// The ports that the kernel gives to sockets that chose none (ip_local_port_range); its default if that cannot be
+/// read.
 pub(in crate::source) fn local_ports(proc_root: &Path) -> RangeInclusive<u16> {
     let path = proc_root.join("sys/net/ipv4/ip_local_port_range");
     let range = file::read(&path, NUMBER_MAX).ok().and_then(|bytes| {

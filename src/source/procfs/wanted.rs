@@ -1,7 +1,5 @@
 //! The sockets whose holders are looked for.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 /// A socket whose holder is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Socket {
@@ -25,33 +23,51 @@ pub(super) struct Wanted {
     /// By inode.
     sockets: Vec<Socket>,
     missing: usize,
-    users: BTreeMap<u32, Count>,
+    /// By user id.
+    users: Vec<(u32, Count)>,
 }
 
 impl Wanted {
     /// Takes sockets as inode and user id. Sockets without an inode have no holder.
     pub(super) fn new(sockets: &[(u64, u32)]) -> Self {
-        let with_inode = sockets.iter().filter(|(inode, _)| *inode != 0);
-        let mut sockets: Vec<Socket> = with_inode
-            .map(|&(inode, uid)| Socket {
+        let mut sockets = sockets.to_vec();
+        sockets.retain(|(inode, _)| *inode != 0);
+        sockets.sort_unstable();
+        sockets.dedup_by_key(|(inode, _)| *inode);
+        let sockets: Vec<Socket> = sockets
+            .into_iter()
+            .map(|(inode, uid)| Socket {
                 inode,
                 uid,
                 is_held: false,
             })
             .collect();
-        sockets.sort_unstable();
-        sockets.dedup_by_key(|socket| socket.inode);
-        let mut users: BTreeMap<u32, Count> = BTreeMap::new();
-        for socket in &sockets {
-            let count = users.entry(socket.uid).or_default();
-            count.all += 1;
-            count.missing += 1;
-        }
-        Self {
+        let mut wanted = Self {
             missing: sockets.len(),
-            sockets,
-            users,
+            sockets: Vec::new(),
+            users: Vec::new(),
+        };
+        for socket in &sockets {
+            let place = wanted.user(socket.uid).unwrap_or_else(|place| {
+                wanted.users.insert(place, (socket.uid, Count::default()));
+                place
+            });
+            if let Some((_, count)) = wanted.users.get_mut(place) {
+                count.all += 1;
+                count.missing += 1;
+            }
         }
+        wanted.sockets = sockets;
+        wanted
+    }
+
+    fn user(&self, uid: u32) -> Result<usize, usize> {
+        self.users.binary_search_by_key(&uid, |(user, _)| *user)
+    }
+
+    fn count_mut(&mut self, uid: u32) -> Option<&mut Count> {
+        let place = self.user(uid).ok()?;
+        self.users.get_mut(place).map(|(_, count)| count)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -74,8 +90,9 @@ impl Wanted {
             .and_then(|place| self.sockets.get_mut(place));
         if let Some(socket) = socket.filter(|socket| !socket.is_held) {
             socket.is_held = true;
+            let uid = socket.uid;
             self.missing -= 1;
-            if let Some(count) = self.users.get_mut(&socket.uid) {
+            if let Some(count) = self.count_mut(uid) {
                 count.missing -= 1;
             }
         }
@@ -83,19 +100,21 @@ impl Wanted {
 
     /// Forgets the missing sockets that are not among `open`, which is in order; returns their inodes.
     pub(super) fn close_all_but(&mut self, open: &[u64]) -> Vec<u64> {
-        let is_closed =
-            |socket: &Socket| !socket.is_held && open.binary_search(&socket.inode).is_err();
-        let sockets = std::mem::take(&mut self.sockets);
-        let (closed, sockets): (Vec<Socket>, Vec<Socket>) =
-            sockets.into_iter().partition(is_closed);
-        self.sockets = sockets;
+        let mut closed = Vec::new();
+        self.sockets.retain(|socket| {
+            let is_closed = !socket.is_held && open.binary_search(&socket.inode).is_err();
+            if is_closed {
+                closed.push((socket.inode, socket.uid));
+            }
+            !is_closed
+        });
         self.missing -= closed.len();
-        for socket in &closed {
-            if let Some(count) = self.users.get_mut(&socket.uid) {
+        for (_, uid) in &closed {
+            if let Some(count) = self.count_mut(*uid) {
                 count.missing -= 1;
             }
         }
-        closed.iter().map(|socket| socket.inode).collect()
+        closed.into_iter().map(|(inode, _)| inode).collect()
     }
 
     fn without_holder(&self) -> impl Iterator<Item = &Socket> {
@@ -112,15 +131,13 @@ impl Wanted {
         self.without_holder().map(|socket| socket.inode).collect()
     }
 
-    /// The users of the sockets of which no holder was found yet.
-    pub(super) fn missing_users(&self) -> BTreeSet<u32> {
-        self.without_holder().map(|socket| socket.uid).collect()
-    }
-
     /// The sockets of a user, or of all users.
     pub(super) fn count(&self, uid: Option<u32>) -> Count {
         match uid {
-            Some(uid) => self.users.get(&uid).copied().unwrap_or_default(),
+            Some(uid) => {
+                let user = self.user(uid).ok().and_then(|place| self.users.get(place));
+                user.map(|(_, count)| *count).unwrap_or_default()
+            }
             None => Count {
                 all: self.sockets.len(),
                 missing: self.missing,
@@ -130,7 +147,7 @@ impl Wanted {
 
     /// Whether none of the sockets belongs to the user.
     pub(super) fn is_stranger(&self, uid: Option<u32>) -> bool {
-        uid.is_some_and(|uid| !self.users.contains_key(&uid))
+        uid.is_some_and(|uid| self.user(uid).is_err())
     }
 }
 
@@ -142,7 +159,6 @@ mod tests {
     fn sockets_are_counted_once_and_only_with_an_inode() {
         let wanted = Wanted::new(&[(3, 7), (0, 7), (1, 8), (3, 7), (2, 7)]);
         assert_eq!(wanted.missing(), [1, 2, 3]);
-        assert_eq!(wanted.missing_users(), BTreeSet::from([7, 8]));
         let counts = [Some(7), Some(8), Some(9), None].map(|uid| wanted.count(uid).all);
         assert_eq!(counts, [2, 1, 0, 3]);
         assert!(wanted.is_stranger(Some(9)) && !wanted.is_stranger(Some(8)));

@@ -72,8 +72,7 @@ pub fn kernel_files(data: &[u8]) {
 
 fn read(root: &ProcRoot) {
     let proc_root = &root.path();
-    let mut readings = source::usage(proc_root);
-    source::details(proc_root, &mut readings);
+    let readings = source::details(proc_root, source::usage(proc_root));
     let count = root.content("sys/net/netfilter/nf_conntrack_count");
     if let Some(number) = count.and_then(printed_number) {
         let expected = u32::try_from(number).ok();
@@ -121,7 +120,7 @@ fn read(root: &ProcRoot) {
         then_the_table: true,
         deadline: Instant::now() + Duration::from_secs(3600),
     };
-    source::ask(asking, &mut readings);
+    let readings = source::ask(asking, readings);
     if let Ok(open) = readings.untracked {
         assert!(
             readings.count == Ok(0) && open <= check_conntrack::model::readings::Readings::MANY

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use check_conntrack::model::dump::Choice;
-use check_conntrack::model::netns::{Namespace, NetnsId, Walk};
+use check_conntrack::model::netns::Walk;
 use check_conntrack::model::socket::LocalSocket;
 use check_conntrack::source::addresses::{Origin, addresses};
 use check_conntrack::source::enter_netns::Place;
 use check_conntrack::source::entries::{Wanted, all_sockets};
 use check_conntrack::source::procfs::addresses::{add_ipv6_route, parse_fib_trie, parse_if_inet6};
-use check_conntrack::source::procfs::netns::{add_others, resident};
+use check_conntrack::source::procfs::netns::{self, resident};
 use check_conntrack::source::procfs::processes::owners;
 
 use super::files::{NAMES, Part, ProcRoot, parts, with_root};
@@ -109,18 +109,18 @@ fn namespaces_are_each_told(root: &ProcRoot, parts: &[Part]) {
         .and_then(|target| std::str::from_utf8(target).ok()?.parse().ok())
         .filter(with_file);
 
-    let own = Namespace {
-        id: Ok(NetnsId::Unknown),
-        readings: check_conntrack::source::usage(proc_root),
-        seen: None,
-        own: true,
-    };
-    let mut namespaces = vec![own];
     let deadline = Instant::now() + Duration::from_secs(3600);
-    let walk = add_others(proc_root, deadline, &mut namespaces);
+    let own = check_conntrack::source::usage(proc_root);
+    let observation = netns::all(proc_root, own, deadline);
     // without a file of its own there is none to tell from others
-    assert_eq!(walk, own_pid.map_or(Walk::NotDone, |_| Walk::Complete));
-    assert_eq!(namespaces[0].readings.others.is_some(), own_pid.is_none());
+    assert_eq!(
+        observation.walk,
+        own_pid.map_or(Walk::NotDone, |_| Walk::Complete)
+    );
+    assert_eq!(observation.unseen.is_some(), own_pid.is_none());
+    let namespaces: Vec<_> = std::iter::once(observation.own)
+        .chain(observation.others)
+        .collect();
     assert_eq!(namespaces[0].seen.map(|seen| seen.pid), own_pid);
     let seen: Vec<i32> = namespaces
         .iter()

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use check_conntrack::judge::range::{Measure, Range, Ratio, Side, Suffixes};
+use check_conntrack::judge::range::{Measure, Range, Ratio, Suffixes, Violation};
 
 /// Compares a value, in tenths, with a bound as the guidelines and the contract have it, read by other means than those
 /// of the plugin.
@@ -90,8 +90,8 @@ pub fn ranges(data: &[u8]) {
         );
     }
     match side {
-        Some(Side::Inside(inside)) => assert_eq!(inside, range),
-        Some(Side::Below(bound) | Side::Above(bound)) => {
+        Some(Violation::Inside(inside)) => assert_eq!(inside, range),
+        Some(Violation::Below(bound) | Violation::Above(bound)) => {
             assert!(range.bounds().any(|other| other == bound));
         }
         None => {}

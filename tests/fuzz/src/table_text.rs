@@ -83,14 +83,19 @@ pub fn table_text(data: &[u8]) {
     ] {
         let own = Own::new([], ones_own(own));
         let aggregate = Aggregate::parse(aggregate).expect("two lengths");
-        adds_up(&entries, own, aggregate);
+        for of_a_capture in [false, true] {
+            adds_up(&entries, own.clone(), aggregate, of_a_capture);
+        }
     }
 }
 
 /// Whatever the entries are, the tally's sums are their number, and no order of theirs changes it.
-fn adds_up(entries: &[Entry], own: Own, aggregate: Aggregate) {
+fn adds_up(entries: &[Entry], own: Own, aggregate: Aggregate, of_a_capture: bool) {
     let counted = |entries: &mut dyn Iterator<Item = &Entry>| {
         let mut counting = Counting::new(own.clone(), aggregate);
+        if of_a_capture {
+            counting = counting.of_a_capture();
+        }
         entries.for_each(|entry| counting.add(entry));
         counting.finish()
     };

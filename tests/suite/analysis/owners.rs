@@ -426,7 +426,7 @@ mod root {
         is_root();
         let root = check_conntrack::source::users::users(
             Path::new(check_conntrack::source::users::PASSWD),
-            &std::collections::BTreeSet::from([0]),
+            &[0],
         );
         assert_eq!(root.user(0).to_string(), "user root");
     }

@@ -10,13 +10,14 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use check_conntrack::judge::assess::assess;
+use check_conntrack::judge::assess::Policy;
+use check_conntrack::judge::netns::{Bench, worst_first};
 use check_conntrack::judge::threshold::Thresholds;
 use check_conntrack::model::error::ReadError;
-use check_conntrack::model::netns::{Namespace, NetnsId, Walk};
-use check_conntrack::previous_run::{self, NextState, Service};
+use check_conntrack::model::netns::{Compared, Observation, Walk};
+use check_conntrack::pipeline::previous_run::{self, NextState, Service};
 use check_conntrack::runtime::privilege;
-use check_conntrack::source::{self, procfs::netns::add_others};
+use check_conntrack::source::{self, procfs::netns};
 use nagiosplugin::ServiceState;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -29,7 +30,7 @@ const PIDS: [u32; 3] = [1, 70, 80];
 /// `--netns self`, and two services of `--netns all`.
 const SERVICES: [&str; 3] = ["own", "all", "all, too"];
 
-/// What happens to the host between two runs.
+/// An event on the host between two runs.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Nothing,
@@ -48,7 +49,7 @@ enum Event {
     Removed(usize),
 }
 
-/// What goes wrong in a run.
+/// A fault of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
@@ -59,7 +60,7 @@ enum Fault {
     KilledBeforeTheWrite,
     KilledBeforeTheRename,
     DiskFull,
-    /// Somebody holds locks on everything.
+    /// Another process holds locks on everything.
     Locked,
     /// The run ends after the next one of the same service.
     Overtaken,
@@ -130,7 +131,7 @@ struct Netns {
     counters: Vec<[u32; 4]>,
     /// Packets lost since it began.
     lost: u64,
-    /// How often its counters were reset, or counted for other processors.
+    /// It grows when the counters are reset, or when the number of processors changes.
     era: u32,
     has_process: bool,
 }
@@ -147,7 +148,7 @@ struct Mark {
     fresh: bool,
 }
 
-/// What a service knows when its next run begins.
+/// The knowledge of a service when its next run begins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Account {
     boot: u32,
@@ -165,14 +166,14 @@ impl Account {
 
 struct World {
     root: ProcRoot,
-    /// What stands in its files.
+    /// The content of its files.
     shown: RefCell<BTreeMap<String, String>>,
     state: tempfile::TempDir,
     now: u64,
     boot: u32,
     numbers: u64,
     namespaces: Vec<Netns>,
-    /// Of each service, and the file that it is kept in.
+    /// The account of each service, and the file of its state.
     accounts: [Account; 3],
     files: [Option<PathBuf>; 3],
 }
@@ -351,37 +352,39 @@ impl World {
         };
         self.show(unreadable);
         let root = self.root.path();
-        let mut readings = source::usage(root);
-        source::details(root, &mut readings);
-        let mut namespaces = vec![Namespace {
-            id: Ok(NetnsId::Unknown),
-            readings,
-            seen: None,
-            own: true,
-        }];
+        let readings = source::details(root, source::usage(root));
         let deadline = match fault {
             Fault::CutShort => Instant::now(),
             _ => Instant::now() + Duration::from_secs(600),
         };
-        let walk = if service > 0 {
-            add_others(root, deadline, &mut namespaces)
+        let observation = if service > 0 {
+            netns::all(root, readings, deadline)
         } else {
-            Walk::NotDone
+            Observation::of_own(readings)
         };
-        let next = previous_run::compare(self.service(service, walk), &mut namespaces);
+        let (walk, unseen) = (observation.walk, observation.unseen.is_some());
+        let comparison = previous_run::compare(
+            self.service(service, walk),
+            observation.own,
+            observation.others,
+        );
+        let next = comparison.next;
+        let namespaces: Vec<Compared> = std::iter::once(comparison.own)
+            .chain(comparison.others)
+            .collect();
         let known = self.known(service);
         let mut after = known.clone();
         let mut complete = walk == Walk::Complete;
         for (n, netns) in self.namespaces.iter().enumerate() {
             let pid = i32::try_from(PIDS[n]).unwrap();
-            let found = namespaces.iter().find(|namespace| match namespace.seen {
+            let found = namespaces.iter().find(|found| match found.namespace.seen {
                 Some(seen) => seen.pid == pid,
                 None => n == 0,
             });
             if let Some(found) = found {
                 let readable = unreadable != Some(n);
                 complete &= readable;
-                let mark = self.judge(service, netns, found, readable, &known);
+                let mark = self.judge(service, netns, found, unseen, readable, &known);
                 after.marks.extend(mark.map(|mark| (netns.number, mark)));
             }
         }
@@ -418,11 +421,12 @@ impl World {
         &self,
         service: usize,
         netns: &Netns,
-        found: &Namespace,
+        found: &Compared,
+        unseen: bool,
         readable: bool,
         known: &Account,
     ) -> Option<Mark> {
-        let said = found.readings.change.clone().map(|change| change.lost());
+        let said = found.change.clone().map(|change| change.lost());
         let first_run = matches!(said, Err(ReadError::FirstRun { .. }));
         let now = Mark {
             at: self.now,
@@ -434,8 +438,8 @@ impl World {
             "{} at {}: {netns:?}\nsaid {said:?}\n{known:?}",
             SERVICES[service], self.now
         );
-        self.holds_the_state(found, readable, &context);
-        if found.readings.count.is_err() {
+        self.holds_the_state(found, unseen, readable, &context);
+        if found.namespace.readings.count.is_err() {
             assert!(said.is_err() && !first_run, "{context}");
             return None;
         }
@@ -487,15 +491,25 @@ impl World {
     }
 
     /// A run that cannot say what was lost is UNKNOWN, but for a first run.
-    fn holds_the_state(&self, found: &Namespace, readable: bool, context: &str) {
+    fn holds_the_state(&self, found: &Compared, unseen: bool, readable: bool, context: &str) {
         let thresholds = Thresholds::parse(&[], &["lost=0".to_owned()]).unwrap();
         let ok = ServiceState::Ok;
-        let state = assess(&found.readings, &thresholds, ok, ok).state;
-        let lost = found.readings.change.as_ref().map(|change| change.lost());
+        let bench = Bench {
+            thresholds: &thresholds,
+            policy: Policy {
+                absent: ok,
+                empty: ok,
+            },
+            sharing: None,
+            others_unseen: unseen,
+        };
+        let (judged, _) = worst_first(found.clone(), Vec::new(), bench);
+        let state = judged.assessment.state;
+        let lost = found.change.as_ref().map(|change| change.lost());
         let expected = match lost {
             _ if !readable => ServiceState::Unknown,
             Ok(Some(1..)) => ServiceState::Critical,
-            _ if found.readings.others.is_some() => ServiceState::Unknown,
+            _ if unseen => ServiceState::Unknown,
             Ok(Some(0) | None) | Err(ReadError::FirstRun { .. }) => ServiceState::Ok,
             Err(_) => ServiceState::Unknown,
         };

@@ -287,7 +287,7 @@ timeout --kill-after=5 60 unshare --net -- bash -c '
             let is_path = match long {
                 "table" | "proc-root" | "state-dir" => true,
                 "warning" | "critical" | "top" | "top-when" | "aggregate" | "own" | "source"
-                | "sample" | "absent" | "empty" | "netns" | "timeout" => false,
+                | "max" | "sample" | "absent" | "empty" | "netns" | "timeout" => false,
                 "verbose" | "version" | "help" => continue,
                 other => panic!("--{other} is new: could its value be a file?"),
             };

@@ -5,8 +5,8 @@ use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use check_conntrack::cli;
-use check_conntrack::model::netns::{Namespace, NetnsId, Walk};
-use check_conntrack::source::{self, procfs::netns::add_others};
+use check_conntrack::model::netns::Walk;
+use check_conntrack::source::{self, procfs};
 
 use crate::common::{
     Answer, BUCKETS, COUNT, MAX, ProcRoot, STATISTICS_HEADER, answer, statistics_row,
@@ -345,24 +345,13 @@ fn what_does_not_fit_is_left_out_by_whole_lines() {
 fn a_walk_that_is_cut_short_sums_nothing() {
     let root = host(10, 1000);
     namespace(&root, 70, 10, 0);
-    let walk = |deadline| {
-        let mut namespaces = vec![Namespace {
-            id: Ok(NetnsId::Unknown),
-            readings: source::usage(root.path()),
-            seen: None,
-            own: true,
-        }];
-        let walk = add_others(root.path(), deadline, &mut namespaces);
-        (walk, namespaces)
-    };
-    let (cut_short, namespaces) = walk(Instant::now());
-    assert_eq!((cut_short, namespaces.len()), (Walk::Partial, 1));
-    assert_eq!(namespaces[0].readings.sharing, None);
-    let (whole, namespaces) = walk(Instant::now() + Duration::from_secs(60));
-    assert_eq!((whole, namespaces.len()), (Walk::Complete, 2));
-    for namespace in namespaces {
-        assert_eq!(namespace.readings.sharing, Some(20));
-    }
+    let walk = |deadline| procfs::netns::all(root.path(), source::usage(root.path()), deadline);
+    let cut_short = walk(Instant::now());
+    assert_eq!((cut_short.walk, cut_short.others.len()), (Walk::Partial, 0));
+    assert_eq!(cut_short.entries_of_all(), None);
+    let whole = walk(Instant::now() + Duration::from_secs(60));
+    assert_eq!((whole.walk, whole.others.len()), (Walk::Complete, 1));
+    assert_eq!(whole.entries_of_all(), Some(20));
 }
 
 /// The answer of a check whose time for the walk was up before it began.

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use crate::judge::history::{Baseline, MAX_BASELINE_AGE, NetnsSnapshot, Snapshot};
 use crate::model::error::{NoBaseline, NoState, ReadError};
-use crate::model::netns::{Namespace, Walk};
+use crate::model::netns::{Compared, Namespace, NetnsId, Walk};
+use crate::model::readings::Reading;
 use crate::model::text::{clean, clean_path};
 use crate::runtime::state_file::{StateDirectory, StateFile, StateKey, Stored, Unfinished};
 use crate::source::procfs::boot;
 use crate::source::procfs::netns_id::{self, CookieOf};
 
-/// Which state is meant, and what the run saw.
+/// The service whose state is meant, and the circumstances of its run.
 #[derive(Debug, Clone, Copy)]
 pub struct Service<'a> {
     /// The directory of the state.
@@ -23,9 +24,9 @@ pub struct Service<'a> {
     pub proc_root: &'a Path,
     /// The command line that the state belongs to.
     pub command_line: &'a str,
-    /// Whether the state is about all network namespaces.
+    /// True if the state is about all network namespaces.
     pub all: bool,
-    /// How much of the processes was looked at for them.
+    /// The extent of the walk over the processes.
     pub walk: Walk,
     /// Asks for the cookie of the own network namespace, if the proc root is the live one.
     pub cookie_of: Option<CookieOf>,
@@ -39,7 +40,7 @@ pub struct NextState {
     stored: Stored,
     boot: String,
     at: Duration,
-    /// Nothing if this run adds nothing to what is stored.
+    /// None if this run adds nothing to the stored state.
     baseline: Option<Baseline>,
 }
 
@@ -48,33 +49,49 @@ pub struct NextState {
 #[must_use]
 pub struct Written {
     file: StateFile,
-    /// What stood there when this run began.
+    /// The state that stood there when this run began.
     stored: Stored,
     unfinished: Unfinished,
     boot: String,
     at: Duration,
 }
 
-/// Compares each namespace with what the previous run read of it. The result is none if there is no state to keep.
-pub fn compare(service: Service<'_>, namespaces: &mut [Namespace]) -> Option<NextState> {
-    let fail = |namespaces: &mut [Namespace], why: ReadError| {
-        for namespace in namespaces {
-            namespace.readings.change = Err(why.clone());
+/// The namespaces beside what the previous run read of them.
+#[derive(Debug)]
+pub struct Comparison {
+    /// The namespace of this process.
+    pub own: Compared,
+    /// The others.
+    pub others: Vec<Compared>,
+    /// The state for the next run, if one can be kept.
+    pub next: Option<NextState>,
+}
+
+impl Comparison {
+    /// The same namespaces, none of which is compared.
+    fn failed(own: Namespace, others: Vec<Namespace>, why: &ReadError) -> Self {
+        let failed = |namespace| Compared {
+            namespace,
+            change: Err(why.clone()),
+        };
+        Self {
+            own: failed(own),
+            others: others.into_iter().map(failed).collect(),
+            next: None,
         }
-    };
-    if namespaces
-        .iter()
-        .any(|namespace| namespace.readings.capture)
-    {
-        fail(namespaces, ReadError::NoPreviousCapture);
-        return None;
     }
-    let (mut next, snapshot) = match read(service, namespaces) {
-        Ok(read) => read,
+}
+
+/// Compares each namespace with what the previous run read of it.
+pub fn compare(service: Service<'_>, own: Namespace, others: Vec<Namespace>) -> Comparison {
+    if own.readings.capture {
+        return Comparison::failed(own, others, &ReadError::NoPreviousCapture);
+    }
+    let (next, own_id) = match open(service, &own) {
+        Ok(opened) => opened,
         Err(problem) => {
             let path = shown(service.directory);
-            fail(namespaces, ReadError::NoState { path, problem });
-            return None;
+            return Comparison::failed(own, others, &ReadError::NoState { path, problem });
         }
     };
     let previous = match &next.stored {
@@ -82,48 +99,60 @@ pub fn compare(service: Service<'_>, namespaces: &mut [Namespace]) -> Option<Nex
         Stored::Foreign => Err(NoBaseline::Foreign),
         Stored::Nothing => Err(NoBaseline::FirstRun),
     };
-    for namespace in namespaces {
-        let readings = &mut namespace.readings;
-        readings.change = match (&readings.count, &namespace.id, &previous) {
+    let numbered = others.iter().map(|other| (&other.id, &other.readings));
+    let all = std::iter::once((&own_id, &own.readings)).chain(numbered);
+    let run = Snapshot::of(next.boot.clone(), next.at, service.walk, all);
+    let compared = |namespace: Namespace, id: &Reading<NetnsId>| {
+        let readings = &namespace.readings;
+        let change = match (&readings.count, id, &previous) {
             (Err(why), ..) | (_, Err(why), _) => Err(why.clone()),
             (_, _, Err(why)) => Err(ReadError::FirstRun { why: *why }),
-            (Ok(_), Ok(id), Ok(previous)) => NetnsSnapshot::of(snapshot.at, readings)
+            (Ok(_), Ok(id), Ok(previous)) => NetnsSnapshot::of(run.at, readings)
                 .ok_or(ReadError::NotReached)
-                .and_then(|now| previous.change(&snapshot, *id, &now)),
+                .and_then(|now| previous.change(&run, *id, &now)),
         };
+        Compared { namespace, change }
+    };
+    Comparison {
+        own: compared(own, &own_id),
+        others: others
+            .into_iter()
+            .map(|other| {
+                let id = other.id.clone();
+                compared(other, &id)
+            })
+            .collect(),
+        next: Some(NextState {
+            baseline: Baseline::succeeded_by(previous.as_ref().ok(), &run),
+            ..next
+        }),
     }
-    next.baseline = Baseline::succeeded_by(previous.as_ref().ok(), &snapshot);
-    Some(next)
 }
 
-/// Reads what the previous run left and what this run is, and numbers the own namespace.
+/// Reads the state of the previous run, the boot and the time, and the number of the own namespace.
 ///
 /// # Errors
 /// Also if something could not be read that may be read the next time: as a first run this run would take the baseline
 /// of the next one away.
-fn read(
-    service: Service<'_>,
-    namespaces: &mut [Namespace],
-) -> Result<(NextState, Snapshot), NoState> {
+fn open(service: Service<'_>, own: &Namespace) -> Result<(NextState, Reading<NetnsId>), NoState> {
     if !service.writes {
         return Err(NoState::AnotherUser);
     }
     let directory = StateDirectory::open(service.directory)?;
     let boot = boot::boot_id(service.proc_root)?;
     let at = boot::uptime(service.proc_root)?;
-    let own = namespaces.iter_mut().find(|namespace| namespace.own);
-    let mut netns = None;
     // a walk has numbered all of them in another way
-    if let Some(own) = own.filter(|_| service.walk == Walk::NotDone) {
-        let id =
-            netns_id::own(service.proc_root, service.cookie_of).map_err(|error| NoState::Io {
-                reason: clean(&error.to_string()),
-            })?;
-        own.id = Ok(id);
-        netns = Some(id).filter(|_| !service.all);
-    }
+    let own_id = if service.walk == Walk::NotDone {
+        let id = netns_id::own(service.proc_root, service.cookie_of);
+        Ok(id.map_err(|error| NoState::Io {
+            reason: clean(&error.to_string()),
+        })?)
+    } else {
+        own.id.clone()
+    };
+    let netns = own_id.as_ref().ok().copied();
     let file = directory.file(StateKey {
-        netns,
+        netns: netns.filter(|_| !service.all && service.walk == Walk::NotDone),
         proc_root: service.proc_root,
         service: service.command_line,
     });
@@ -131,11 +160,11 @@ fn read(
         stored: file.read()?,
         file,
         directory: service.directory.to_owned(),
-        boot: boot.clone(),
+        boot,
         at,
         baseline: None,
     };
-    Ok((next, Snapshot::of(boot, at, service.walk, namespaces)))
+    Ok((next, own_id))
 }
 
 /// The path as it may be printed.
@@ -185,8 +214,8 @@ impl Written {
         if by_a_later_run {
             self.file.discard(&self.unfinished);
         } else {
-            // an error leaves the old state, with which the next run reports the same losses once more
-            let _ = self.file.replace(&self.unfinished);
+            // if that fails the next run reports the same losses once more
+            self.file.replace(&self.unfinished);
         }
     }
 }

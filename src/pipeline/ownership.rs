@@ -1,15 +1,14 @@
 //! Who is behind the endpoints that are shown: from entries to sockets, from sockets to processes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::analysis::owners::{Owner, Owners};
-use crate::analysis::tally::{
-    Attribution, Endpoint, Holder, Matched, Matching, Peer, Scale, Tally,
-};
-use crate::diagnosis::SeenAtSockets;
+use crate::analysis::census::{Census, Owned};
+use crate::analysis::facts::Who;
+use crate::analysis::owners::{self, Owner, Owners};
+use crate::analysis::tally::{Attribution, Group, Holder, Matched, Matching, Peer, Scale, Tally};
 use crate::model::conntrack::Protocol;
 use crate::model::error::ReadError;
 use crate::model::socket::{LocalSocket, NoHolder, Process, SearchCut};
@@ -17,7 +16,7 @@ use crate::model::udp::UdpSettings;
 use crate::model::user::Users;
 use crate::runtime::privilege;
 use crate::source::entries::{self, Wanted};
-use crate::source::procfs::processes::{self, Search};
+use crate::source::procfs::processes::{self, Search as ProcessSearch};
 use crate::source::udp_settings;
 use crate::source::users::{PASSWD, users};
 
@@ -27,30 +26,35 @@ const PROC: &str = "/proc";
 /// A socket by its inode and user id.
 type Socket = (u64, u32);
 
-/// Who is behind the shown endpoints, each list in the order of these.
-pub(super) struct Ownership {
-    pub(super) attributions: Vec<Attribution>,
-    pub(super) owners: Vec<Vec<Owner>>,
-    /// How much of an endpoint its first owner was seen to have.
-    pub(super) seen: Vec<SeenAtSockets>,
-    /// Not every socket was seen, so a socket that was not seen may be there all the same.
-    pub(super) incomplete: bool,
+/// Who is behind the groups of a census.
+pub(super) struct Search {
+    /// In the order of the groups.
+    pub(super) of_groups: Vec<Owned>,
     /// Why names may be missing, in words.
     pub(super) names_incomplete: Option<String>,
+    /// What else must be said.
     pub(super) note: Option<String>,
+    raw_senders: Vec<Who>,
+}
+
+impl Search {
+    /// Processes that hold a raw or packet socket.
+    pub(super) fn raw_senders(&self) -> Vec<Who> {
+        self.raw_senders.clone()
+    }
 }
 
 /// Looks for the sockets of the entries and for the processes that hold them. `read_at` is when the last entry was read.
-pub(super) fn ownership(
+pub(super) fn owners_of(
     tally: &Tally,
-    top: &[Endpoint],
+    census: &Census,
     scale: Scale,
     wanted: &Wanted,
     read_at: Instant,
-) -> Ownership {
-    let (matched, mut dialled, look) = match_sockets(tally, top, scale, wanted);
+) -> Search {
+    let (matched, mut dialled, look) = match_sockets(tally, census, scale, wanted);
     let mut attributions = matched.attributions(&[]);
-    let asked_for: Vec<Socket> = sockets(top, &attributions, &dialled).concat();
+    let asked_for: Vec<Socket> = sockets(census, &attributions, &dialled).concat();
     let silence = read_at.elapsed();
     let (found, closed) = search(wanted, &asked_for, &attributions);
     drop(asked_for);
@@ -68,32 +72,59 @@ pub(super) fn ownership(
             attribution.unattributed.other = 0;
         }
     }
-    let sockets = sockets(top, &attributions, &dialled);
-    let mut owners: Vec<Vec<Owner>> = sockets
+    let complete = look.failed.is_none() && cut.is_none() && no_holder != NoHolder::NotPermitted;
+    let of_groups = sockets(census, &attributions, &dialled)
         .iter()
-        .map(|sockets| by_process.group(sockets))
+        .zip(attributions)
+        .enumerate()
+        .map(|(place, (sockets, attribution))| {
+            let mut owners = by_process.group(sockets);
+            // what could not be counted whole is a sample like its entries
+            if scale.is_sample() && !dialled.has(place) {
+                let whole = |owner: &mut Owner| extrapolate(owner, scale);
+                owners.iter_mut().for_each(whole);
+            }
+            Owned {
+                held: held(&attribution, &owners, &by_process),
+                owners,
+                attribution,
+                complete,
+            }
+        })
         .collect();
-    let seen = attributions
-        .iter()
-        .zip(&owners)
-        .map(|(attribution, owners)| seen_at_sockets(attribution, owners, &by_process, scale))
-        .collect();
-    for (place, owners) in owners.iter_mut().enumerate() {
-        // what could not be counted whole is a sample like its entries
-        if scale.is_sample() && !dialled.has(place) {
-            owners
-                .iter_mut()
-                .for_each(|owner| extrapolate(owner, scale));
-        }
-    }
-    Ownership {
-        attributions,
-        owners,
-        seen,
-        incomplete: look.failed.is_some(),
+    Search {
+        of_groups,
         names_incomplete: cut.map(|cut| incomplete(cut, &names)),
         note: note(&look, missing, no_holder),
+        raw_senders: Vec::new(),
     }
+}
+
+/// The owners by the entries that were seen at their sockets, most first.
+fn held(attribution: &Attribution, owners: &[Owner], by_process: &Owners) -> Vec<(Owner, u64)> {
+    let mut held: Vec<(Owner, u64)> = owners.iter().map(|owner| (owner.clone(), 0)).collect();
+    for holder in &attribution.holders {
+        let of_holder = by_process.of(holder.inode);
+        let mut is_held = false;
+        for (owner, entries) in &mut held {
+            if of_holder.contains(&&owner.who) {
+                *entries += u64::from(holder.entries);
+                is_held = true;
+            }
+        }
+        if !is_held {
+            let user = by_process.user(holder.uid);
+            let of_user = held.iter_mut().find(
+                |(owner, _)| matches!(&owner.who, owners::Who::User(known, _) if *known == user),
+            );
+            if let Some((_, entries)) = of_user {
+                *entries += u64::from(holder.entries);
+            }
+        }
+    }
+    held.retain(|(_, entries)| *entries > 0);
+    held.sort_by_key(|(_, entries)| std::cmp::Reverse(*entries));
+    held
 }
 
 /// How a look at all sockets went.
@@ -114,23 +145,23 @@ struct Dialled {
 }
 
 impl Dialled {
-    fn new(top: &[Endpoint], scale: Scale) -> Self {
+    fn new(census: &Census, scale: Scale) -> Self {
         let mut places = HashMap::new();
         if scale.is_sample() {
-            for (place, endpoint) in top.iter().enumerate() {
-                if let Peer::To {
+            for (place, group) in census.groups.iter().enumerate() {
+                if let Group::Endpoint(Peer::To {
                     address,
                     protocol,
                     local: false,
-                } = endpoint.peer
+                }) = group
                 {
-                    places.insert((address, protocol), place);
+                    places.insert((*address, *protocol), place);
                 }
             }
         }
         Self {
             places,
-            sockets: vec![Vec::new(); top.len()],
+            sockets: vec![Vec::new(); census.groups.len()],
         }
     }
 
@@ -162,7 +193,7 @@ impl Dialled {
 /// Takes in all sockets of the network namespace.
 fn match_sockets<'t>(
     tally: &'t Tally,
-    top: &[Endpoint],
+    census: &Census,
     scale: Scale,
     wanted: &Wanted,
 ) -> (Matched<'t>, Dialled, Look) {
@@ -171,8 +202,8 @@ fn match_sockets<'t>(
         None => udp_settings(&wanted.proc_root),
         Some(_) => UdpSettings::default(),
     };
-    let mut matching: Matching<'t> = tally.matching(top, settings);
-    let mut dialled = Dialled::new(top, scale);
+    let mut matching: Matching<'t> = tally.matching_of(census.groups.clone(), settings);
+    let mut dialled = Dialled::new(census, scale);
     let mut look = Look::default();
     let read = entries::all_sockets(wanted, |socket| {
         look.any = true;
@@ -183,11 +214,11 @@ fn match_sockets<'t>(
     (matching.finish(), dialled, look)
 }
 
-/// The sockets of each endpoint, each once, in order.
-fn sockets(top: &[Endpoint], attributions: &[Attribution], dialled: &Dialled) -> Vec<Vec<Socket>> {
-    let of_endpoint = |((attribution, endpoint), dialled): ((&Attribution, &Endpoint), &Vec<_>)| {
+/// The sockets of each group, each once, in order.
+fn sockets(census: &Census, attributions: &[Attribution], dialled: &Dialled) -> Vec<Vec<Socket>> {
+    let of_group = |((attribution, group), dialled): ((&Attribution, &Group), &Vec<_>)| {
         // within this host both ends have a socket: the client's tells who opens the connections
-        let within = matches!(endpoint.peer, Peer::To { local: true, .. });
+        let within = matches!(group, Group::Endpoint(Peer::To { local: true, .. }));
         let clients_only = within && attribution.holders.iter().any(|holder| !holder.dialled);
         let matched = attribution
             .holders
@@ -201,8 +232,11 @@ fn sockets(top: &[Endpoint], attributions: &[Attribution], dialled: &Dialled) ->
         sockets.dedup();
         sockets
     };
-    let endpoints = attributions.iter().zip(top).zip(&dialled.sockets);
-    endpoints.map(of_endpoint).collect()
+    let groups = attributions
+        .iter()
+        .zip(&census.groups)
+        .zip(&dialled.sockets);
+    groups.map(of_group).collect()
 }
 
 /// Searches for the processes that hold these sockets. If a holder is missing, the sockets are looked at again: one that
@@ -213,7 +247,7 @@ fn search(
     asked_for: &[Socket],
     attributions: &[Attribution],
 ) -> (processes::Owners, Vec<u64>) {
-    let mut search = Search::new(&wanted.proc_root, asked_for, wanted.deadline);
+    let mut search = ProcessSearch::new(&wanted.proc_root, asked_for, wanted.deadline);
     privilege::with(privilege::PROCESSES, || search.look());
     if search.has_found_all() {
         return (search.finish(), Vec::new());
@@ -269,7 +303,9 @@ fn names(
         Some(SearchCut::TooManyDescriptors { uid }) => uid,
         _ => None,
     };
-    let uids: BTreeSet<u32> = of_sockets.chain(of_managers).chain(of_the_search).collect();
+    let mut uids: Vec<u32> = of_sockets.chain(of_managers).chain(of_the_search).collect();
+    uids.sort_unstable();
+    uids.dedup();
     users(PASSWD.as_ref(), &uids)
 }
 
@@ -281,25 +317,6 @@ fn is_too_young(holder: &Holder, owners: &Owners, silence: Duration) -> bool {
         && owners
             .age(holder.inode)
             .is_some_and(|age| age < silent + silence)
-}
-
-/// How much of an endpoint is at sockets, and at those of its first owner.
-fn seen_at_sockets(
-    attribution: &Attribution,
-    owners: &[Owner],
-    by_process: &Owners,
-    scale: Scale,
-) -> SeenAtSockets {
-    let first = owners.iter().find(|owner| owner.processes > 0);
-    let of_first = first.map_or(0, |first| {
-        let is_its = |holder: &&Holder| by_process.of(holder.inode).contains(&&first.who);
-        let its = attribution.holders.iter().filter(is_its);
-        its.map(|holder| u64::from(holder.entries)).sum()
-    });
-    SeenAtSockets {
-        entries: scale.extrapolate(attribution.attributed),
-        of_owner: scale.extrapolate(of_first.min(attribution.attributed)),
-    }
 }
 
 fn extrapolate(owner: &mut Owner, scale: Scale) {

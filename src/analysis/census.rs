@@ -1,0 +1,285 @@
+//! The census of a table: which groups of entries are looked at, and what is made of them: the counts of the metrics,
+//! the list of endpoints, and the facts of the diagnosis. Pure.
+
+use crate::analysis::facts::{
+    Client, Destination, Distinct, Facts, Held, Ownership, Pair, Port, Service, Split, Swept, Who,
+};
+use crate::analysis::owners::Owner;
+use crate::analysis::tally::{
+    Attribution, Counted, Endpoint, Group, Peer, Scale, Tally, half_width,
+};
+use crate::analysis::top::{NoSocket, Ranked, TopTable};
+use crate::analysis::traffic::Direction;
+use crate::model::readings::Counts;
+use crate::model::text::named;
+
+/// Endpoints that the diagnosis looks at, whatever the number that is shown.
+const ENDPOINTS: usize = 10;
+/// Dialled ports that the diagnosis looks at.
+const PORTS: usize = 8;
+/// Services that are shown.
+const SERVICES: usize = 3;
+
+/// The groups that are looked at.
+#[derive(Debug)]
+pub struct Census {
+    /// The endpoints, the one with most entries first.
+    pub endpoints: Vec<Endpoint>,
+    /// How many of them are shown.
+    pub shown: usize,
+    /// The groups: the endpoints in their order, then ports, a swept address, and the whole table.
+    pub groups: Vec<Group>,
+    counted: Vec<Counted>,
+    swept_ports: u64,
+}
+
+impl Census {
+    /// Looks at the groups of a tally of which `shown` endpoints are shown.
+    pub fn new(tally: &Tally, shown: usize) -> Self {
+        let endpoints = tally.top(shown.max(ENDPOINTS));
+        let of_endpoints = endpoints
+            .iter()
+            .map(|endpoint| Group::Endpoint(endpoint.peer));
+        let ports = tally.dialled_ports(PORTS).into_iter();
+        let swept = tally.most_swept();
+        let groups: Vec<Group> = of_endpoints
+            .chain(ports.map(|(port, direction, _)| Group::Port(port, direction)))
+            .chain(swept.map(|(address, _)| Group::Address(address)))
+            .chain([Group::All])
+            .collect();
+        Self {
+            counted: tally.look_at(&groups),
+            endpoints,
+            shown,
+            groups,
+            swept_ports: swept.map_or(0, |(_, ports)| ports),
+        }
+    }
+
+    /// Every group with what was counted of it, and its place in the list.
+    fn iter(&self) -> impl Iterator<Item = (usize, &Group, &Counted)> {
+        let all = self.groups.iter().zip(&self.counted).enumerate();
+        all.map(|(place, (group, counted))| (place, group, counted))
+    }
+}
+
+/// The sockets of a group and who holds them.
+#[derive(Debug, Clone, Default)]
+pub struct Owned {
+    /// The owners with their sockets, most connections first.
+    pub owners: Vec<Owner>,
+    /// The owners by entries that were seen at their sockets, most first.
+    pub held: Vec<(Owner, u64)>,
+    /// The entries with and without a socket.
+    pub attribution: Attribution,
+    /// Whether all sockets and all processes were seen.
+    pub complete: bool,
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 {
+        0.0
+    } else {
+        part as f64 / whole as f64
+    }
+}
+
+/// In whole entries of the table. No table has more than 2^32 - 1, since its count is an int.
+fn whole(count: u64, scale: Scale) -> u32 {
+    u32::try_from(scale.extrapolate(count)).unwrap_or(u32::MAX)
+}
+
+/// The numbers of the metrics.
+pub fn counts(tally: &Tally, census: &Census, scale: Scale) -> Counts {
+    let largest = census.endpoints.first();
+    let mut counts = Counts {
+        largest_endpoint: largest.map_or(0, |largest| whole(largest.entries, scale)),
+        unreplied: whole(tally.unreplied(), scale),
+        evictable: whole(tally.evictable(), scale),
+        ..Counts::default()
+    };
+    for (slot, (_, count)) in counts.classes.iter_mut().zip(tally.classes()) {
+        *slot = whole(count, scale);
+    }
+    counts
+}
+
+/// How far the share of the largest endpoint in a sample may be from its share in the table.
+pub fn half_width_of_largest(tally: &Tally, census: &Census, scale: Scale) -> f64 {
+    let largest = census.endpoints.first();
+    let share = largest.map_or(0.0, |largest| share(largest.entries, tally.read()));
+    half_width(share, scale.read, scale.total)
+}
+
+/// The list of endpoints.
+pub fn top(tally: &Tally, census: &Census, owned: Option<&[Owned]>, scale: Scale) -> TopTable {
+    let (seen, _) = tally.endpoints();
+    let shown = census.endpoints.iter().take(census.shown);
+    let rest = census.endpoints.get(census.shown);
+    let ranked = |(place, endpoint): (usize, &Endpoint)| {
+        let owned = owned.and_then(|owned| owned.get(place));
+        Ranked {
+            endpoint: endpoint.clone(),
+            entries: scale.extrapolate(endpoint.entries),
+            owners: owned.map(|owned| owned.owners.clone()).unwrap_or_default(),
+            without_socket: owned
+                .map(|owned| reasons(&owned.attribution, scale))
+                .unwrap_or_default(),
+        }
+    };
+    let mut directions: Vec<(Direction, f64)> = tally
+        .directions()
+        .map(|(direction, count)| (direction, share(count, tally.read())))
+        .collect();
+    directions.sort_by(|one, other| other.1.total_cmp(&one.1));
+    let services = tally.services(SERVICES);
+    TopTable {
+        endpoints: shown.enumerate().map(ranked).collect(),
+        seen,
+        largest_of_the_rest: rest.map_or(0, |endpoint| scale.extrapolate(endpoint.entries)),
+        directions,
+        services: services
+            .iter()
+            .map(|service| (service.to_string(), share(service.entries, scale.read)))
+            .collect(),
+    }
+}
+
+fn reasons(attribution: &Attribution, scale: Scale) -> Vec<(NoSocket, u64)> {
+    let left = attribution.unattributed;
+    let reasons = [
+        (NoSocket::Closed, left.time_wait),
+        (NoSocket::Forwarded, left.forwarded),
+        (NoSocket::Unheld, left.unheld),
+        (NoSocket::None, left.other),
+    ];
+    reasons
+        .into_iter()
+        .filter(|(_, n)| *n > 0)
+        .map(|(reason, n)| (reason, scale.extrapolate(n)))
+        .collect()
+}
+
+/// The facts of the diagnosis. `owned` is what was found of each group; none if no socket was looked at.
+pub fn facts(tally: &Tally, census: &Census, owned: Option<&[Owned]>, scale: Scale) -> Facts {
+    let mut facts = Facts::default();
+    let (endpoints, dialled) = tally.endpoints();
+    let seen = |n| Distinct {
+        seen: n,
+        at_least: scale.is_sample(),
+    };
+    facts.endpoints = seen(endpoints);
+    facts.dialled = seen(dialled);
+    for (place, group, counted) in census.iter() {
+        let split = extrapolated(&counted.split, scale);
+        let ownership = owned
+            .and_then(|owned| owned.get(place))
+            .map(|owned| ownership(owned, scale))
+            .unwrap_or_default();
+        let others = Distinct {
+            seen: counted.others,
+            at_least: scale.is_sample() || counted.more_others,
+        };
+        let pair = counted.pair.as_ref().map(|pair| Pair {
+            entries: scale.extrapolate(pair.entries),
+            ..pair.clone()
+        });
+        match group {
+            Group::All => {
+                facts.all = split;
+                facts.directions = counted.directions.map(|n| scale.extrapolate(n));
+                facts.ownership = ownership;
+            }
+            Group::Endpoint(peer @ Peer::To { .. }) => facts.destinations.push(Destination {
+                peer: *peer,
+                split,
+                direction: counted.direction(),
+                pair,
+                sources: others,
+                ownership,
+            }),
+            Group::Endpoint(peer @ Peer::From { .. }) => facts.clients.push(Client {
+                peer: *peer,
+                split,
+                direction: counted.direction(),
+                pair,
+                destinations: others,
+                ports: seen(counted.ports),
+                ownership,
+            }),
+            Group::Port(port, direction) => {
+                add_port(&mut facts.ports, *port, split, others);
+                facts.services.push(Service {
+                    port: *port,
+                    direction: *direction,
+                    split,
+                    far: others,
+                    largest: scale.extrapolate(counted.largest),
+                    ownership,
+                });
+            }
+            Group::Address(address) => {
+                facts.swept = Some(Swept {
+                    address: *address,
+                    direction: counted.direction(),
+                    ports: seen(census.swept_ports),
+                    split,
+                    ownership,
+                });
+            }
+        }
+    }
+    facts
+        .ports
+        .sort_by_key(|(_, split, _)| std::cmp::Reverse(split.entries));
+    facts
+}
+
+/// Adds a port in one direction to those of all directions.
+fn add_port(ports: &mut Vec<(Port, Split, Distinct)>, port: Port, split: Split, far: Distinct) {
+    match ports.iter_mut().find(|(known, ..)| *known == port) {
+        Some((_, sum, most)) => {
+            *sum = sum.plus(&split);
+            most.seen = most.seen.max(far.seen);
+        }
+        None => ports.push((port, split, far)),
+    }
+}
+
+fn extrapolated(split: &Split, scale: Scale) -> Split {
+    let whole = |n| scale.extrapolate(n);
+    Split {
+        entries: whole(split.entries),
+        classes: split.classes.map(whole),
+        unanswered: whole(split.unanswered),
+        one_sided: whole(split.one_sided),
+    }
+}
+
+fn ownership(owned: &Owned, scale: Scale) -> Ownership {
+    let left = owned.attribution.unattributed;
+    let held = |(owner, entries): &(Owner, u64)| Held {
+        who: who(owner),
+        entries: scale.extrapolate(*entries),
+    };
+    Ownership {
+        seen: scale.extrapolate(owned.attribution.attributed),
+        owners: owned.held.iter().map(held).collect(),
+        closed: scale.extrapolate(left.time_wait),
+        without_socket: scale.extrapolate(left.other),
+        complete: owned.complete,
+    }
+}
+
+/// The owner as the diagnosis names it.
+pub fn who(owner: &Owner) -> Who {
+    let process = (owner.processes > 0).then(|| (named(&owner.command), owner.pid));
+    Who {
+        name: owner.who.to_string(),
+        unit: owner.who.system_unit(),
+        process,
+        processes: owner.processes as u64,
+        threads: owner.threads,
+        connections: owner.connections as u64,
+    }
+}

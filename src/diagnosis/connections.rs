@@ -1,0 +1,330 @@
+//! Rules 8, 9, 11 and 12: connections that are closed too soon, or not at all.
+
+use super::LARGE_SHARE;
+use super::case::Case;
+use super::finding::{Actor, Finding, Flow};
+use crate::analysis::facts::{
+    Client, Destination, Distinct, End, Facts, Held, Ownership, Pair, Share,
+};
+use crate::analysis::tally::Peer;
+use crate::analysis::traffic::Direction;
+use crate::model::conntrack::Class;
+
+/// So many processes are few: workers of one service. More are the connections of many programs.
+const FEW_PROCESSES: u64 = 64;
+/// A table that grows by more than this share of its entries in a minute is filled now; peers that vanished are not the
+/// reason. Percent.
+const FAST_GROWTH: u64 = 2;
+
+/// The flow to a destination: who dials it is a unit of this host, or the one client behind it.
+pub(super) fn flow_to(facts: &Facts, destination: &Destination) -> Flow {
+    Flow {
+        actor: dialler(destination),
+        to: End::Remote(destination.peer),
+        split: destination.split,
+        share: facts.share(destination.split.entries),
+    }
+}
+
+fn dialler(destination: &Destination) -> Actor {
+    if destination.direction == Direction::Forwarded {
+        return match destination.pair {
+            Some(Pair {
+                other: End::Remote(client),
+                ..
+            }) => Actor::Client(client),
+            _ => Actor::Clients(destination.sources),
+        };
+    }
+    owner(&destination.ownership)
+}
+
+fn owner(ownership: &Ownership) -> Actor {
+    match ownership.main() {
+        Some(held) => Actor::Here {
+            held: held.clone(),
+            seen: ownership.seen,
+        },
+        None => Actor::ThisHost,
+    }
+}
+
+/// Rule 8: one destination holds much of the table, and most of its entries are in TIME_WAIT.
+pub(super) fn not_reused(facts: &Facts) -> Option<Finding> {
+    let destination = facts.destinations.iter().find(|destination| {
+        facts
+            .share(destination.split.entries)
+            .is_at_least(LARGE_SHARE)
+            && destination.split.is_mostly(Class::TimeWait)
+    })?;
+    Some(Finding::NotReused(flow_to(facts, destination)))
+}
+
+/// Rule 9: one destination or client holds much of the table, most of it ESTABLISHED, at the sockets of few processes;
+/// or forwarded between one client and one destination.
+pub(super) fn kept_open(facts: &Facts) -> Option<Finding> {
+    let is_large = |entries| facts.share(entries).is_at_least(LARGE_SHARE);
+    let destination = facts.destinations.iter().find(|destination| {
+        is_large(destination.split.entries)
+            && destination.split.is_mostly(Class::Established)
+            && match dialler(destination) {
+                Actor::Here { held, .. } => {
+                    holds_most(&held, destination.split.of(Class::Established))
+                }
+                Actor::Client(_) => true,
+                Actor::ThisHost | Actor::Clients(_) => false,
+            }
+    });
+    if let Some(destination) = destination {
+        return Some(Finding::KeptOpen(flow_to(facts, destination)));
+    }
+    let client = facts.clients.iter().find(|client| {
+        is_large(client.split.entries)
+            && client.direction == Direction::In
+            && client.split.is_mostly(Class::Established)
+            && client
+                .ownership
+                .main()
+                .is_some_and(|held| holds_most(held, client.split.of(Class::Established)))
+    })?;
+    Some(Finding::KeptOpen(flow_of(facts, client)?))
+}
+
+/// Whether the sockets of few processes make up most of these entries.
+fn holds_most(held: &Held, established: u64) -> bool {
+    (1..=FEW_PROCESSES).contains(&held.who.processes)
+        && Share::new(held.entries, established).is_most()
+}
+
+/// The flow from a client to what it mostly dials.
+pub(super) fn flow_of(facts: &Facts, client: &Client) -> Option<Flow> {
+    Some(Flow {
+        actor: Actor::Client(client.peer),
+        to: client.pair.as_ref()?.other,
+        split: client.split,
+        share: facts.share(client.split.entries),
+    })
+}
+
+/// Rule 11: most of the table is in CLOSE_WAIT: one side has closed, and the other does not.
+pub(super) fn not_closed(facts: &Facts) -> Option<Finding> {
+    let all = facts.all.of(Class::CloseWait);
+    if !facts.all.is_mostly(Class::CloseWait) {
+        return None;
+    }
+    let has_most = |entries| Share::new(entries, all).is_most();
+    let destination = facts
+        .destinations
+        .iter()
+        .find(|destination| has_most(destination.split.of(Class::CloseWait)));
+    if let Some(destination) = destination {
+        return Some(Finding::NotClosed(flow_to(facts, destination)));
+    }
+    let service = facts.services.iter().find(|service| {
+        service.direction == Direction::In && has_most(service.split.of(Class::CloseWait))
+    });
+    let (actor, to, split) = match service {
+        Some(service) => (
+            owner(&service.ownership),
+            End::Service(service.port),
+            service.split,
+        ),
+        None => {
+            let largest = facts.destinations.first()?;
+            (
+                Actor::Clients(Distinct::default()),
+                End::Remote(largest.peer),
+                facts.all,
+            )
+        }
+    };
+    Some(Finding::NotClosed(Flow {
+        actor,
+        to,
+        split,
+        share: facts.share(split.entries),
+    }))
+}
+
+/// Rule 12: most of the table is ESTABLISHED, and most of these entries have no socket although all sockets were seen.
+pub(super) fn peers_vanished(case: &Case<'_>, facts: &Facts) -> Option<Finding> {
+    let established = facts.all.of(Class::Established);
+    let ownership = &facts.ownership;
+    let grows_fast = case
+        .growth
+        .and_then(|growth| u64::try_from(growth).ok())
+        .is_some_and(|growth| facts.share(growth).is_at_least(FAST_GROWTH));
+    let forwarded = facts.share(facts.in_direction(Direction::Forwarded));
+    if !facts.all.is_mostly(Class::Established)
+        || !Share::new(ownership.without_socket, established).is_most()
+        || !ownership.complete
+        || forwarded.is_most()
+        || grows_fast
+        || case.served_elsewhere
+        || case.capture
+    {
+        return None;
+    }
+    Some(Finding::PeersVanished {
+        share: facts.share(ownership.without_socket),
+    })
+}
+
+/// Whether a peer is a network of several addresses.
+pub(super) fn is_network(peer: &Peer) -> bool {
+    matches!(
+        peer,
+        Peer::From {
+            length: Some(_),
+            ..
+        }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::diagnose;
+    use crate::diagnosis::samples::{
+        ALL, dialled_by, dialling, filling, found, from, of_class, of_port, plus, sidekiq, tcp,
+    };
+
+    #[test]
+    fn connections_that_are_not_reused_fill_a_quarter_with_closed_entries() {
+        let split = |closed, open| {
+            plus(
+                of_class(Class::TimeWait, closed),
+                of_class(Class::Established, open),
+            )
+        };
+        let Some(Finding::NotReused(flow)) = found(&dialling(split(200, 50), sidekiq(50))) else {
+            panic!("no finding")
+        };
+        assert!(matches!(flow.actor, Actor::Here { .. }));
+        for near_miss in [split(199, 50), split(150, 150)] {
+            let found = found(&dialling(near_miss, sidekiq(50)));
+            assert!(!matches!(found, Some(Finding::NotReused(_))), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn the_source_of_a_forwarded_destination_is_the_one_that_opens_connections() {
+        let mut facts = dialling(of_class(Class::TimeWait, 300), Ownership::default());
+        facts.destinations[0].direction = Direction::Forwarded;
+        facts.destinations[0].pair = Some(Pair {
+            other: End::Remote(from("10.244.4.17")),
+            entries: 290,
+        });
+        let Some(Finding::NotReused(flow)) = found(&facts) else {
+            panic!("{:?}", found(&facts))
+        };
+        assert_eq!(flow.actor, Actor::Client(from("10.244.4.17")));
+    }
+
+    #[test]
+    fn connections_kept_open_are_at_the_sockets_of_few_processes() {
+        let facts = |n, held, processes| {
+            let mut facts = dialling(of_class(Class::Established, n), sidekiq(held));
+            facts.destinations[0].ownership.owners[0].who.processes = processes;
+            facts
+        };
+        let keeps = |n, held, processes| {
+            matches!(
+                found(&facts(n, held, processes)),
+                Some(Finding::KeptOpen(_))
+            )
+        };
+        assert!(keeps(250, 126, 64));
+        assert!(!keeps(249, 249, 1));
+        assert!(!keeps(250, 125, 1), "half of them without a socket");
+        assert!(!keeps(250, 250, 65));
+    }
+
+    #[test]
+    fn a_client_may_keep_connections_to_a_service_open() {
+        let facts = |held| {
+            dialled_by(
+                "198.51.100.9",
+                of_class(Class::Established, 400),
+                sidekiq(held),
+            )
+        };
+        assert!(matches!(
+            found(&facts(300)),
+            Some(Finding::KeptOpen(Flow {
+                actor: Actor::Client(_),
+                ..
+            }))
+        ));
+        assert!(!matches!(found(&facts(100)), Some(Finding::KeptOpen(_))));
+    }
+
+    #[test]
+    fn a_table_of_close_wait_names_the_side_that_does_not_close() {
+        let facts = |n| dialling(of_class(Class::CloseWait, n), sidekiq(n));
+        let Some(Finding::NotClosed(flow)) = found(&facts(501)) else {
+            panic!("{:?}", found(&facts(501)))
+        };
+        assert!(matches!(flow.actor, Actor::Here { .. }));
+        assert!(!matches!(found(&facts(500)), Some(Finding::NotClosed(_))));
+        let service = of_port(
+            tcp(8080),
+            Direction::In,
+            of_class(Class::CloseWait, 400),
+            10,
+        );
+        let service = Facts {
+            all: of_class(Class::CloseWait, 600),
+            ..service
+        };
+        assert!(matches!(
+            found(&service),
+            Some(Finding::NotClosed(Flow {
+                to: End::Service(_),
+                ..
+            }))
+        ));
+    }
+
+    #[test]
+    fn peers_vanished_if_all_sockets_were_seen_and_the_table_does_not_grow_fast() {
+        let facts = |without, complete| Facts {
+            all: of_class(Class::Established, ALL),
+            directions: [0, ALL, 0, 0],
+            ownership: Ownership {
+                without_socket: without,
+                complete,
+                ..Ownership::default()
+            },
+            ..Facts::default()
+        };
+        let vanished = |facts: &Facts, case: Case<'_>| {
+            let case = Case {
+                facts: Some(facts),
+                ..case
+            };
+            matches!(diagnose(&case), Some(Finding::PeersVanished { .. }))
+        };
+        let gone = facts(501, true);
+        assert!(vanished(&gone, filling(&gone)));
+        assert!(!vanished(&facts(500, true), filling(&gone)));
+        assert!(!vanished(&facts(501, false), filling(&gone)));
+        let growing = |growth| Case {
+            growth: Some(growth),
+            ..filling(&gone)
+        };
+        assert!(vanished(&gone, growing(19)));
+        assert!(!vanished(&gone, growing(20)));
+        assert!(vanished(&gone, growing(-500)));
+        let elsewhere = Case {
+            served_elsewhere: true,
+            ..filling(&gone)
+        };
+        assert!(!vanished(&gone, elsewhere));
+        let routed = Facts {
+            directions: [0, 400, 600, 0],
+            ..gone.clone()
+        };
+        assert!(!vanished(&routed, filling(&routed)));
+    }
+}

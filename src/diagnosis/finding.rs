@@ -1,0 +1,169 @@
+//! The output of the diagnosis, as data.
+
+use std::net::IpAddr;
+
+use super::case::{Configured, Listed, PortUse};
+use crate::analysis::facts::{Distinct, End, Held, Port, Share, Split, Who};
+use crate::analysis::tally::Peer;
+use crate::analysis::traffic::Direction;
+
+/// Who opens the connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// A unit, command or user of this host; `of` entries could have been seen at a socket.
+    Here {
+        /// The owner and the entries that were seen at its sockets.
+        held: Held,
+        /// Entries that were seen at a socket of any owner.
+        seen: u64,
+    },
+    /// An address elsewhere, or in a container of this host.
+    Client(Peer),
+    /// This host, but no socket tells who.
+    ThisHost,
+    /// Several addresses elsewhere, none of which has most of the entries.
+    Clients(Distinct),
+}
+
+/// A destination and who dials it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flow {
+    /// Who opens the connections.
+    pub actor: Actor,
+    /// The far end, or the service of this host.
+    pub to: End,
+    /// The entries between the two.
+    pub split: Split,
+    /// These entries in the table.
+    pub share: Share,
+}
+
+/// Many clients of one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crowd {
+    /// The service: of this host, or a destination behind it.
+    pub service: End,
+    /// Who on this host answers.
+    pub owner: Option<Who>,
+    /// Clients that were seen.
+    pub clients: Distinct,
+    /// Whether clients are counted by network (`--aggregate`).
+    pub networks: bool,
+    /// Entries of the largest client, in the table.
+    pub largest: Share,
+    /// The service's entries.
+    pub split: Split,
+    /// These entries in the table.
+    pub share: Share,
+    /// Whether most of them are half open: a flood, whose addresses may be forged.
+    pub flood: bool,
+}
+
+/// What a scan aims at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScanTarget {
+    /// Many ports of one address.
+    PortsOf(IpAddr, Distinct),
+    /// Many ports of this host.
+    PortsHere(Distinct),
+    /// One port of many addresses.
+    Addresses(Port, Distinct),
+    /// Many addresses and ports.
+    Everything(Distinct),
+}
+
+/// A scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sweep {
+    /// Out of this host, into it or through it.
+    pub direction: Direction,
+    /// Who scans.
+    pub actor: Actor,
+    /// What is scanned.
+    pub target: ScanTarget,
+    /// Processes that could send without a TCP or UDP socket.
+    pub candidates: Vec<Who>,
+    /// The entries of the scan.
+    pub split: Split,
+    /// These entries in the table.
+    pub share: Share,
+}
+
+/// The one finding of an answer. The numbers are those of section 7 of the contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// 1: hash chains are too long.
+    LongChains {
+        /// nf_conntrack_buckets now.
+        buckets: u32,
+        /// The number that keeps chains short.
+        wanted: u32,
+        /// Entries in the chains, if known.
+        count: Option<u32>,
+    },
+    /// 2: one pair uses up its source ports.
+    PortsUsedUp(PortUse),
+    /// 3: the limit is lower than the configured one.
+    NotConfigured(Configured),
+    /// 4: one destination does not answer.
+    NoAnswer(Flow),
+    /// 5: a tunnel or a one-way protocol.
+    OneWay {
+        /// The port or protocol.
+        port: Port,
+        /// Far addresses.
+        peers: Distinct,
+        /// Whether entries go both ways: a tunnel, each side of which sends from a port of its own.
+        both_ways: bool,
+        /// Its entries in the table.
+        share: Share,
+    },
+    /// 6: a scan.
+    Scan(Sweep),
+    /// 7: many clients of one service.
+    Crowd(Crowd),
+    /// 8: connections are closed after one use.
+    NotReused(Flow),
+    /// 9: connections are kept open.
+    KeptOpen(Flow),
+    /// 10: one client holds most of the table.
+    OneClient(Flow),
+    /// 11: one side does not close connections.
+    NotClosed(Flow),
+    /// 12: established entries whose sockets are gone.
+    PeersVanished {
+        /// Established entries without a socket, in the table.
+        share: Share,
+    },
+    /// 13: DNS.
+    Dns {
+        /// Who asks or answers.
+        actor: Actor,
+        /// The one resolver that is asked; none if this host answers, or if there are several.
+        resolver: Option<Peer>,
+        /// The way the queries go.
+        direction: Direction,
+        /// Clients or resolvers.
+        far: Distinct,
+        /// Its entries in the table.
+        share: Share,
+    },
+    /// 14: connections are seen from one side only.
+    OneSided {
+        /// The service that has most of them, if one does.
+        service: Option<End>,
+        /// Entries that are seen from one side only, in the table.
+        share: Share,
+    },
+    /// 15: the list and the count disagree.
+    CountDisagrees(Listed),
+    /// 16: no one stands out.
+    NobodyStandsOut {
+        /// Addresses that hold entries.
+        endpoints: Distinct,
+        /// Ports that are dialled.
+        services: u64,
+        /// Entries of the largest endpoint, in the table.
+        largest: Share,
+    },
+}

@@ -1,0 +1,125 @@
+//! Rules 1 to 3: hash chains, source ports, and a limit that is not the configured one.
+
+use super::case::Case;
+use super::finding::Finding;
+
+/// From this share on source ports count as used up. Percent.
+const PORTS_USED_UP: u64 = 80;
+/// Buckets are raised at least by this factor, because chains that are too long are four times too long.
+const BUCKETS_FACTOR: u32 = 4;
+
+/// Rule 1. Buckets come before the limit: a higher limit alone makes the chains longer.
+pub(super) fn long_chains(case: &Case<'_>) -> Option<Finding> {
+    let buckets = case.buckets.filter(|_| case.chains_long)?;
+    let entries = case.max.or(case.count).unwrap_or_default();
+    Some(Finding::LongChains {
+        buckets,
+        // kernels from 5.15 start with as many buckets as entries fit
+        wanted: entries
+            .max(buckets.saturating_mul(BUCKETS_FACTOR))
+            .checked_next_power_of_two()
+            .unwrap_or(1 << 31),
+        count: case.count,
+    })
+}
+
+/// Rule 2: drop or insert_failed moved below the limit, and one pair uses most of its source ports
+/// (`nf_nat_l4proto_unique_tuple` in net/netfilter/nf_nat_core.c gives up, and the packet is dropped).
+pub(super) fn ports_used_up(case: &Case<'_>) -> Option<Finding> {
+    let ports = case.ports.filter(|_| case.lost_below_limit)?;
+    ports
+        .used
+        .is_at_least(PORTS_USED_UP)
+        .then_some(Finding::PortsUsedUp(ports))
+}
+
+/// Rule 3.
+pub(super) fn not_configured(case: &Case<'_>) -> Option<Finding> {
+    let configured = case.configured.as_ref()?;
+    (configured.live < configured.value).then(|| Finding::NotConfigured(configured.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::facts::Share;
+    use crate::diagnosis::samples::{filling, tcp};
+    use crate::diagnosis::{Configured, PortUse, Setting, diagnose};
+
+    fn ports(used: u64) -> PortUse {
+        PortUse {
+            source: "10.0.0.1".parse().unwrap(),
+            far: "203.0.113.5".parse().unwrap(),
+            port: tcp(443),
+            used: Share::new(used, 100),
+            translated: false,
+        }
+    }
+
+    #[test]
+    fn long_chains_come_first_and_ask_for_as_many_buckets_as_entries() {
+        let case = Case {
+            chains_long: true,
+            count: Some(17_052),
+            max: Some(1_000_000),
+            buckets: Some(512),
+            ports: Some(ports(100)),
+            lost_below_limit: true,
+            ..Case::default()
+        };
+        assert_eq!(
+            diagnose(&case),
+            Some(Finding::LongChains {
+                buckets: 512,
+                wanted: 1 << 20,
+                count: Some(17_052)
+            })
+        );
+        let unlimited = Case { max: None, ..case };
+        assert!(matches!(
+            diagnose(&unlimited),
+            Some(Finding::LongChains { wanted: 32_768, .. })
+        ));
+    }
+
+    #[test]
+    fn source_ports_are_used_up_from_80_percent_on_if_packets_were_lost_below_the_limit() {
+        let case = |used, lost_below_limit| Case {
+            ports: Some(ports(used)),
+            lost_below_limit,
+            ..Case::default()
+        };
+        assert_eq!(
+            diagnose(&case(80, true)),
+            Some(Finding::PortsUsedUp(ports(80)))
+        );
+        assert_eq!(diagnose(&case(79, true)), None);
+        assert_eq!(diagnose(&case(100, false)), None);
+    }
+
+    #[test]
+    fn a_limit_below_the_configured_one_is_a_finding_while_the_table_fills() {
+        let configured = |value| Configured {
+            setting: Setting::Max,
+            file: "/etc/sysctl.d/90-conntrack.conf".to_owned(),
+            value,
+            live: 1024,
+        };
+        let facts = crate::analysis::facts::Facts::default();
+        let case = |value, filling_now| Case {
+            configured: Some(configured(value)),
+            filling: filling_now,
+            ..filling(&facts)
+        };
+        assert_eq!(
+            diagnose(&case(1025, true)),
+            Some(Finding::NotConfigured(configured(1025)))
+        );
+        assert_eq!(diagnose(&case(1024, true)), None);
+        assert_eq!(
+            diagnose(&case(1025, false)),
+            None,
+            "never without a problem"
+        );
+    }
+}

@@ -1,0 +1,412 @@
+//! Rules 4, 5, 6 and 14: entries without a reply.
+
+use super::LARGE_SHARE;
+use super::connections::flow_to;
+use super::finding::{Actor, Finding, ScanTarget, Sweep};
+use crate::analysis::facts::{End, Facts, Ownership, Port, Share, Who};
+use crate::analysis::tally::Peer;
+use crate::analysis::traffic::Direction;
+use crate::model::conntrack::Protocol;
+
+/// So many addresses or ports without an answer are a scan, and not a service that is down.
+const MANY_TARGETS: u64 = 100;
+/// From this share on a direction of a port counts for a tunnel, whose two ways are about equal. Percent.
+const OTHER_WAY: u64 = 20;
+/// Ports of UDP protocols that are not answered on the same port: syslog, NetFlow and IPFIX, sFlow, Geneve, VXLAN (two
+/// ports), statsd, GELF, collectd, L2TP in one direction, TZSP, WireGuard is not among them.
+const ONE_WAY_PORTS: [u16; 12] = [
+    514, 1514, 2055, 4739, 4789, 6081, 6343, 8125, 8472, 9995, 12201, 25826,
+];
+
+/// Rule 4: one destination holds much of the table, and most of its TCP entries got no answer.
+pub(super) fn no_answer(facts: &Facts) -> Option<Finding> {
+    let destination = facts.destinations.iter().find(|destination| {
+        facts
+            .share(destination.split.entries)
+            .is_at_least(LARGE_SHARE)
+            && destination.split.is_mostly_unanswered()
+            && is_tcp(&destination.peer)
+    })?;
+    Some(Finding::NoAnswer(flow_to(facts, destination)))
+}
+
+fn is_tcp(peer: &Peer) -> bool {
+    matches!(peer, Peer::To { protocol, .. } if *protocol == Protocol::TCP)
+}
+
+/// Rule 5: a port of UDP, or a protocol without ports, whose packets are never answered from the port they went to.
+pub(super) fn one_way(facts: &Facts) -> Option<Finding> {
+    let (port, split, peers) = facts.ports.iter().find(|(port, split, _)| {
+        facts.share(split.entries).is_at_least(LARGE_SHARE)
+            && match port.protocol {
+                Protocol::TCP | Protocol::ICMP | Protocol::ICMPV6 => false,
+                Protocol::UDP => {
+                    split.is_mostly_unanswered()
+                        && (ONE_WAY_PORTS.contains(&port.number)
+                            || (port.number != DNS_PORT && goes_both_ways(facts, *port)))
+                }
+                _ => true,
+            }
+    })?;
+    Some(Finding::OneWay {
+        port: *port,
+        peers: *peers,
+        both_ways: goes_both_ways(facts, *port),
+        share: facts.share(split.entries),
+    })
+}
+
+/// The port of DNS.
+pub(super) const DNS_PORT: u16 = 53;
+
+/// Whether a port is dialled in two directions about equally.
+fn goes_both_ways(facts: &Facts, port: Port) -> bool {
+    let directions = facts.services.iter().filter(|service| service.port == port);
+    let all: u64 = directions
+        .clone()
+        .map(|service| service.split.entries)
+        .sum();
+    let large = directions.filter(|service| {
+        matches!(service.direction, Direction::In | Direction::Out)
+            && Share::new(service.split.entries, all).is_at_least(OTHER_WAY)
+    });
+    large.count() > 1
+}
+
+/// Rule 6: most of the table is unanswered, and one source dials many addresses or many ports.
+pub(super) fn scan(facts: &Facts) -> Option<Finding> {
+    if !facts.all.is_mostly_unanswered() {
+        return None;
+    }
+    ports_of_one_address(facts)
+        .or_else(|| one_port_of_many_addresses(facts))
+        .or_else(|| by_one_client(facts))
+        .or_else(|| out_to_everywhere(facts))
+        .map(Finding::Scan)
+}
+
+/// Many ports of one address.
+fn ports_of_one_address(facts: &Facts) -> Option<Sweep> {
+    let swept = facts.swept.as_ref()?;
+    let share = facts.share(swept.split.entries);
+    if swept.direction != Direction::Out
+        || swept.ports.seen < MANY_TARGETS
+        || !share.is_at_least(LARGE_SHARE)
+        || !swept.split.is_mostly_unanswered()
+    {
+        return None;
+    }
+    let actor = here(&swept.ownership);
+    Some(Sweep {
+        direction: Direction::Out,
+        candidates: candidates(facts, &actor),
+        actor,
+        target: ScanTarget::PortsOf(swept.address, swept.ports),
+        split: swept.split,
+        share,
+    })
+}
+
+/// One port of many addresses, dialled from this host.
+fn one_port_of_many_addresses(facts: &Facts) -> Option<Sweep> {
+    let service = facts.services.iter().find(|service| {
+        service.direction == Direction::Out
+            && service.far.seen >= MANY_TARGETS
+            && facts.share(service.split.entries).is_at_least(LARGE_SHARE)
+            && service.split.is_mostly_unanswered()
+            && service.port.number != DNS_PORT
+    })?;
+    let actor = here(&service.ownership);
+    Some(Sweep {
+        direction: Direction::Out,
+        candidates: candidates(facts, &actor),
+        actor,
+        target: ScanTarget::Addresses(service.port, service.far),
+        split: service.split,
+        share: facts.share(service.split.entries),
+    })
+}
+
+/// A client that dials many ports of this host, or many addresses through it.
+fn by_one_client(facts: &Facts) -> Option<Sweep> {
+    let client = facts.clients.iter().find(|client| {
+        facts.share(client.split.entries).is_at_least(LARGE_SHARE)
+            && client.split.is_mostly_unanswered()
+            && client.ports.seen.max(client.destinations.seen) >= MANY_TARGETS
+    })?;
+    let target = match client.direction {
+        Direction::In => ScanTarget::PortsHere(client.ports),
+        _ => ScanTarget::Everything(client.destinations),
+    };
+    Some(Sweep {
+        direction: client.direction,
+        actor: Actor::Client(client.peer),
+        target,
+        candidates: Vec::new(),
+        split: client.split,
+        share: facts.share(client.split.entries),
+    })
+}
+
+/// Many addresses and many ports, dialled from this host.
+fn out_to_everywhere(facts: &Facts) -> Option<Sweep> {
+    let share = facts.share(facts.in_direction(Direction::Out));
+    let destinations = facts.dialled;
+    let named = facts.destinations.first().is_some_and(|destination| {
+        facts
+            .share(destination.split.entries)
+            .is_at_least(LARGE_SHARE)
+    });
+    if !share.is_most() || named || destinations.seen < MANY_TARGETS {
+        return None;
+    }
+    let actor = here(&facts.ownership);
+    Some(Sweep {
+        direction: Direction::Out,
+        candidates: candidates(facts, &actor),
+        actor,
+        target: ScanTarget::Everything(destinations),
+        split: facts.all,
+        share,
+    })
+}
+
+fn here(ownership: &Ownership) -> Actor {
+    match ownership.main() {
+        Some(held) => Actor::Here {
+            held: held.clone(),
+            seen: ownership.seen,
+        },
+        None => Actor::ThisHost,
+    }
+}
+
+/// Processes that may be the sender if no socket tells.
+fn candidates(facts: &Facts, actor: &Actor) -> Vec<Who> {
+    match actor {
+        Actor::ThisHost => facts.raw_senders.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// Rule 14: most of the table is ESTABLISHED without a reply: the other direction takes another route, or tracking began
+/// in the middle of the connections.
+pub(super) fn one_sided(facts: &Facts) -> Option<Finding> {
+    let share = facts.share(facts.all.one_sided);
+    if !share.is_most() {
+        return None;
+    }
+    let service = facts
+        .services
+        .iter()
+        .filter(|service| matches!(service.direction, Direction::In | Direction::Forwarded))
+        .find(|service| Share::new(service.split.one_sided, facts.all.one_sided).is_most())
+        .map(|service| End::Service(service.port));
+    let destination = facts
+        .destinations
+        .iter()
+        .find(|destination| Share::new(destination.split.one_sided, facts.all.one_sided).is_most())
+        .map(|destination| End::Remote(destination.peer));
+    Some(Finding::OneSided {
+        service: destination.or(service),
+        share,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::facts::{Distinct, Split, Swept};
+    use crate::diagnosis::samples::{
+        ALL, dialled_by, dialling, found, of_class, of_port, plus, seen, sidekiq, tcp, to, udp,
+        unreplied_udp,
+    };
+    use crate::model::conntrack::Class;
+
+    #[test]
+    fn a_destination_with_a_quarter_of_the_table_and_no_answer_is_named() {
+        let attempts = |n, answered| {
+            plus(
+                of_class(Class::SynSent, n),
+                of_class(Class::Established, answered),
+            )
+        };
+        let facts = dialling(attempts(250, 0), sidekiq(81));
+        let Some(Finding::NoAnswer(flow)) = found(&facts) else {
+            panic!("{:?}", found(&facts))
+        };
+        assert!(matches!(flow.actor, Actor::Here { seen: 81, .. }));
+        assert_eq!(flow.share, Share::new(250, ALL));
+        // a quarter is needed, and more than half of it without an answer
+        for near_miss in [attempts(249, 0), attempts(150, 150)] {
+            let found = found(&dialling(near_miss, sidekiq(81)));
+            assert!(!matches!(found, Some(Finding::NoAnswer(_))), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn an_established_entry_without_a_reply_is_not_an_attempt() {
+        let one_sided = Split {
+            one_sided: 900,
+            ..of_class(Class::Established, 900)
+        };
+        let found = found(&dialling(one_sided, sidekiq(0)));
+        assert!(matches!(found, Some(Finding::OneSided { .. })), "{found:?}");
+    }
+
+    #[test]
+    fn a_tunnel_is_dialled_both_ways_without_an_answer() {
+        let tunnel = |port, n| {
+            let mut facts = of_port(udp(port), Direction::Out, unreplied_udp(n / 2), 3);
+            let mut inbound = facts.services[0].clone();
+            inbound.direction = Direction::In;
+            facts.services.push(inbound);
+            facts.ports[0].1 = unreplied_udp(n);
+            facts
+        };
+        // 7777 is no port of a known tunnel
+        for port in [4789, 7777] {
+            let found = found(&tunnel(port, 250));
+            assert!(
+                matches!(
+                    found,
+                    Some(Finding::OneWay {
+                        both_ways: true,
+                        ..
+                    })
+                ),
+                "{port}: {found:?}"
+            );
+        }
+        let found = found(&tunnel(4789, 248));
+        assert!(!matches!(found, Some(Finding::OneWay { .. })), "{found:?}");
+    }
+
+    #[test]
+    fn syslog_has_no_answers_by_design_and_another_port_may_be_down() {
+        let one_way = |port| found(&of_port(udp(port), Direction::Out, unreplied_udp(300), 1));
+        assert!(matches!(
+            one_way(514),
+            Some(Finding::OneWay {
+                both_ways: false,
+                ..
+            })
+        ));
+        assert!(!matches!(one_way(7777), Some(Finding::OneWay { .. })));
+        let answered = of_port(udp(514), Direction::Out, of_class(Class::Udp, 300), 1);
+        assert!(!matches!(found(&answered), Some(Finding::OneWay { .. })));
+    }
+
+    #[test]
+    fn gre_is_a_tunnel_whatever_its_entries_say() {
+        let gre = Port {
+            number: 0,
+            protocol: Protocol(47),
+        };
+        let facts = of_port(gre, Direction::Out, of_class(Class::Other, 250), 1);
+        assert!(matches!(found(&facts), Some(Finding::OneWay { .. })));
+    }
+
+    fn swept(ports: u64, n: u64) -> crate::analysis::facts::Facts {
+        let split = of_class(Class::SynSent, n);
+        crate::analysis::facts::Facts {
+            swept: Some(Swept {
+                address: "198.51.100.7".parse().unwrap(),
+                direction: Direction::Out,
+                ports: seen(ports),
+                split,
+                ownership: sidekiq(n),
+            }),
+            ..of_port(tcp(1), Direction::Out, split, 1)
+        }
+    }
+
+    #[test]
+    fn a_scan_of_the_ports_of_one_address_names_its_process() {
+        let facts = swept(100, 600);
+        let Some(Finding::Scan(sweep)) = found(&facts) else {
+            panic!("{:?}", found(&facts))
+        };
+        assert_eq!(sweep.direction, Direction::Out);
+        assert!(matches!(sweep.actor, Actor::Here { .. }));
+        assert!(matches!(
+            sweep.target,
+            ScanTarget::PortsOf(_, Distinct { seen: 100, .. })
+        ));
+        // 99 ports are too few, and half of the table answers
+        for near_miss in [swept(99, 600), swept(100, 500)] {
+            let found = found(&near_miss);
+            assert!(!matches!(found, Some(Finding::Scan(_))), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_scan_of_one_port_of_many_addresses_names_raw_senders_if_no_socket_tells() {
+        let mut facts = of_port(tcp(23), Direction::Out, of_class(Class::SynSent, 600), 100);
+        facts.raw_senders = vec![crate::analysis::facts::Who {
+            process: Some(("masscan".to_owned(), 99)),
+            ..Default::default()
+        }];
+        let Some(Finding::Scan(sweep)) = found(&facts) else {
+            panic!("{:?}", found(&facts))
+        };
+        assert_eq!(sweep.actor, Actor::ThisHost);
+        assert_eq!(sweep.candidates.len(), 1);
+        assert!(matches!(
+            sweep.target,
+            ScanTarget::Addresses(_, Distinct { seen: 100, .. })
+        ));
+        let few = of_port(tcp(23), Direction::Out, of_class(Class::SynSent, 600), 99);
+        assert!(!matches!(found(&few), Some(Finding::Scan(_))));
+    }
+
+    #[test]
+    fn a_client_that_dials_many_ports_scans_this_host() {
+        let mut facts = dialled_by("198.51.100.9", of_class(Class::SynSent, 600), sidekiq(0));
+        facts.clients[0].ports = seen(100);
+        let Some(Finding::Scan(sweep)) = found(&facts) else {
+            panic!("{:?}", found(&facts))
+        };
+        assert_eq!(sweep.direction, Direction::In);
+        assert!(matches!(sweep.target, ScanTarget::PortsHere(_)));
+        facts.clients[0].ports = seen(99);
+        assert!(!matches!(found(&facts), Some(Finding::Scan(_))));
+    }
+
+    #[test]
+    fn many_addresses_and_ports_are_a_scan_unless_one_of_them_stands_out() {
+        let mut facts = of_port(tcp(1), Direction::Out, of_class(Class::SynSent, 600), 50);
+        facts.dialled = seen(100);
+        assert!(matches!(
+            found(&facts),
+            Some(Finding::Scan(Sweep {
+                target: ScanTarget::Everything(_),
+                ..
+            }))
+        ));
+        facts.dialled = seen(99);
+        assert!(!matches!(found(&facts), Some(Finding::Scan(_))));
+        let mut one = dialling(of_class(Class::SynSent, 600), sidekiq(0));
+        one.dialled = seen(100);
+        one.destinations[0].peer = to("192.0.2.53:53", Protocol::UDP);
+        assert!(!matches!(found(&one), Some(Finding::Scan(_))));
+    }
+
+    #[test]
+    fn connections_seen_from_one_side_are_no_scan() {
+        let split = |one_sided| Split {
+            one_sided,
+            ..of_class(Class::Established, ALL)
+        };
+        let facts = |one_sided| of_port(tcp(80), Direction::In, split(one_sided), 500);
+        let Some(Finding::OneSided { service, share }) = found(&facts(501)) else {
+            panic!("{:?}", found(&facts(501)))
+        };
+        assert_eq!(service, Some(End::Service(tcp(80))));
+        assert_eq!(share, Share::new(501, ALL));
+        assert!(!matches!(
+            found(&facts(500)),
+            Some(Finding::OneSided { .. })
+        ));
+    }
+}

@@ -1,0 +1,239 @@
+//! Measures each metric once. Pure: readings in, [`Measurements`] out, which every later stage looks up.
+
+use std::time::Duration;
+
+use crate::judge::metric::Metric;
+use crate::judge::range::{Measure, Ratio};
+use crate::model::error::{NoBaseline, ReadError};
+use crate::model::readings::{Change, Counts, Limit, Reading, Readings};
+
+/// The value of a metric on this host.
+#[derive(Debug, Clone, Copy)]
+pub enum Measured {
+    /// A number to compare.
+    Value(Measure),
+    /// Beyond every number: the time until a table is full that does not grow.
+    Infinite,
+    /// There is no limit that could be approached.
+    Unlimited,
+}
+
+/// The values that metrics are computed from.
+#[derive(Debug, Clone, Copy)]
+pub struct Numbers<'a> {
+    /// The files of one network namespace.
+    pub readings: &'a Readings,
+    /// The comparison with the previous run.
+    pub change: &'a Reading<Change>,
+    /// Entries of all network namespaces, if all were counted: they share the hash chains.
+    pub sharing: Option<u64>,
+}
+
+/// Every metric that was measured, once.
+#[derive(Debug, Clone)]
+pub struct Measurements {
+    values: Vec<(Metric, Reading<Measured>)>,
+}
+
+impl Measurements {
+    /// Measures every metric that needs no look into the table.
+    pub fn of(numbers: Numbers<'_>) -> Self {
+        let metrics = Metric::all().filter(|metric| !metric.needs_table());
+        Self {
+            values: metrics
+                .map(|metric| (metric, of_files(metric, numbers)))
+                .collect(),
+        }
+    }
+
+    /// Adds the metrics of the table.
+    #[must_use]
+    pub fn with_table(mut self, counts: &Reading<Counts>, limit: &Reading<Limit>) -> Self {
+        let max = match limit {
+            Ok(Limit::Entries(max)) => Some(*max),
+            _ => None,
+        };
+        let metrics = Metric::all().filter(|metric| metric.needs_table());
+        self.values
+            .extend(metrics.map(|metric| (metric, of_table(metric, counts, max))));
+        self
+    }
+
+    /// The measurement of a metric.
+    ///
+    /// # Errors
+    /// That of the reading it needs; [`ReadError::NotReached`] for a metric of a table that was not read.
+    pub fn get(&self, metric: Metric) -> Reading<Measured> {
+        let known = self.values.iter().find(|(known, _)| *known == metric);
+        known.map_or(Err(ReadError::NotReached), |(_, value)| value.clone())
+    }
+
+    /// The value of a metric; none if it was not measured, or is no number.
+    pub fn value(&self, metric: Metric) -> Option<Ratio> {
+        let known = self.values.iter().find(|(known, _)| *known == metric);
+        match known {
+            Some((_, Ok(Measured::Value(measure)))) => Some(measure.value),
+            _ => None,
+        }
+    }
+}
+
+fn of_files(metric: Metric, numbers: Numbers<'_>) -> Reading<Measured> {
+    let readings = numbers.readings;
+    let count = || readings.count.clone().map(i64::from);
+    let limit = || readings.limit.clone();
+    match metric {
+        Metric::Usage => of_limit(count()?, limit()?, |count, max| {
+            percent(count, max).map(|usage| (usage, Some(usage)))
+        }),
+        Metric::Entries => {
+            let count = count()?;
+            let percent = readings
+                .max()
+                .and_then(|max| percent(count, i64::from(max)));
+            Ok(Measured::Value(Measure {
+                value: Ratio::from_int(count),
+                percent,
+            }))
+        }
+        Metric::Free => of_limit(count()?, limit()?, |count, max| {
+            Some((Ratio::from_int(max - count), percent(max - count, max)))
+        }),
+        Metric::Lost => increase(numbers, Change::lost),
+        Metric::Increase(counter) => increase(numbers, |change| change.increase(counter)),
+        Metric::Growth => growth(numbers),
+        Metric::FullIn => full_in(count()?, &limit()?, numbers.change),
+        Metric::Chain => {
+            let (count, buckets) = (count()?, readings.buckets.clone()?);
+            // all namespaces hang their entries into the same chains
+            let count = numbers.sharing.map_or(count, signed);
+            Ok(number(Ratio::new(2 * count, i64::from(buckets))))
+        }
+        Metric::Endpoint | Metric::Unreplied | Metric::Evictable | Metric::Class(_) => {
+            Err(ReadError::NotReached)
+        }
+    }
+}
+
+fn of_table(metric: Metric, counts: &Reading<Counts>, max: Option<u32>) -> Reading<Measured> {
+    let counts = counts.as_ref().map_err(Clone::clone)?;
+    if let (Metric::Endpoint, Some(why)) = (metric, &counts.own_unknown) {
+        return Err(why.clone());
+    }
+    let value = i64::from(match metric {
+        Metric::Endpoint => counts.largest_endpoint,
+        Metric::Unreplied => counts.unreplied,
+        Metric::Evictable => counts.evictable,
+        Metric::Class(class) => counts.class(class),
+        _ => return Err(ReadError::NotReached),
+    });
+    Ok(Measured::Value(Measure {
+        value: Ratio::from_int(value),
+        percent: max.and_then(|max| percent(value, i64::from(max))),
+    }))
+}
+
+/// The increase of counters since the previous run.
+fn increase(numbers: Numbers<'_>, of: impl Fn(&Change) -> Option<u64>) -> Reading<Measured> {
+    let change = match numbers.change {
+        // there is no state to compare with, whatever else is missing
+        Err(why) if !matches!(why, ReadError::FirstRun { .. }) => return Err(why.clone()),
+        change => {
+            let statistics = numbers.readings.statistics.as_ref();
+            statistics.map_err(Clone::clone)?;
+            change.clone()?
+        }
+    };
+    let increase = of(&change).ok_or(ReadError::FirstRun {
+        why: NoBaseline::NoCounters,
+    })?;
+    Ok(number(Some(Ratio::from_int(signed(increase)))))
+}
+
+fn growth(numbers: Numbers<'_>) -> Reading<Measured> {
+    let change = growing(numbers.change)?;
+    let (per_minute, elapsed) = (6000 * change.entries, hundredths(change.elapsed));
+    let percent = numbers.readings.max().and_then(|max| {
+        Ratio::new(
+            per_minute.saturating_mul(100),
+            elapsed.saturating_mul(i64::from(max)),
+        )
+    });
+    Ok(match Ratio::new(per_minute, elapsed) {
+        Some(value) => Measured::Value(Measure { value, percent }),
+        None => Measured::Unlimited,
+    })
+}
+
+fn full_in(count: i64, limit: &Limit, change: &Reading<Change>) -> Reading<Measured> {
+    let Limit::Entries(max) = limit else {
+        return Ok(Measured::Unlimited);
+    };
+    let free = i64::from(*max) - count;
+    let growing = growing(change);
+    // it is full, whether it grows or not
+    let comparable = matches!(
+        growing,
+        Ok(_) | Err(ReadError::FirstRun { .. } | ReadError::PreviousRunIncomplete)
+    );
+    if free <= 0 && comparable {
+        return Ok(number(Some(Ratio::from_int(0))));
+    }
+    let change = growing?;
+    let seconds = Ratio::new(
+        free.saturating_mul(hundredths(change.elapsed)),
+        change.entries.saturating_mul(100),
+    );
+    Ok(match seconds {
+        Some(_) => number(seconds),
+        None => Measured::Infinite,
+    })
+}
+
+/// The change over a time that is long enough to tell a trend.
+fn growing(change: &Reading<Change>) -> Reading<Change> {
+    let change = change.clone()?;
+    if change.elapsed < Change::MIN_GROWTH_INTERVAL {
+        return Err(ReadError::FirstRun {
+            why: NoBaseline::TooRecent,
+        });
+    }
+    Ok(change)
+}
+
+/// A number that is no part of the limit.
+fn number(value: Option<Ratio>) -> Measured {
+    value.map_or(Measured::Unlimited, |value| {
+        Measured::Value(Measure {
+            value,
+            percent: None,
+        })
+    })
+}
+
+fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// A time in hundredths of a second, as exact as /proc/uptime.
+fn hundredths(time: Duration) -> i64 {
+    i64::try_from(time.as_millis() / 10).unwrap_or(i64::MAX)
+}
+
+fn percent(part: i64, whole: i64) -> Option<Ratio> {
+    Ratio::new(100 * part, whole)
+}
+
+fn of_limit(
+    count: i64,
+    limit: Limit,
+    value: impl Fn(i64, i64) -> Option<(Ratio, Option<Ratio>)>,
+) -> Reading<Measured> {
+    let Limit::Entries(max) = limit else {
+        return Ok(Measured::Unlimited);
+    };
+    Ok(match value(count, i64::from(max)) {
+        Some((value, percent)) => Measured::Value(Measure { value, percent }),
+        None => Measured::Unlimited,
+    })
+}

@@ -1,0 +1,252 @@
+//! The last stages: the diagnosis, what it needs besides the facts, and the report.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use nagiosplugin::ServiceState;
+
+use super::Deadlines;
+use super::table::Table;
+use super::verdict::Verdict;
+use crate::cli::{Options, TopWhen};
+use crate::diagnosis::relief::{Room, relief};
+use crate::diagnosis::{self, Case, Configured, Finding, PortUse, Setting};
+use crate::judge::losses::lost_below_limit;
+use crate::judge::metric::Metric;
+use crate::model::error::ReadError;
+use crate::model::timeouts::Timeouts;
+use crate::report::advice::{Advice, Basis, advice};
+use crate::report::finding::AddressNames;
+use crate::report::{Answer, Report, Shown, Style, render};
+use crate::source;
+use crate::source::procfs::meminfo;
+
+/// The finding and what to do.
+#[derive(Debug, Default)]
+pub(super) struct Diagnosis {
+    finding: Option<Finding>,
+    names: AddressNames,
+    advice: Advice,
+}
+
+/// The diagnosis if no entry was read: of the limits alone.
+pub(super) fn without_table(options: &Options, verdict: &Verdict) -> Diagnosis {
+    of(options, verdict, None)
+}
+
+/// The diagnosis of a table.
+pub(super) fn diagnose(
+    options: &Options,
+    verdict: &Verdict,
+    table: &Table,
+    deadlines: Deadlines,
+) -> Diagnosis {
+    let _ = deadlines;
+    of(options, verdict, Some(table))
+}
+
+fn of(options: &Options, verdict: &Verdict, table: Option<&Table>) -> Diagnosis {
+    let readings = verdict.readings();
+    let assessment = &verdict.deciding.assessment;
+    let is_problem = assessment.state != ServiceState::Ok;
+    if !readings.tracks() || (!is_problem && !readings.capture) {
+        return Diagnosis {
+            advice: look_only(verdict),
+            ..Diagnosis::default()
+        };
+    }
+    let case = case(options, verdict, table);
+    let finding = diagnosis::diagnose(&case);
+    let names = AddressNames::new();
+    let timeouts = settings_root(options, table).map_or_else(Timeouts::default, source::timeouts);
+    let advice = advice(
+        finding.as_ref(),
+        Basis {
+            names: &names,
+            timeouts,
+            relief: room(options, verdict, &case).and_then(relief),
+            max: readings.max(),
+            capture: readings.capture,
+        },
+    );
+    let look = advice
+        .look
+        .clone()
+        .or_else(|| look(options, verdict, table));
+    Diagnosis {
+        finding,
+        names,
+        advice: Advice { look, ..advice },
+    }
+}
+
+/// The procfs that shows the settings of the namespace that decides.
+fn settings_root<'a>(options: &'a Options, table: Option<&'a Table>) -> Option<&'a Path> {
+    match table {
+        Some(table) => table.settings_of.as_deref(),
+        None => Some(&options.proc_root),
+    }
+}
+
+fn case<'a>(options: &Options, verdict: &Verdict, table: Option<&'a Table>) -> Case<'a> {
+    let readings = verdict.readings();
+    let assessment = &verdict.deciding.assessment;
+    let change = verdict.deciding.netns.change.as_ref().ok();
+    let losses = verdict.deciding.losses();
+    let growth = assessment.measurements.value(Metric::Growth);
+    let filling = assessment.is_too_full()
+        || assessment.is_below(Metric::FullIn)
+        || assessment.is_above(Metric::Growth)
+        || assessment.is_above(Metric::Endpoint)
+        || losses.is_some_and(|losses| losses.full_table);
+    Case {
+        facts: table.and_then(|table| table.facts.as_ref()),
+        count: readings.count.as_ref().ok().copied(),
+        max: readings.max(),
+        buckets: readings.buckets.as_ref().ok().copied(),
+        filling,
+        capture: readings.capture,
+        chains_long: assessment.is_above(Metric::Chain)
+            || losses.is_some_and(|losses| losses.long_chains),
+        lost_below_limit: lost_below_limit(readings, change),
+        ports: ports(options, table),
+        configured: filling.then(|| configured(options, verdict)).flatten(),
+        listed: table.and_then(|table| table.listed),
+        growth: growth.and_then(|growth| i64::try_from(growth.floor()).ok()),
+        served_elsewhere: false,
+    }
+}
+
+/// The source ports in use of the pair that uses most of its range.
+fn ports(options: &Options, table: Option<&Table>) -> Option<PortUse> {
+    let _ = options;
+    table?.ports
+}
+
+/// A configured limit that is higher than the one in force. The files are those of this host.
+fn configured(options: &Options, verdict: &Verdict) -> Option<Configured> {
+    if !options.is_live() || options.table.is_some() {
+        return None;
+    }
+    let readings = verdict.readings();
+    let limits = source::configured::configured_limits(Path::new("/"));
+    let of = |setting, configured: Option<source::configured::Setting>, live: Option<u32>| {
+        let configured = configured?;
+        let live = u64::from(live?);
+        (configured.value > live).then_some(Configured {
+            setting,
+            file: configured.file,
+            value: configured.value,
+            live,
+        })
+    };
+    let buckets = readings.buckets.as_ref().ok().copied();
+    of(Setting::Max, limits.max, readings.max())
+        .or_else(|| of(Setting::Buckets, limits.buckets, buckets))
+}
+
+/// What a larger limit is computed from, while the table fills.
+fn room(options: &Options, verdict: &Verdict, case: &Case<'_>) -> Option<Room> {
+    if !case.filling || case.capture {
+        return None;
+    }
+    let memory = meminfo::total(&options.proc_root);
+    let _ = verdict;
+    Some(Room {
+        count: case.count?,
+        max: case.max?,
+        buckets: case.buckets,
+        growth: case.growth,
+        memory,
+    })
+}
+
+/// What to look at on a host that looks well or tracks nothing.
+fn look_only(verdict: &Verdict) -> Advice {
+    let readings = verdict.readings();
+    let state = verdict.deciding.assessment.state;
+    let look = if !readings.tracks() && state != ServiceState::Ok {
+        Some(
+            "systemctl status nftables firewalld ufw (was the firewall loaded? modprobe nf_conntrack loads the module)",
+        )
+    } else if matches!(readings.untracked, Ok(1..)) {
+        Some(
+            "nft list ruleset (as root: without a rule on ct or nat nothing is tracked in this namespace)",
+        )
+    } else {
+        None
+    };
+    Advice {
+        look: look.map(str::to_owned),
+        ..Advice::default()
+    }
+}
+
+/// What shows who holds the entries, if this check could not see it.
+fn look(options: &Options, verdict: &Verdict, table: Option<&Table>) -> Option<String> {
+    let table = table?;
+    let why = table.unavailable.as_ref().or(table.basis.why.as_ref());
+    let blind = look_only(verdict).look;
+    let unseen = why.is_some_and(ReadError::needs_privilege) && options.table.is_none();
+    blind.or_else(|| {
+        unseen.then(|| {
+            "check_conntrack --top -v (as root: reads the whole table and says who holds it)"
+                .to_owned()
+        })
+    })
+}
+
+/// The report.
+pub(super) fn report(
+    options: &Options,
+    verdict: &Verdict,
+    table: Option<&Table>,
+    diagnosis: &Diagnosis,
+) -> Report {
+    let style = Style {
+        verbosity: options.verbosity,
+        timed_out: None,
+        origin: &verdict.origin,
+        // values that come and go with the state would tear holes into every graph
+        table_perfdata: options.top_when == TopWhen::Always || options.thresholds.need_table(),
+        now: SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .ok(),
+    };
+    render(&answer(verdict, table, diagnosis, style))
+}
+
+/// The report for a check that reaches its time limit.
+pub(super) fn fallback(options: &Options, verdict: &Verdict) -> Report {
+    let style = Style {
+        verbosity: options.verbosity,
+        timed_out: Some(options.timeout),
+        ..Style::default()
+    };
+    render(&answer(verdict, None, &Diagnosis::default(), style))
+}
+
+fn answer<'a>(
+    verdict: &'a Verdict,
+    table: Option<&'a Table>,
+    diagnosis: &'a Diagnosis,
+    style: Style<'a>,
+) -> Answer<'a> {
+    Answer {
+        assessment: &verdict.deciding.assessment,
+        readings: verdict.readings(),
+        change: &verdict.deciding.netns.change,
+        losses: verdict.deciding.losses(),
+        unseen: verdict.unseen.as_ref(),
+        overview: verdict.overview.as_ref(),
+        table: table.map(|table| Shown {
+            top: table.top.as_ref(),
+            basis: &table.basis,
+            unavailable: table.unavailable.as_ref(),
+        }),
+        finding: diagnosis.finding.as_ref(),
+        names: &diagnosis.names,
+        advice: &diagnosis.advice,
+        style,
+    }
+}

@@ -1,0 +1,406 @@
+//! The third stage: reads the entries, counts them, and finds the sockets and processes behind them.
+
+use std::time::Instant;
+
+use super::Deadlines;
+use super::ownership::{Search, owners_of};
+use super::verdict::Verdict;
+use crate::analysis::census::{self, Census};
+use crate::analysis::facts::{Facts, Port, Share};
+use crate::analysis::listening::Listening;
+use crate::analysis::local_addresses::Own;
+use crate::analysis::tally::{Counting, Scale, Tally};
+use crate::analysis::top::{Basis, Sample, TopTable};
+use crate::cli::Options;
+use crate::diagnosis::{Listed, PortUse};
+use crate::model::conntrack::Entry;
+use crate::model::dump::{Choice, End, Gap, Listing, Source};
+use crate::model::error::ReadError;
+use crate::model::readings::{Counts, Reading};
+use crate::model::text::clean_path;
+use crate::runtime::privilege;
+use crate::runtime::unsafe_calls::check_netlink_strictly;
+use crate::source::addresses::{Origin, addresses};
+use crate::source::enter_netns::{Place, go_to};
+use crate::source::entries::{self, Wanted};
+use crate::source::udp_settings;
+
+/// Source ports that translation may give: 1024 to 65535 (`nf_nat_l4proto_unique_tuple` in nf_nat_core.c).
+const TRANSLATED_PORTS: u64 = 64_512;
+
+/// What the look into the table came to.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Entries by class, for the metrics.
+    pub(super) counts: Reading<Counts>,
+    /// The number of entries in a capture; none if the live table was read.
+    pub(super) captured: Option<Reading<u32>>,
+    /// Why no entry was read.
+    pub(super) unavailable: Option<ReadError>,
+    /// The endpoints that hold most entries, if somebody asked for them.
+    pub(super) top: Option<TopTable>,
+    /// What the numbers rest on.
+    pub(super) basis: Basis,
+    /// What the diagnosis rests on; none if the entries say too little.
+    pub(super) facts: Option<Facts>,
+    /// A list that is shorter than the count.
+    pub(super) listed: Option<Listed>,
+    /// The source ports in use of the pair that uses most of its range.
+    pub(super) ports: Option<PortUse>,
+    /// Where the files of the namespace are, if they show its settings.
+    pub(super) settings_of: Option<std::path::PathBuf>,
+}
+
+impl Table {
+    /// Nothing could be read.
+    fn unavailable(why: ReadError, is_capture: bool) -> Self {
+        Self {
+            counts: Err(why.clone()),
+            captured: is_capture.then(|| Err(why.clone())),
+            unavailable: Some(why),
+            top: None,
+            basis: Basis::default(),
+            facts: None,
+            listed: None,
+            ports: None,
+            settings_of: None,
+        }
+    }
+}
+
+/// A reading of the entries, counted.
+struct Read {
+    listing: Listing,
+    /// Why no better source was read.
+    why: Option<ReadError>,
+    tally: Tally,
+    scale: Scale,
+    own_error: Option<ReadError>,
+    /// The moment when the last entry was read.
+    at: Instant,
+}
+
+/// Reads the table of the namespace that decides, or a capture.
+pub(super) fn read(options: &Options, verdict: &Verdict, deadlines: Deadlines) -> Table {
+    let is_capture = options.table.is_some();
+    let netns = &verdict.deciding.netns.namespace;
+    let place = match netns.seen {
+        Some(seen) if !netns.own => go_to(&options.proc_root, options.is_live(), seen),
+        _ => Ok(Place::own(&options.proc_root, options.is_live())),
+    };
+    // it is entered by now, or cannot be
+    privilege::give_up(privilege::ENTER);
+    let wanted = place.map(|place| wanted(options, verdict, place, deadlines));
+    let read = wanted.and_then(|wanted| count(options, &wanted).map(|read| (wanted, read)));
+    match read {
+        Ok((wanted, read)) => analyse(options, verdict, wanted, read, deadlines),
+        Err(why) => Table::unavailable(why, is_capture),
+    }
+}
+
+fn wanted(options: &Options, verdict: &Verdict, place: Place, deadlines: Deadlines) -> Wanted {
+    let count = verdict.readings().count.as_ref().copied();
+    let count = count.unwrap_or_default();
+    Wanted {
+        proc_root: options.proc_root.clone(),
+        place,
+        elsewhere: verdict
+            .sharing
+            .map(|all| all.saturating_sub(u64::from(count))),
+        choice: options.source,
+        sample: options.sample,
+        count,
+        deadline: deadlines.reading,
+    }
+}
+
+/// Reads and counts the entries.
+fn count(options: &Options, wanted: &Wanted) -> Result<Read, ReadError> {
+    let (own, own_error) = own_addresses(options, &wanted.place, wanted.deadline);
+    let mut counting = counting(options, wanted, own);
+    let add = |entry: &Entry| counting.add(entry);
+    let (listing, why, total) = match &options.table {
+        Some(capture) => {
+            let listing = entries::from_capture(capture, options.sample, wanted.deadline, add)?;
+            let total = listing.seen;
+            (listing, None, total)
+        }
+        None => {
+            let read = entries::entries(wanted, add)?;
+            let total = match read.listing.end {
+                End::Whole => read.listing.read,
+                // what is there is at least what was read, whatever the count says by now
+                _ => read
+                    .total
+                    .unwrap_or(u64::from(wanted.count))
+                    .max(read.listing.read),
+            };
+            (read.listing, read.why, total)
+        }
+    };
+    let tally = counting.finish();
+    // no entry was seen before the reading ended, so nothing can be said
+    if options.table.is_none() && tally.read() == 0 {
+        match listing.end {
+            End::TimeUp => return Err(ReadError::NotReached),
+            End::Failed(error) => return Err(error),
+            End::Whole | End::Sampled => {}
+        }
+    }
+    Ok(Read {
+        at: Instant::now(),
+        scale: Scale {
+            read: tally.read(),
+            total,
+        },
+        listing,
+        why,
+        tally,
+        own_error,
+    })
+}
+
+/// Ready to count, with what tells which side opened a connection.
+fn counting(options: &Options, wanted: &Wanted, own: Own) -> Counting {
+    let counting = Counting::new(own, options.aggregate);
+    if options.table.is_some() {
+        return counting.of_a_capture();
+    }
+    // sockets show who opened their connection
+    if options.source == Choice::Sockets {
+        return counting;
+    }
+    // the table needs the time more
+    let now = Instant::now();
+    let wanted = Wanted {
+        deadline: now + wanted.deadline.saturating_duration_since(now) / 4,
+        ..wanted.clone()
+    };
+    match entries::listening(&wanted) {
+        Ok(sockets) => counting.with_listening(Listening::new(sockets)),
+        Err(_) => counting.by_source_ports(),
+    }
+}
+
+/// The addresses that are this host's own, and the reason if some may be missing.
+fn own_addresses(options: &Options, place: &Place, deadline: Instant) -> (Own, Option<ReadError>) {
+    // a capture is from elsewhere once somebody says whose addresses are its own
+    if options.table.is_some() && !options.own.is_empty() {
+        return (Own::new([], options.own.clone()), None);
+    }
+    let origin = if place.live {
+        Origin::Kernel(check_netlink_strictly)
+    } else {
+        Origin::Files(&place.net_root)
+    };
+    let found = addresses(origin, deadline);
+    let networks = [options.own.as_slice(), &found.networks].concat();
+    let own = Own::new(found.own, networks).with_broadcasts(found.received);
+    (own, found.incomplete)
+}
+
+/// Makes of the counted entries what the later stages use.
+fn analyse(
+    options: &Options,
+    verdict: &Verdict,
+    wanted: Wanted,
+    read: Read,
+    deadlines: Deadlines,
+) -> Table {
+    let Read {
+        listing,
+        why,
+        tally,
+        scale,
+        own_error,
+        at,
+    } = read;
+    let is_capture = options.table.is_some();
+    let count = verdict.readings().count.as_ref().ok().copied();
+    let of_kernel = matches!(listing.source, Source::Netlink | Source::Procfs);
+    let gaps = listing.gaps(count.filter(|_| of_kernel));
+    let hidden = gaps.iter().find(|gap| gap.hides_the_numbers());
+    let hidden = hidden.map(|gap| ReadError::Incomplete(*gap));
+    let own_missing =
+        (is_capture && tally.read() > 0 && !tally.knows_own()).then_some(ReadError::OwnMissing {
+            given: !options.own.is_empty(),
+        });
+    let census = Census::new(&tally, options.top.unwrap_or_default());
+    let counts = counts(&listing, why.as_ref(), hidden.as_ref()).map(|()| Counts {
+        own_unknown: own_missing.clone().or_else(|| own_error.clone()),
+        ..census::counts(&tally, &census, scale)
+    });
+    let owners_wanted = options.top.is_some() && !is_capture;
+    let mut basis = basis(&listing, why, &tally, scale, &census);
+    basis.gaps.clone_from(&gaps);
+    if own_missing.is_none() && options.top.is_some() {
+        let unknown = own_error.map(|error| format!("own addresses unknown: {error}"));
+        basis.notes.extend(unknown);
+    }
+    basis.own_missing = own_missing;
+    let search = owners_wanted.then(|| {
+        let wanted = Wanted {
+            deadline: deadlines.owners,
+            ..wanted.clone()
+        };
+        owners_of(&tally, &census, scale, &wanted, at)
+    });
+    if let Some(search) = &search {
+        basis.names_incomplete.clone_from(&search.names_incomplete);
+        basis.notes.extend(search.note.clone());
+    }
+    basis.notes.extend(not_entered(options, &wanted.place));
+    let owned = search.as_ref().map(|search| search.of_groups.as_slice());
+    // a few sockets say nothing about a table that is full of something else
+    let enough = (listing.source != Source::Sockets || scale.read >= u64::from(wanted.count) / 2)
+        && !gaps.iter().any(|gap| gap.forbids_findings());
+    let facts = enough.then(|| {
+        let raw_senders = search.as_ref().map(Search::raw_senders);
+        Facts {
+            raw_senders: raw_senders.unwrap_or_default(),
+            ..census::facts(&tally, &census, owned, scale)
+        }
+    });
+    let shown = options.top.is_some() || is_capture;
+    Table {
+        counts,
+        captured: is_capture.then(|| captured(&listing, scale, hidden)),
+        unavailable: None,
+        top: shown.then(|| census::top(&tally, &census, owned, scale)),
+        basis,
+        facts,
+        listed: gaps.iter().find_map(|gap| match gap {
+            Gap::Listed { listed, count } => Some(Listed {
+                listed: *listed,
+                count: *count,
+            }),
+            _ => None,
+        }),
+        ports: ports(&tally, scale, &wanted),
+        settings_of: (wanted.place.net_root == options.proc_root && options.max.is_none())
+            .then(|| options.proc_root.clone()),
+    }
+}
+
+/// The pair that uses most of its source ports.
+fn ports(tally: &Tally, scale: Scale, wanted: &Wanted) -> Option<PortUse> {
+    let local = udp_settings(&wanted.proc_root).ephemeral;
+    let local = u64::from(local.end().saturating_sub(*local.start())) + 1;
+    let uses = tally
+        .port_uses()
+        .into_iter()
+        .flatten()
+        .map(|count| PortUse {
+            source: count.source.ip(),
+            far: count.far.ip(),
+            port: Port {
+                number: count.far_port,
+                protocol: count.protocol,
+            },
+            used: Share::new(
+                scale.extrapolate(count.ports),
+                if count.translated {
+                    TRANSLATED_PORTS
+                } else {
+                    local
+                },
+            ),
+            translated: count.translated,
+        });
+    uses.max_by(|one, other| one.used.compare(other.used))
+}
+
+/// Whether the entries say how many of each class there are.
+///
+/// # Errors
+/// The reason why they do not.
+fn counts(
+    listing: &Listing,
+    why: Option<&ReadError>,
+    hidden: Option<&ReadError>,
+) -> Result<(), ReadError> {
+    match (listing.source, &listing.end, hidden) {
+        (Source::Sockets, ..) => Err(match why {
+            Some(
+                why @ (ReadError::Crowded { .. }
+                | ReadError::NotEntered { .. }
+                | ReadError::NothingParsed { .. }),
+            ) => why.clone(),
+            _ => ReadError::OnlySockets,
+        }),
+        (Source::Capture, End::Failed(error), _) => Err(error.clone()),
+        (Source::Capture, End::TimeUp, _) => Err(ReadError::CaptureUnfinished),
+        (_, _, Some(hidden)) => Err(hidden.clone()),
+        (_, _, None) => Ok(()),
+    }
+}
+
+/// The number of entries in a capture: a part of it says nothing about how many it holds.
+fn captured(listing: &Listing, scale: Scale, hidden: Option<ReadError>) -> Reading<u32> {
+    match (&listing.end, hidden) {
+        (End::Failed(error), _) => Err(error.clone()),
+        (End::TimeUp, _) => Err(ReadError::CaptureUnfinished),
+        (End::Whole | End::Sampled, Some(hidden)) => Err(hidden),
+        (End::Whole | End::Sampled, None) => Ok(u32::try_from(scale.total).unwrap_or(u32::MAX)),
+    }
+}
+
+fn basis(
+    listing: &Listing,
+    why: Option<ReadError>,
+    tally: &Tally,
+    scale: Scale,
+    census: &Census,
+) -> Basis {
+    let is_fair = listing.source != Source::Sockets;
+    Basis {
+        source: Some(listing.source),
+        read: scale.read,
+        // the whole table was read all the same
+        why: why.filter(|why| {
+            let not_entered = matches!(why, ReadError::NotEntered { .. });
+            !not_entered || listing.source == Source::Sockets
+        }),
+        sample: scale.is_sample().then(|| Sample {
+            read: scale.read,
+            total: scale.total,
+            half_width: is_fair.then(|| census::half_width_of_largest(tally, census, scale)),
+        }),
+        inexact: listing.inexact,
+        notes: notes(listing),
+        ..Basis::default()
+    }
+}
+
+fn not_entered(options: &Options, place: &Place) -> Option<String> {
+    let needs = match &place.not_entered {
+        Some(ReadError::NotEntered { needs }) if options.top.is_some() => needs,
+        _ => return None,
+    };
+    Some(format!(
+        "read from {}/net, entering the network namespace needs {needs}",
+        clean_path(&place.net_root.to_string_lossy())
+    ))
+}
+
+fn notes(listing: &Listing) -> Vec<String> {
+    let mut notes = Vec::new();
+    if listing.broken > 0 && listing.source != Source::Netlink {
+        notes.push(format!(
+            "lines that could not be parsed: {}",
+            listing.unread
+        ));
+    }
+    match &listing.end {
+        End::Whole | End::Sampled => {}
+        // line 1 says it
+        End::TimeUp | End::Failed(_) if listing.source == Source::Capture => {}
+        End::TimeUp => notes.push(
+            "timed out reading the table, the entries read so far are used as a sample".to_owned(),
+        ),
+        End::Failed(error) => notes.push(format!(
+            "reading the table failed part-way, using the entries read so far: {error}"
+        )),
+    }
+    notes
+}

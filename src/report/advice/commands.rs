@@ -1,0 +1,132 @@
+//! Commands that the advice prints, and the amounts and times beside them.
+//!
+//! A command is complete and safe to paste: it deletes no entry and stops nothing that the reader needs to get in.
+//! Commands use none of the characters that Nagios takes out of notifications.
+
+use crate::analysis::facts::{End, Port, Who};
+use crate::analysis::tally::Peer;
+use crate::diagnosis::relief::Relief;
+use crate::diagnosis::{Actor, Flow};
+use crate::model::conntrack::Protocol;
+use crate::report::finding::process;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Ports by which the reader or the monitoring gets in: ssh, Checkmk, Zabbix, NRPE, Icinga 2. No command limits them.
+const PORTS_OF_THE_READER: [u16; 6] = [22, 5665, 5666, 6556, 10050, 10051];
+
+/// A line is at most 200 bytes long, its name included; what is longer would be cut.
+pub(super) const LONGEST_LINE: usize = 195;
+
+/// `sysctl -w ...=32768 (room for 17 minutes at this growth, up to 9 MB)`.
+pub(super) fn larger_limit(relief: &Relief) -> String {
+    let buckets = match relief.buckets {
+        Some(buckets) => format!(" net.netfilter.nf_conntrack_buckets={buckets}"),
+        None => String::new(),
+    };
+    let room = match relief.lasts {
+        Some(lasts) => format!("room for {} at this growth", spoken(lasts)),
+        None => format!("room for {} more entries", relief.room),
+    };
+    format!(
+        "sysctl -w net.netfilter.nf_conntrack_max={}{buckets} ({room}, up to {})",
+        relief.max,
+        megabytes(relief.memory)
+    )
+}
+
+pub(super) fn megabytes(bytes: u64) -> String {
+    format!("{} MB", bytes.div_ceil(1_000_000).max(1))
+}
+
+/// A time as people say it: `17 minutes`.
+pub(super) fn spoken(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (n, unit) = match seconds {
+        0..120 => (seconds, "second"),
+        120..7_200 => (seconds / 60, "minute"),
+        7_200..172_800 => (seconds / 3_600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    format!("{n} {unit}{}", if n == 1 { "" } else { "s" })
+}
+
+/// A timeout, or words for one that could not be read.
+pub(super) fn timeout(known: Option<Duration>) -> String {
+    known.map_or_else(|| "its timeout".to_owned(), spoken)
+}
+
+/// The command that ends a service, or words if it is not one of the system manager.
+pub(super) fn stopping(who: &Who) -> String {
+    match &who.unit {
+        Some(unit) => format!("systemctl stop {unit}"),
+        None => format!("stopping {}", process(who)),
+    }
+}
+
+pub(super) fn restarting(who: &Who) -> String {
+    match &who.unit {
+        Some(unit) => format!("systemctl restart {unit}"),
+        None => format!("restarting {}", process(who)),
+    }
+}
+
+/// The command that shows who dials a destination while no socket of it was seen.
+pub(super) fn who_dials(to: &End) -> String {
+    let to = match to {
+        End::Remote(Peer::To { address, .. }) => format!(" dst {}", address.ip()),
+        _ => String::new(),
+    };
+    format!("ss -tnp{to} (as root, a few times: the program that dials)")
+}
+
+/// A rule that lets one client open no more than 20 connections a second to one port; `nft delete table ip lim` ends it.
+pub(super) fn limit(flow: &Flow) -> Option<String> {
+    let Actor::Client(Peer::From {
+        address,
+        length: None,
+    }) = flow.actor
+    else {
+        return None;
+    };
+    let port = match flow.to {
+        End::Service(port) => port,
+        End::Remote(Peer::To {
+            address, protocol, ..
+        }) => Port {
+            number: address.port(),
+            protocol,
+        },
+        End::Remote(Peer::From { .. }) | End::Several(_) => return None,
+    };
+    let transport = match port.protocol {
+        Protocol::TCP => "tcp",
+        Protocol::UDP => "udp",
+        _ => return None,
+    };
+    if PORTS_OF_THE_READER.contains(&port.number) {
+        return None;
+    }
+    let family = match address {
+        IpAddr::V4(_) => "ip",
+        IpAddr::V6(_) => "ip6",
+    };
+    let hook = match flow.to {
+        End::Service(_) => "input",
+        _ => "forward",
+    };
+    let command = format!(
+        "nft add table {family} lim \\; add chain {family} lim p {{ type filter hook {hook} priority 0 \\; }} \\; \
+         add rule {family} lim p {family} saddr {address} {transport} dport {} ct state new limit rate over 20/second drop",
+        port.number
+    );
+    (command.len() <= LONGEST_LINE).then_some(command)
+}
+
+pub(super) fn plural_processes(n: u64) -> String {
+    format!("{n} {}", if n == 1 { "process" } else { "processes" })
+}
+
+pub(super) fn count(n: u64, one: &str) -> String {
+    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
+}

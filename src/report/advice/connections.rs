@@ -1,0 +1,126 @@
+//! The advice of rules 8, 9, 11 and 12: connections closed too soon, or not at all.
+
+use super::commands::LONGEST_LINE;
+use super::commands::{count, plural_processes, restarting, timeout, who_dials};
+use super::{Advice, Basis};
+use crate::diagnosis::{Actor, Flow};
+use crate::model::conntrack::Class;
+use crate::report::finding::Words;
+
+/// A timeout for idle connections that keeps no entry for days, seconds.
+const SHORT_ESTABLISHED: u64 = 86_400;
+
+pub(super) fn not_reused(flow: &Flow, basis: Basis<'_>, words: &Words<'_>) -> Advice {
+    let closed = format!(
+        "a closed connection keeps its entry for {}",
+        timeout(basis.timeouts.time_wait)
+    );
+    let (why, fix) = match &flow.actor {
+        Actor::Here { held, .. } => {
+            let who = &held.who;
+            let why = format!(
+                "{} opens a new connection for each request, and {closed}",
+                who.name
+            );
+            let open = flow.split.entries - flow.split.of(Class::TimeWait);
+            let evidence = format!("; it holds {} of the {open} still open", held.entries);
+            (
+                if open > 0 && why.len() + evidence.len() <= LONGEST_LINE {
+                    why + &evidence
+                } else {
+                    why
+                },
+                format!(
+                    "give {} a connection pool that outlives the request ({}, {} open)",
+                    who.name,
+                    count(who.threads, "thread"),
+                    count(who.connections, "connection")
+                ),
+            )
+        }
+        actor => {
+            let who = words.actor(actor);
+            (
+                format!("{who} opens a new connection for each request, and {closed}"),
+                format!(
+                    "let {who} reuse connections to {} (connection pool, keep-alive)",
+                    words.end(&flow.to)
+                ),
+            )
+        }
+    };
+    Advice {
+        why: Some(why),
+        fix: Some(fix),
+        look: matches!(flow.actor, Actor::ThisHost).then(|| who_dials(&flow.to)),
+        ..Advice::default()
+    }
+}
+
+pub(super) fn kept_open(flow: &Flow, words: &Words<'_>) -> Advice {
+    let why = "connections are opened and not closed: a leak, or a pool that is too large";
+    match &flow.actor {
+        Actor::Here { held, .. } => Advice {
+            why: Some(format!(
+                "{why} ({} in {})",
+                count(held.who.threads, "thread"),
+                plural_processes(held.who.processes)
+            )),
+            fix: Some(format!(
+                "{} frees them within minutes; then limit its pool",
+                restarting(&held.who)
+            )),
+            ..Advice::default()
+        },
+        actor => Advice {
+            why: Some(why.to_owned()),
+            fix: Some(format!(
+                "let {} close connections or use fewer; a restart of the client or of the service frees them",
+                words.actor(actor)
+            )),
+            ..Advice::default()
+        },
+    }
+}
+
+pub(super) fn not_closed(flow: &Flow, basis: Basis<'_>, words: &Words<'_>) -> Advice {
+    let waits = timeout(basis.timeouts.close_wait);
+    let (who, fix) = match &flow.actor {
+        Actor::Here { held, .. } => (
+            held.who.name.clone(),
+            format!(
+                "{} frees them; then let it close what the far side has closed",
+                restarting(&held.who)
+            ),
+        ),
+        _ => (
+            "the other side".to_owned(),
+            format!(
+                "find the program that dials {}, and let it close what was closed",
+                words.end(&flow.to)
+            ),
+        ),
+    };
+    Advice {
+        why: Some(format!(
+            "one side has closed and {who} has not; each such entry stays for {waits} after its last packet"
+        )),
+        fix: Some(fix),
+        ..Advice::default()
+    }
+}
+
+pub(super) fn peers_vanished(basis: Basis<'_>) -> Advice {
+    let now = basis.timeouts.established;
+    Advice {
+        why: Some(format!(
+            "peers vanished without closing, and an idle entry stays for {}",
+            timeout(now)
+        )),
+        fix: Some(format!(
+            "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established={SHORT_ESTABLISHED} (now {}; acts at the next packet of an entry, frees none that is idle)",
+            now.map_or_else(|| "unknown".to_owned(), |now| now.as_secs().to_string())
+        )),
+        ..Advice::default()
+    }
+}

@@ -1,0 +1,90 @@
+//! The advice of rules 7 and 10: many clients, or one.
+
+use super::commands::{limit, timeout};
+use super::{Advice, Basis};
+use crate::analysis::facts::Share;
+use crate::diagnosis::{Crowd, Flow};
+use crate::model::conntrack::Class;
+use crate::report::finding::Words;
+
+/// A timeout for half-open entries that a flood does not outlast, seconds.
+const SHORT_SYN_RECV: u64 = 10;
+
+pub(super) fn crowd_of(crowd: &Crowd, basis: Basis<'_>, words: &Words<'_>) -> Advice {
+    if !crowd.flood {
+        return Advice {
+            why: Some(
+                "more clients than the limit allows for; no single one is the reason".to_owned(),
+            ),
+            fix: Some(permanent_limit(basis)),
+            ..Advice::default()
+        };
+    }
+    let syn_recv = crowd.split.is_mostly(Class::SynRecv);
+    let service = words.end(&crowd.service);
+    Advice {
+        why: Some(format!(
+            "the entries wait up to {} for an answer that does not come; source addresses may be forged, blocking them is of no use",
+            timeout(if syn_recv {
+                basis.timeouts.syn_recv
+            } else {
+                basis.timeouts.udp
+            })
+        )),
+        fix: Some(if syn_recv {
+            format!(
+                "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_syn_recv={SHORT_SYN_RECV}, then let synproxy answer for {service} (runbook)"
+            )
+        } else {
+            format!("filter it before it gets here, or do not track {service} (runbook)")
+        }),
+        ..Advice::default()
+    }
+}
+
+/// The limit that was advised, for good.
+pub(super) fn permanent_limit(basis: Basis<'_>) -> String {
+    let wanted = basis
+        .relief
+        .map(|relief| relief.max)
+        .or(basis.max.map(|max| u64::from(max).saturating_mul(2)));
+    match wanted {
+        Some(max) => format!(
+            "set net.netfilter.nf_conntrack_max={max} in /etc/sysctl.d, the limit of {} is too small for this host",
+            basis.max.unwrap_or_default()
+        ),
+        None => "set a larger net.netfilter.nf_conntrack_max in /etc/sysctl.d".to_owned(),
+    }
+}
+
+pub(super) fn one_client(flow: &Flow, words: &Words<'_>) -> Advice {
+    let who = words.actor(&flow.actor);
+    let forged = crate::diagnosis::is_unproven(&flow.split);
+    let classes: Vec<String> = flow
+        .split
+        .largest_first()
+        .into_iter()
+        .take(2)
+        .map(|(class, n)| {
+            let name = Class::ALL.get(class.index()).map_or("", |(_, name)| name);
+            format!("{name} {}", Share::new(n, flow.split.entries))
+        })
+        .collect();
+    let forged = if forged {
+        "; its address may be forged, no connection was completed"
+    } else {
+        ""
+    };
+    Advice {
+        why: Some(format!(
+            "one client opens more connections than any other ({}){forged}; ask its owner first",
+            classes.join(", ")
+        )),
+        fix: Some(limit(flow).unwrap_or_else(|| {
+            format!(
+                "ask the owner of {who}, or limit its new connections in the firewall (runbook)"
+            )
+        })),
+        ..Advice::default()
+    }
+}

@@ -1,0 +1,94 @@
+//! The lines below line 1 that belong to a finding: why it happens, what buys time, what mends it, what to look at.
+
+mod commands;
+mod connections;
+mod crowd;
+mod limits;
+mod rest;
+mod unanswered;
+
+use crate::diagnosis::Finding;
+use crate::diagnosis::relief::Relief;
+use crate::model::timeouts::Timeouts;
+use crate::report::finding::{AddressNames, Words};
+use commands::larger_limit;
+
+/// What the lines rest on besides the finding.
+#[derive(Debug, Clone, Copy)]
+pub struct Basis<'a> {
+    /// Names of addresses of containers.
+    pub names: &'a AddressNames,
+    /// Timeouts of the kernel.
+    pub timeouts: Timeouts,
+    /// A larger limit, if the table fills and memory permits one.
+    pub relief: Option<Relief>,
+    /// nf_conntrack_max, if there is a limit.
+    pub max: Option<u32>,
+    /// The entries come from a capture: no command helps the host that runs this check.
+    pub capture: bool,
+}
+
+/// The lines, each without its name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Advice {
+    /// Why it happens.
+    pub why: Option<String>,
+    /// One command that buys time.
+    pub now: Option<String>,
+    /// What mends it.
+    pub fix: Option<String>,
+    /// One command that shows what the check could not see.
+    pub look: Option<String>,
+}
+
+/// The advice for a finding; without one, the larger limit alone.
+pub fn advice(finding: Option<&Finding>, basis: Basis<'_>) -> Advice {
+    let words = Words { names: basis.names };
+    let mut advice = match finding {
+        None => Advice::default(),
+        Some(finding) => of_finding(finding, basis, &words),
+    };
+    if advice.now.is_none() && raising_helps(finding) {
+        advice.now = basis.relief.as_ref().map(larger_limit);
+    }
+    if basis.capture {
+        advice.now = None;
+        advice.look = None;
+    }
+    advice
+}
+
+/// Whether a larger limit buys time: not if chains or source ports are the reason.
+fn raising_helps(finding: Option<&Finding>) -> bool {
+    !matches!(
+        finding,
+        Some(Finding::LongChains { .. } | Finding::PortsUsedUp(_) | Finding::NotConfigured(_))
+    )
+}
+
+fn of_finding(finding: &Finding, basis: Basis<'_>, words: &Words<'_>) -> Advice {
+    match finding {
+        Finding::LongChains {
+            buckets, wanted, ..
+        } => limits::long_chains(*buckets, *wanted),
+        Finding::PortsUsedUp(ports) => limits::ports_used_up(ports),
+        Finding::NotConfigured(configured) => limits::not_configured(configured),
+        Finding::NoAnswer(flow) => unanswered::no_answer(flow, basis, words),
+        Finding::OneWay {
+            port, both_ways, ..
+        } => unanswered::one_way(*port, *both_ways),
+        Finding::Scan(sweep) => unanswered::scan(sweep),
+        Finding::Crowd(crowd) => crowd::crowd_of(crowd, basis, words),
+        Finding::NotReused(flow) => connections::not_reused(flow, basis, words),
+        Finding::KeptOpen(flow) => connections::kept_open(flow, words),
+        Finding::OneClient(flow) => crowd::one_client(flow, words),
+        Finding::NotClosed(flow) => connections::not_closed(flow, basis, words),
+        Finding::PeersVanished { .. } => connections::peers_vanished(basis),
+        Finding::Dns {
+            actor, direction, ..
+        } => rest::dns(actor, *direction, basis),
+        Finding::OneSided { .. } => unanswered::one_sided(),
+        Finding::CountDisagrees(_) => rest::count_disagrees(),
+        Finding::NobodyStandsOut { .. } => rest::nobody_stands_out(basis),
+    }
+}

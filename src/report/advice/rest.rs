@@ -1,0 +1,60 @@
+//! The advice of rules 13, 15 and 16.
+
+use super::commands::timeout;
+use super::crowd::permanent_limit;
+use super::{Advice, Basis};
+use crate::analysis::traffic::Direction;
+use crate::diagnosis::Actor;
+
+pub(super) fn dns(actor: &Actor, direction: Direction, basis: Basis<'_>) -> Advice {
+    let untrack =
+        |chain, side| format!("iptables -t raw -I {chain} -p udp --{side} 53 -j CT --notrack");
+    let why = format!(
+        "each query is an entry for {}, answered or not",
+        timeout(basis.timeouts.udp)
+    );
+    let fix = match direction {
+        Direction::In => format!(
+            "do not track it: {}; {}",
+            untrack("PREROUTING", "dport"),
+            untrack("OUTPUT", "sport")
+        ),
+        Direction::Forwarded => {
+            "let the clients ask a cache near them, or this host answer them".to_owned()
+        }
+        Direction::Out | Direction::Local => {
+            let who = match actor {
+                Actor::Here { held, .. } => format!(" for {}", held.who.name),
+                _ => String::new(),
+            };
+            format!(
+                "run a local cache{who} (systemd-resolved, unbound), or do not track DNS (runbook)"
+            )
+        }
+    };
+    Advice {
+        why: Some(why),
+        fix: Some(fix),
+        ..Advice::default()
+    }
+}
+
+pub(super) fn count_disagrees() -> Advice {
+    Advice {
+        why: Some(
+            "the entries that are not listed have expired, are dying or leaked; they count until the kernel frees them"
+                .to_owned(),
+        ),
+        fix: Some("if it lasts for minutes this kernel leaks entries: update it; only a reboot frees them".to_owned()),
+        look: Some("conntrack -L dying (entries that something still holds)".to_owned()),
+        now: None,
+    }
+}
+
+pub(super) fn nobody_stands_out(basis: Basis<'_>) -> Advice {
+    Advice {
+        why: Some("no address and no service is the reason: this host needs more entries than its limit allows".to_owned()),
+        fix: Some(permanent_limit(basis)),
+        ..Advice::default()
+    }
+}

@@ -1,0 +1,360 @@
+//! A finding in one sentence: who fills the table, what it does, and how much of the table that is.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::analysis::facts::{Distinct, End, Port, Share, Who};
+use crate::analysis::tally::Peer;
+use crate::analysis::traffic::Direction;
+use crate::diagnosis::{
+    Actor, Configured, Crowd, Finding, Flow, Listed, PortUse, ScanTarget, Setting, Sweep,
+};
+use crate::model::conntrack::{Class, Protocol};
+
+/// Names of addresses that belong to a container of this host: `container 4f2ac1d2e3f4 (python3[4144], 172.17.0.5)`.
+pub type AddressNames = BTreeMap<IpAddr, String>;
+
+/// The sentence of line 1.
+pub fn sentence(finding: &Finding, names: &AddressNames) -> String {
+    let words = Words { names };
+    match finding {
+        Finding::LongChains { buckets, count, .. } => {
+            let entries = count
+                .map(|n| format!("{n} entries in "))
+                .unwrap_or_default();
+            format!("hash table too small: {entries}{buckets} buckets")
+        }
+        Finding::PortsUsedUp(ports) => words.ports_used_up(ports),
+        Finding::NotConfigured(configured) => not_configured(configured),
+        Finding::NoAnswer(flow) => words.no_answer(flow),
+        Finding::OneWay {
+            port,
+            peers,
+            both_ways,
+            share,
+        } => one_way(*port, *peers, *both_ways, *share),
+        Finding::Scan(sweep) => words.scan(sweep),
+        Finding::Crowd(crowd) => words.crowd(crowd),
+        Finding::NotReused(flow) => format!(
+            "{} to {} holds {} of the entries, {} of {} already closed (TIME_WAIT)",
+            words.actor(&flow.actor),
+            words.end(&flow.to),
+            flow.share,
+            flow.split.of(Class::TimeWait),
+            flow.split.entries
+        ),
+        Finding::KeptOpen(flow) => format!(
+            "{} keeps {} connections to {} open, {} of the entries",
+            words.actor(&flow.actor),
+            flow.split.of(Class::Established),
+            words.end(&flow.to),
+            flow.share
+        ),
+        Finding::OneClient(flow) => format!(
+            "{} holds {} of the entries, to {}",
+            words.actor(&flow.actor),
+            flow.share,
+            words.end(&flow.to)
+        ),
+        Finding::NotClosed(flow) => words.not_closed(flow),
+        Finding::PeersVanished { share } => format!(
+            "{} connections ESTABLISHED without a socket on this host hold {share} of the entries",
+            share.part
+        ),
+        Finding::Dns {
+            actor,
+            resolver,
+            direction,
+            far,
+            share,
+        } => words.dns(actor, resolver.as_ref(), *direction, *far, *share),
+        Finding::OneSided { service, share } => words.one_sided(service.as_ref(), *share),
+        Finding::CountDisagrees(listed) => count_disagrees(*listed),
+        Finding::NobodyStandsOut {
+            endpoints,
+            services,
+            largest,
+        } => format!(
+            "no one stands out: {endpoints} addresses, {services} ports, the largest holds {largest}"
+        ),
+    }
+}
+
+/// Fewer entries in the list than the count says.
+pub fn count_disagrees(listed: Listed) -> String {
+    format!("the table lists {} of {}", listed.listed, listed.count)
+}
+
+fn not_configured(configured: &Configured) -> String {
+    let Configured {
+        setting,
+        file,
+        value,
+        live,
+    } = configured;
+    let name = match setting {
+        Setting::Max => "the limit is",
+        Setting::Buckets => "the hash table has",
+    };
+    let unit = match setting {
+        Setting::Max => "",
+        Setting::Buckets => " buckets",
+    };
+    format!("{name} {live}{unit}, but {file} sets {value}")
+}
+
+fn one_way(port: Port, peers: Distinct, both_ways: bool, share: Share) -> String {
+    let name = protocol_name(port);
+    let peers = plural(peers, "peer", "peers");
+    if both_ways {
+        format!("{name} between this host and {peers} holds {share} of the entries")
+    } else {
+        format!("{name} without answers, {peers}, holds {share} of the entries")
+    }
+}
+
+/// A port with the name of its protocol, if operators know it by that.
+pub(super) fn protocol_name(port: Port) -> String {
+    let name = match (port.protocol, port.number) {
+        (Protocol::UDP, 514 | 1514) => " (syslog)",
+        (Protocol::UDP, 2055 | 9995) => " (NetFlow)",
+        (Protocol::UDP, 4739) => " (IPFIX)",
+        (Protocol::UDP, 4789 | 8472) => " (VXLAN)",
+        (Protocol::UDP, 6081) => " (Geneve)",
+        (Protocol::UDP, 6343) => " (sFlow)",
+        (Protocol::UDP, 8125) => " (statsd)",
+        (Protocol::UDP, 12201) => " (GELF)",
+        (Protocol::UDP, 25826) => " (collectd)",
+        _ => "",
+    };
+    format!("{}{name}", bare(port))
+}
+
+/// `4789/udp`, `gre`.
+pub(super) fn bare(port: Port) -> String {
+    port.to_string().trim_start_matches(':').to_owned()
+}
+
+pub(super) fn plural(n: Distinct, one: &str, many: &str) -> String {
+    format!("{n} {}", if n.seen == 1 { one } else { many })
+}
+
+/// What every sentence needs.
+pub(super) struct Words<'a> {
+    pub(super) names: &'a AddressNames,
+}
+
+impl Words<'_> {
+    pub(super) fn address(&self, address: IpAddr) -> String {
+        match self.names.get(&address) {
+            Some(name) => name.clone(),
+            None => address.to_string(),
+        }
+    }
+
+    pub(super) fn peer(&self, peer: &Peer) -> String {
+        match peer {
+            Peer::From {
+                address,
+                length: Some(length),
+            } => format!("network {address}/{length}"),
+            Peer::From {
+                address,
+                length: None,
+            } => self.address(*address),
+            Peer::To {
+                address, protocol, ..
+            } => {
+                let end = if protocol.has_ports() {
+                    format!("{address}/{protocol}")
+                } else {
+                    format!("{}/{protocol}", address.ip())
+                };
+                match self.names.get(&address.ip()) {
+                    Some(name) => format!("{end} on {name}"),
+                    None => end,
+                }
+            }
+        }
+    }
+
+    pub(super) fn end(&self, end: &End) -> String {
+        match end {
+            End::Remote(peer) => self.peer(peer),
+            End::Service(port) => format!("{port} of this host"),
+            End::Several(several) => plural(*several, "port or address", "ports or addresses"),
+        }
+    }
+
+    pub(super) fn actor(&self, actor: &Actor) -> String {
+        match actor {
+            Actor::Here { held, .. } => held.who.name.clone(),
+            Actor::Client(peer) => self.peer(peer),
+            Actor::ThisHost => "this host".to_owned(),
+            Actor::Clients(n) if n.seen == 0 => "a client".to_owned(),
+            Actor::Clients(n) => plural(*n, "client", "clients"),
+        }
+    }
+
+    fn ports_used_up(&self, ports: &PortUse) -> String {
+        let by = if ports.translated {
+            "connections translated to "
+        } else {
+            "connections from "
+        };
+        format!(
+            "{by}{} to {} use {} of {} source ports",
+            self.address(ports.source),
+            far_of(ports),
+            ports.used.part,
+            ports.used.whole
+        )
+    }
+
+    fn no_answer(&self, flow: &Flow) -> String {
+        let evidence = match &flow.actor {
+            Actor::Here { held, seen } if seen.saturating_mul(2) < flow.split.unanswered => {
+                let own = if held.entries == *seen {
+                    "all".to_owned()
+                } else {
+                    held.entries.to_string()
+                };
+                format!(
+                    " ({seen} of {} attempts seen at a socket, {own} its own)",
+                    flow.split.unanswered
+                )
+            }
+            _ => String::new(),
+        };
+        format!(
+            "{} to {} gets no answer, {} of the entries{evidence}",
+            self.actor(&flow.actor),
+            self.end(&flow.to),
+            flow.share
+        )
+    }
+
+    fn not_closed(&self, flow: &Flow) -> String {
+        let (n, of) = (flow.split.of(Class::CloseWait), flow.split.entries);
+        let to = self.end(&flow.to);
+        match &flow.actor {
+            Actor::Here { held, .. } => format!(
+                "{} does not close connections with {to}: {n} of {of} entries in CLOSE_WAIT, {} of the table",
+                held.who.name, flow.share
+            ),
+            actor => format!(
+                "{} to {to}: the side that dialled does not close, {n} of {of} entries in CLOSE_WAIT, {} of the table",
+                self.actor(actor),
+                flow.share
+            ),
+        }
+    }
+
+    fn scan(&self, sweep: &Sweep) -> String {
+        let way = match sweep.direction {
+            Direction::In => "scan coming in",
+            Direction::Forwarded => "scan through this host",
+            Direction::Out | Direction::Local => "scan going out",
+        };
+        let target = match sweep.target {
+            ScanTarget::PortsOf(address, ports) => {
+                format!("{ports} ports of {}", self.address(address))
+            }
+            ScanTarget::PortsHere(ports) => format!("{ports} ports of this host"),
+            ScanTarget::Addresses(port, n) => format!("port {} of {n} addresses", bare(port)),
+            ScanTarget::Everything(n) => format!("{n} addresses and ports"),
+        };
+        let candidates: Vec<String> = sweep.candidates.iter().take(3).map(process).collect();
+        let candidates = match candidates.as_slice() {
+            [] => String::new(),
+            some => format!(" (no TCP socket, raw sockets: {})", some.join(", ")),
+        };
+        format!(
+            "{way}: {} dials {target}, {} of the entries{candidates}",
+            self.actor(&sweep.actor),
+            sweep.share
+        )
+    }
+
+    fn crowd(&self, crowd: &Crowd) -> String {
+        let owner = match &crowd.owner {
+            Some(who) => format!(" ({})", who.name),
+            None => String::new(),
+        };
+        let (one, many) = if crowd.networks {
+            ("network", "networks")
+        } else {
+            ("client", "clients")
+        };
+        let clients = plural(crowd.clients, one, many);
+        let service = self.end(&crowd.service);
+        if crowd.flood {
+            format!(
+                "flood of {service}{owner}: {} of the entries half open or unanswered, {clients}, none above {}",
+                crowd.share, crowd.largest
+            )
+        } else {
+            format!(
+                "{clients} of {service}{owner} hold {} of the entries, none above {}",
+                crowd.share, crowd.largest
+            )
+        }
+    }
+
+    fn dns(
+        &self,
+        actor: &Actor,
+        resolver: Option<&Peer>,
+        direction: Direction,
+        far: Distinct,
+        share: Share,
+    ) -> String {
+        match direction {
+            Direction::In => {
+                let owner = match actor {
+                    Actor::Here { held, .. } => format!(" ({})", held.who.name),
+                    _ => String::new(),
+                };
+                format!(
+                    "DNS: {} of :53/udp of this host{owner} hold {share} of the entries",
+                    plural(far, "client", "clients")
+                )
+            }
+            _ => {
+                let to = match resolver {
+                    Some(peer) => self.peer(peer),
+                    None => plural(far, "resolver", "resolvers"),
+                };
+                format!(
+                    "DNS: {} to {to} holds {share} of the entries",
+                    self.actor(actor)
+                )
+            }
+        }
+    }
+
+    fn one_sided(&self, service: Option<&End>, share: Share) -> String {
+        let of = match service {
+            Some(end) => format!(" to {}", self.end(end)),
+            None => String::new(),
+        };
+        format!(
+            "{} of {} connections{of} are seen from one side only",
+            share.part, share.whole
+        )
+    }
+}
+
+/// The far end of a pair whose source ports are used up.
+pub(super) fn far_of(ports: &PortUse) -> String {
+    std::net::SocketAddr::new(ports.far, ports.port.number).to_string()
+        + &format!("/{}", ports.port.protocol)
+}
+
+/// A process as `ps` names it: `nmap[812]`; else the owner's name.
+pub(super) fn process(who: &Who) -> String {
+    match &who.process {
+        Some((command, pid)) => format!("{command}[{pid}]"),
+        None => who.name.clone(),
+    }
+}

@@ -1,0 +1,52 @@
+//! The byte budgets of a report.
+
+/// What passes everywhere, the line break included.
+pub(super) const MAX_BYTES: usize = 1023;
+/// What passes if somebody asked for details (`-v`, `-h`).
+pub(super) const MAX_BYTES_VERBOSE: usize = 4000;
+/// A detail line is no longer.
+pub(super) const MAX_LINE: usize = 400;
+
+/// The lines that fit, whole, and a line that counts the others.
+pub(super) fn assemble(first: String, details: Vec<String>, max: usize) -> String {
+    let more = |n: usize| {
+        let lines = if n == 1 { "line" } else { "lines" };
+        if max == MAX_BYTES {
+            format!("{n} more {lines} with -v\n")
+        } else {
+            format!("{n} more {lines} not shown\n")
+        }
+    };
+    let total = details.len();
+    let mut text = first + "\n";
+    for (shown, line) in details.into_iter().enumerate() {
+        let left = total - shown;
+        let reserve = if left > 1 { more(left - 1).len() } else { 0 };
+        if text.len() + line.len() + 1 + reserve > max {
+            if text.len() + more(left).len() <= max {
+                text.push_str(&more(left));
+            }
+            break;
+        }
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_do_not_fit_are_counted() {
+        let lines = |n: usize| vec!["x".repeat(99); n];
+        assert_eq!(assemble("y".to_owned(), lines(2), MAX_BYTES).len(), 202);
+        let text = assemble("y".to_owned(), lines(20), MAX_BYTES);
+        assert!(text.ends_with("x\n11 more lines with -v\n"), "{text}");
+        assert!(text.len() <= MAX_BYTES);
+        let text = assemble("y".repeat(900), lines(1), 999);
+        assert!(text.ends_with("y\n1 more line not shown\n"), "{text}");
+        assert_eq!(assemble("y".repeat(990), lines(1), 999).len(), 991);
+    }
+}
