@@ -342,11 +342,11 @@ for family in ipv4 ipv6; do conntrack -L -f $family -o extended 2>/dev/null; don
                 .collect()
         };
         let expected = [
-            "from 198.51.100.1, 4",
-            "from 198.51.100.2, 4",
-            "from 2001:db8:ff::1, 2",
-            "from 198.51.100.3 forwarded, 1",
-            "to 203.0.113.81:443/tcp forwarded, 1",
+            "from 198.51.100.1: 4",
+            "from 198.51.100.2: 4",
+            "from 2001:db8:ff::1: 2",
+            "from 198.51.100.3 forwarded: 1",
+            "to 203.0.113.81:443/tcp forwarded: 1",
         ];
         // whatever other namespaces of this host hold
         let dumped = [&arguments[..], &["--source", "netlink"]].concat();
