@@ -10,6 +10,7 @@ pub mod netlink;
 pub mod procfs;
 mod untracked;
 pub mod users;
+mod wait;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

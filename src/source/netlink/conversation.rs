@@ -14,7 +14,6 @@ use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN,
     NetlinkBuffer,
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
@@ -23,6 +22,7 @@ use rustix::net::{
 };
 
 use crate::model::text::clean;
+use crate::source::wait::until_readable;
 
 /// Bytes of the receive buffer. The kernel makes its datagrams as long as the longest receive so far allows, at most
 /// 32 KiB (`netlink_dump` and `netlink_recvmsg` in net/netlink/af_netlink.c); a longer buffer changes nothing, one
@@ -176,16 +176,9 @@ impl Conversation {
 /// Waits for one datagram. After a failed allocation in the kernel none may ever come, hence the poll.
 fn datagram(socket: &OwnedFd, deadline: Instant, buffer: &mut [u8]) -> Result<Datagram, Silence> {
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(Silence::Deadline);
-        }
-        // fails only for centuries, which may as well be for ever
-        let left = Timespec::try_from(left).ok();
-        let mut ready = [PollFd::new(socket, PollFlags::IN)];
-        match poll(&mut ready, left.as_ref()) {
-            Ok(0) | Err(Errno::INTR) => continue,
-            Ok(_) => {}
+        match until_readable(socket, deadline) {
+            Ok(true) => {}
+            Ok(false) => return Err(Silence::Deadline),
             Err(error) => return Err(Silence::Error(error)),
         }
         // with MSG_TRUNC the length is the datagram's and not what of it found room

@@ -14,9 +14,9 @@ use rustix::net::netlink::SOCK_DIAG;
 
 use super::attributes::{AF_INET, AF_INET6, ip_address};
 use super::conversation::{Conversation, End, dump_request};
-use crate::model::conntrack::{Protocol, TcpState};
+use crate::model::conntrack::Protocol;
 use crate::model::error::ReadError;
-use crate::model::socket::LocalSocket;
+use crate::model::socket::{LocalSocket, TCP_LISTEN, tcp_state};
 use crate::model::text::clean;
 
 /// Type of the request and of its answers (include/uapi/linux/sock_diag.h).
@@ -29,8 +29,6 @@ pub const STATES: u32 = 0x1ffe;
 /// TCP_ESTABLISHED alone: the kernel leaves the other sockets out.
 const ESTABLISHED: u32 = 1 << 1;
 
-/// The number of TCP_LISTEN (include/net/tcp_states.h).
-const TCP_LISTEN: u8 = 10;
 /// TCP_LISTEN alone: the kernel passes over its hash table of connections.
 const LISTENING: u32 = 1 << TCP_LISTEN;
 /// TCP_CLOSE alone, the state of an unconnected socket of UDP.
@@ -166,20 +164,5 @@ pub fn decode(protocol: Protocol, payload: &[u8]) -> Option<LocalSocket> {
         listening: is_tcp && state == TCP_LISTEN,
         uid: word(64)?,
         inode: u64::from(word(68)?),
-    })
-}
-
-/// The state of a socket (include/net/tcp_states.h) in the words of the table, which knows fewer.
-fn tcp_state(number: u8) -> Option<TcpState> {
-    Some(match number {
-        1 => TcpState::Established,
-        2 => TcpState::SynSent,
-        3 | 12 => TcpState::SynRecv, // 12: TCP_NEW_SYN_RECV, a request that has no socket yet
-        4 | 5 => TcpState::FinWait,
-        6 => TcpState::TimeWait,
-        7 => TcpState::Close,
-        8 => TcpState::CloseWait,
-        9 | 11 => TcpState::LastAck, // 11: TCP_CLOSING, both sides sent FIN
-        _ => return None,
     })
 }

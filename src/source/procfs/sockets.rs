@@ -10,9 +10,9 @@ use procfs::net::{
     TcpNetEntries, TcpNetEntry, TcpState as SocketState, UdpNetEntries, UdpNetEntry,
 };
 
-use crate::model::conntrack::{Protocol, TcpState};
+use crate::model::conntrack::Protocol;
 use crate::model::error::{FileError, ReadError};
-use crate::model::socket::LocalSocket;
+use crate::model::socket::{LocalSocket, tcp_state};
 use crate::source::file;
 
 /// A line is 150 bytes: some hundred thousand sockets.
@@ -208,23 +208,12 @@ fn parse<T: FromBufReadSI>(path: &Path, bytes: &[u8]) -> Result<T, ReadError> {
 }
 
 fn tcp(entry: &TcpNetEntry) -> LocalSocket {
-    let state = match entry.state {
-        SocketState::Established => Some(TcpState::Established),
-        SocketState::SynSent => Some(TcpState::SynSent),
-        SocketState::SynRecv | SocketState::NewSynRecv => Some(TcpState::SynRecv),
-        SocketState::FinWait1 | SocketState::FinWait2 => Some(TcpState::FinWait),
-        SocketState::TimeWait => Some(TcpState::TimeWait),
-        SocketState::Close => Some(TcpState::Close),
-        SocketState::CloseWait => Some(TcpState::CloseWait),
-        SocketState::LastAck | SocketState::Closing => Some(TcpState::LastAck),
-        SocketState::Listen => None,
-    };
     LocalSocket {
         protocol: Protocol::TCP,
         local: entry.local_address,
         remote: entry.remote_address,
-        tcp_state: state,
-        listening: state.is_none(),
+        tcp_state: tcp_state(entry.state.to_u8()),
+        listening: entry.state == SocketState::Listen,
         uid: entry.uid,
         inode: entry.inode,
     }
