@@ -1,21 +1,24 @@
-//! Reads one kernel file whole, whatever stands in its place, without ever waiting for it.
+//! Reads files, whatever stands in their place, without ever waiting for one.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::ops::ControlFlow;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::OFlags;
-use rustix::io::Errno;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::model::error::{FileError, ReadError};
 use crate::model::text::{clean, clean_path};
 
 /// Bytes of a file that are read at once, if there are so many.
 const CHUNK: usize = 4096;
+/// Bytes of most files of a process.
+const SHORT: usize = 512;
 
 /// The path as it may be printed.
 pub(crate) fn shown(path: &Path) -> String {
@@ -24,9 +27,23 @@ pub(crate) fn shown(path: &Path) -> String {
 
 /// Opens whatever stands there for reading, without waiting for it.
 pub(crate) fn open(path: &Path) -> std::io::Result<File> {
+    open_at(CWD, path).map_err(Into::into)
+}
+
+/// Opens whatever has this name below an open directory for reading, without waiting for it.
+pub(crate) fn open_at(directory: impl AsFd, name: &Path) -> Result<File, Errno> {
     // a fifo without a writer would block the open, a terminal could become ours
-    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
-    OpenOptions::new().read(true).custom_flags(flags).open(path)
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    retry_on_intr(|| openat(&directory, name, flags, Mode::empty())).map(File::from)
+}
+
+/// Reads the beginning of a file below an open directory, at most `limit` bytes; none if it cannot be read.
+pub(crate) fn beginning(directory: impl AsFd, name: &str, limit: usize) -> Option<Vec<u8>> {
+    let file = open_at(directory, Path::new(name)).ok()?;
+    let mut bytes = Vec::with_capacity(SHORT);
+    read_to(&file, limit, &mut bytes).ok()?;
+    bytes.truncate(limit);
+    Some(bytes)
 }
 
 /// Reads a file of at most `limit` bytes.
@@ -66,22 +83,12 @@ pub(crate) fn first(
 /// As [`read`].
 pub(crate) fn contents(file: File, path: &Path, limit: usize) -> Result<Vec<u8>, ReadError> {
     let mut bytes = Vec::with_capacity(CHUNK);
-    loop {
-        if bytes.len() == bytes.capacity() {
-            bytes.reserve(CHUNK);
-        }
-        // into memory that need not be zeroed first: the end of `bytes`
-        match rustix::io::read(&file, spare_capacity(&mut bytes)) {
-            Ok(0) => break,
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => {
-                return Err(odd_kind(path, &file).unwrap_or_else(|| explain(path, &error.into())));
-            }
-        }
-        if bytes.len() > limit {
-            return Err(odd_kind(path, &file)
-                .unwrap_or_else(|| ReadError::file(shown(path), FileError::TooLong { limit })));
-        }
+    if let Err(error) = read_to(&file, limit, &mut bytes) {
+        return Err(odd_kind(path, &file).unwrap_or_else(|| explain(path, &error.into())));
+    }
+    if bytes.len() > limit {
+        return Err(odd_kind(path, &file)
+            .unwrap_or_else(|| ReadError::file(shown(path), FileError::TooLong { limit })));
     }
     if bytes.is_empty() {
         return Err(
@@ -89,6 +96,22 @@ pub(crate) fn contents(file: File, path: &Path, limit: usize) -> Result<Vec<u8>,
         );
     }
     Ok(bytes)
+}
+
+/// Reads to the end of a file, or until there are more than `limit` bytes.
+fn read_to(file: &File, limit: usize, bytes: &mut Vec<u8>) -> Result<(), Errno> {
+    while bytes.len() <= limit {
+        if bytes.len() == bytes.capacity() {
+            bytes.reserve(CHUNK);
+        }
+        // into memory that need not be zeroed first: the end of `bytes`
+        match rustix::io::read(file, spare_capacity(bytes)) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Reads a file of any length line by line until `deadline` or until `each` has enough, and hands on each line without

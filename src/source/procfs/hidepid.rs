@@ -58,11 +58,10 @@ fn may_hide(root: &OwnedFd) -> bool {
         return true;
     };
     let device = format!("{}:{}", major(stat.st_dev), minor(stat.st_dev));
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let Ok(mounts) = openat(root, MOUNTS, flags, Mode::empty()) else {
+    let Ok(mounts) = file::open_at(root, Path::new(MOUNTS)) else {
         return true;
     };
-    let Ok(mounts) = file::contents(File::from(mounts), Path::new(MOUNTS), MAX_BYTES) else {
+    let Ok(mounts) = file::contents(mounts, Path::new(MOUNTS), MAX_BYTES) else {
         return true;
     };
     let mounts = String::from_utf8_lossy(&mounts);

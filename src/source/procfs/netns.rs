@@ -159,12 +159,11 @@ fn read(root: &OwnedFd, proc_root: &Path, seen: Seen, detail: Detail) -> Option<
         },
     };
     let path = path.join(FILE);
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = openat(&process, FILE, flags, Mode::empty());
+    let opened = file::open_at(&process, Path::new(FILE));
     let opened = opened.and_then(|file| fstat(&file).map(|stat| (file, stat)));
     match opened {
         Ok((file, stat)) if stat.st_ino == seen.inode => {
-            let (count, statistics) = ct_stat::of_namespace(File::from(file), &path);
+            let (count, statistics) = ct_stat::of_namespace(file, &path);
             Some(Other {
                 seen,
                 id,

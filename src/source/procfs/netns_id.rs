@@ -73,9 +73,8 @@ pub(super) fn of_process(
     statistics: u64,
 ) -> Result<NetnsId, Unread> {
     let path = path.join(SOCKETS);
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let sockets = match openat(process, SOCKETS, flags, Mode::empty()) {
-        Ok(sockets) => std::fs::File::from(sockets),
+    let sockets = match file::open_at(process, Path::new(SOCKETS)) {
+        Ok(sockets) => sockets,
         Err(Errno::NOENT | Errno::SRCH) => {
             let still_there = statat(process, ct_stat::FILE, AtFlags::empty()).is_ok();
             return still_there
