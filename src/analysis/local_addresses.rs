@@ -47,7 +47,7 @@ impl Own {
             || self.networks.contain(address)
     }
 
-    /// Whether an address of this host other than those of the loopback networks stands in the entry.
+    /// True if an address of this host other than those of the loopback networks stands in the entry.
     pub(crate) fn occurs_in(&self, entry: &Entry) -> bool {
         [entry.original, entry.reply]
             .iter()

@@ -1,13 +1,9 @@
 //! The mount option hidepid= of a procfs, which hides the processes of other users (proc(5)).
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{
-    AtFlags, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs, major, minor, openat, readlinkat,
-    statat,
-};
+use rustix::fs::{AtFlags, PROC_SUPER_MAGIC, fstat, fstatfs, major, minor, readlinkat, statat};
 use rustix::io::Errno;
 
 use crate::source::file;

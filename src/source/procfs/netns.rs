@@ -7,7 +7,6 @@
 //! Entering one, for its table and its sockets, takes privilege and is done for the one that decides.
 
 use std::ffi::CStr;
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Instant;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::common::ProcRoot;
+use crate::common::programs::{printed, program};
 use check_conntrack::model::error::ReadError;
 use check_conntrack::model::prefix::Prefix;
 use check_conntrack::runtime::unsafe_calls::check_netlink_strictly;
@@ -155,7 +156,7 @@ fn a_file_that_cannot_be_read_is_named_and_the_others_count() {
 fn nothing_waits_for_a_fifo_and_nothing_is_read_without_end() {
     let root = ProcRoot::empty();
     let fifo = root.join(FIB_TRIE);
-    crate::common::sh("mkfifo -- \"$1\"", &[fifo.as_os_str()]);
+    printed(program("mkfifo").arg(fifo));
     std::os::unix::fs::symlink("/dev/zero", root.join(IF_INET6)).unwrap();
     assert!(of_files(root.path()).incomplete.is_some());
 }
@@ -173,7 +174,7 @@ fn the_largest_endpoint_is_not_judged_without_the_own_addresses() {
     let entry = "ipv4 2 tcp 6 100 ESTABLISHED src=198.51.100.9 dst=192.0.2.7 sport=1025 dport=443 src=192.0.2.7 dst=198.51.100.9 sport=443 dport=1025 [ASSURED] use=1\n";
     let root = ProcRoot::tracking("2\n", "1000\n");
     root.file("net/nf_conntrack", entry.repeat(2));
-    let judged = ["-c", "endpoint=1", "--state-dir", "/nonexistent"];
+    let judged = ["-c", "endpoint=1"];
     let not_known = root.answer(&judged);
     assert_eq!(not_known.code, 3, "{}", not_known.text);
     assert!(
@@ -184,47 +185,55 @@ fn the_largest_endpoint_is_not_judged_without_the_own_addresses() {
     );
     assert_eq!(not_known.value("endpoint"), None);
     // a class has no far side
-    let class = root.answer(&["-c", "established=1", "--state-dir", "/nonexistent"]);
+    let class = root.answer(&["-c", "established=1"]);
     assert_eq!(class.code, 2, "{}", class.text);
     root.file(FIB_TRIE, FIB_TRIE_6_18);
     assert_eq!(root.answer(&judged).code, 2, "known, and above its range");
 }
 
 mod netns {
+    use std::net::IpAddr;
+    use std::net::{TcpListener, TcpStream};
     use std::path::Path;
-    use std::process::{Command, Stdio};
 
     use super::{BROADCAST, FIB_TRIE, IF_INET6, IPV6_ROUTE, OWN_V4, OWN_V6};
     use super::{ips, of_files, of_kernel, prefixes};
-    use crate::common::{
-        Answer, COUNT, ProcRoot, again_in_namespaces, answer, binary, here, needs, sh,
-    };
+    use crate::common::namespaces::{Namespaces, inside};
+    use crate::common::network::loopback_up;
+    use crate::common::plugin::check_after;
+    use crate::common::programs::{printed_for, program};
+    use crate::common::{Answer, ProcRoot, answer, conntrack};
+    use check_conntrack::source::addresses::Addresses;
 
-    /// Runs a test below again, in a network namespace that the script has set up.
-    fn again_in_namespace(test: &str, script: &str) {
-        needs("ip", "iproute2");
-        again_in_namespaces("-Urn", script, &here(module_path!(), test));
+    /// Runs commands of ip, one a line.
+    fn ip(lines: &str) {
+        printed_for(lines, program("ip").args(["-batch", "-"]));
     }
 
     #[test]
-    fn the_addresses_of_interfaces_are_those_that_were_added() {
-        again_in_namespace(
-            "added",
-            "ip link set lo up
-            ip link add veth0 type veth peer name veth1
-            ip link set dev veth0 addrgenmode none; ip link set dev veth1 addrgenmode none
-            ip addr add 192.0.2.7/24 brd + dev veth0; ip addr add 192.0.2.8/24 dev veth0
-            ip addr add 198.51.100.1/31 dev veth0
-            ip addr add 203.0.113.9 peer 203.0.113.10 dev veth1
-            ip addr add 127.0.0.53/32 dev lo
-            ip -6 addr add 2001:db8::7/64 dev veth0 nodad; ip -6 addr add fe80::1/64 dev veth0 nodad
-            ip link set veth0 up; ip link set veth1 up",
-        );
+    fn the_loopback_address_is_this_hosts_own() {
+        inside!(Namespaces::Network);
+        loopback_up();
+        let loopback = [IpAddr::from([127, 0, 0, 1]), "::1".parse().unwrap()];
+        assert_eq!(of_kernel().own, loopback);
     }
 
     #[test]
-    #[ignore = "run in a namespace of its own by the test above"]
-    fn added() {
+    fn the_set_is_what_was_added() {
+        inside!(Namespaces::Network);
+        ip("link set lo up
+            link add veth0 type veth peer name veth1
+            link set dev veth0 addrgenmode none
+            link set dev veth1 addrgenmode none
+            addr add 192.0.2.7/24 brd + dev veth0
+            addr add 192.0.2.8/24 dev veth0
+            addr add 198.51.100.1/31 dev veth0
+            addr add 203.0.113.9 peer 203.0.113.10 dev veth1
+            addr add 127.0.0.53/32 dev lo
+            addr add 2001:db8::7/64 dev veth0 nodad
+            addr add fe80::1/64 dev veth0 nodad
+            link set veth0 up
+            link set veth1 up");
         let live = of_kernel();
         assert_eq!(live.own, ips(&[&OWN_V4[..], &OWN_V6].concat()));
         assert_eq!(live.networks, prefixes(&["127.0.0.0/8"]));
@@ -238,20 +247,16 @@ mod netns {
 
     #[test]
     fn unusual_addresses_count_and_those_of_interfaces_that_are_down_too() {
-        again_in_namespace(
-            "unusual",
-            "ip link add veth0 type veth peer name veth1
-            ip addr add 10.1.0.1/16 brd 10.255.255.255 dev veth0
-            ip addr add 10.1.0.2/16 dev veth0
-            ip addr add 10.9.0.1 peer 10.9.0.2/24 dev veth1
-            ip -6 addr add 2001:db8:1::9 peer 2001:db8:1::a dev veth1 nodad
-            for i in $(seq 1 250); do echo addr add 2001:db8::$i/64 dev veth1 nodad; done | ip -6 -batch -",
-        );
-    }
-
-    #[test]
-    #[ignore = "run in a namespace of its own by the test above"]
-    fn unusual() {
+        inside!(Namespaces::Network);
+        let many: String = (1..=250)
+            .map(|i| format!("addr add 2001:db8::{i}/64 dev veth1 nodad\n"))
+            .collect();
+        let lines = "link add veth0 type veth peer name veth1
+            addr add 10.1.0.1/16 brd 10.255.255.255 dev veth0
+            addr add 10.1.0.2/16 dev veth0
+            addr add 10.9.0.1 peer 10.9.0.2/24 dev veth1
+            addr add 2001:db8:1::9 peer 2001:db8:1::a dev veth1 nodad\n";
+        ip(&format!("{lines}{many}"));
         let got = of_kernel();
         let v4: Vec<_> = got.own.iter().copied().filter(|ip| ip.is_ipv4()).collect();
         assert_eq!(v4, ips(&["10.1.0.1", "10.1.0.2", "10.9.0.1"]));
@@ -265,13 +270,8 @@ mod netns {
 
     #[test]
     fn a_namespace_without_addresses_has_none() {
-        again_in_namespace("bare", ":");
-    }
-
-    #[test]
-    #[ignore = "run in a namespace of its own by the test above"]
-    fn bare() {
-        let nothing = check_conntrack::source::addresses::Addresses::default();
+        inside!(Namespaces::Network);
+        let nothing = Addresses::default();
         assert_eq!(of_kernel(), nothing);
         // fib_trie is empty here, if_inet6 too
         assert_eq!(of_files(Path::new("/proc")), nothing);
@@ -279,68 +279,58 @@ mod netns {
 
     /// A load balancer's backend: service addresses that no interface has, one of them a network, in both families; and a
     /// transparent proxy, whose local default route is for marked packets. That rule parts the tables of IPv4.
-    const SERVICE_ADDRESSES: &str = "
-mount -t tmpfs none /run
-ip link set lo up
-ip link add veth0 type veth peer name veth1
-ip link set dev veth0 addrgenmode none; ip link set dev veth1 addrgenmode none
-ip addr add 192.0.2.7/24 dev veth0; ip -6 addr add 2001:db8::7/64 dev veth0 nodad
-ip link set veth0 up; ip link set veth1 up
-ip route add local 203.0.113.80/32 dev veth0; ip route add local 203.0.114.0/24 dev lo
-ip -6 route add local 2001:db8:80::1 dev lo; ip -6 route add local 2001:db8:5::/48 dev lo
-for family in -4 -6; do
-    ip $family rule add fwmark 1 lookup 100
-    ip $family route add local default dev lo table 100
-done
-";
+    fn service_addresses() {
+        ip("link set lo up
+            link add veth0 type veth peer name veth1
+            link set dev veth0 addrgenmode none
+            link set dev veth1 addrgenmode none
+            addr add 192.0.2.7/24 dev veth0
+            addr add 2001:db8::7/64 dev veth0 nodad
+            link set veth0 up
+            link set veth1 up
+            route add local 203.0.113.80/32 dev veth0
+            route add local 203.0.114.0/24 dev lo
+            route add local 2001:db8:80::1 dev lo
+            route add local 2001:db8:5::/48 dev lo
+            rule add fwmark 1 lookup 100
+            -6 rule add fwmark 1 lookup 100
+            route add local default dev lo table 100
+            -6 route add local default dev lo table 100");
+    }
 
     /// An entry of each of these clients to each of the service addresses, and one that is forwarded.
-    const CLIENTS: &str = r#"
-directory=$(mktemp -d)
-trap 'rm -rf "$directory"' EXIT
-entry() {
-    echo "-A -p tcp -s $1 -d $2 --sport $((sport++)) --dport 443 --state ESTABLISHED -t 600 -u SEEN_REPLY,ASSURED"
-}
-sport=1024
-{
-    for service in 203.0.113.80 203.0.114.9; do
-        for client in 198.51.100.1 198.51.100.2; do entry $client $service; entry $client $service; done
-    done
-    for service in 2001:db8:80::1 2001:db8:5::9; do entry 2001:db8:ff::1 $service; done
-    entry 198.51.100.3 203.0.113.81
-} >"$directory/entries"
-conntrack -R "$directory/entries" >/dev/null 2>&1
-for family in ipv4 ipv6; do conntrack -L -f $family -o extended 2>/dev/null; done
-"#;
+    fn clients() -> String {
+        let mut pairs = Vec::new();
+        for service in ["203.0.113.80", "203.0.114.9"] {
+            for client in ["198.51.100.1", "198.51.100.2"] {
+                pairs.extend([(client, service); 2]);
+            }
+        }
+        pairs.extend(["2001:db8:80::1", "2001:db8:5::9"].map(|to| ("2001:db8:ff::1", to)));
+        pairs.push(("198.51.100.3", "203.0.113.81"));
+        let entry = |(number, (client, service))| {
+            let port = 1024 + number;
+            format!(
+                "-A -p tcp -s {client} -d {service} --sport {port} --dport 443 --state ESTABLISHED -t 600 -u SEEN_REPLY,ASSURED\n"
+            )
+        };
+        pairs.into_iter().enumerate().map(entry).collect()
+    }
 
-    #[test]
-    fn entries_to_an_address_of_a_local_route_are_inbound() {
-        needs("ip", "iproute2");
-        needs("conntrack", "conntrack");
-        needs("strace", "strace");
-        let test = here(module_path!(), "inbound");
-        again_in_namespaces("-Urnm", SERVICE_ADDRESSES, &test);
+    fn endpoints(got: &Answer) -> Vec<String> {
+        let lines = got.text.lines().skip(1);
+        lines
+            .filter_map(|line| line.split_once(". ")?.1.split_once(" entr"))
+            .map(|(endpoint, _)| endpoint.to_owned())
+            .collect()
     }
 
     #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn inbound() {
-        let table = sh(CLIENTS, &[]);
-        let arguments = [
-            "--top",
-            "9",
-            "--state-dir",
-            "/nonexistent",
-            "--aggregate",
-            "32,128",
-        ];
-        let endpoints = |got: &Answer| -> Vec<String> {
-            let lines = got.text.lines().skip(1);
-            lines
-                .filter_map(|line| line.split_once(". ")?.1.split_once(" entr"))
-                .map(|(endpoint, _)| endpoint.to_owned())
-                .collect()
-        };
+    fn entries_to_an_address_of_a_local_route_are_inbound() {
+        inside!(Namespaces::Network);
+        service_addresses();
+        conntrack::insert(&clients());
+        let arguments = ["--top", "9", "--aggregate", "32,128"];
         let expected = [
             "from 198.51.100.1: 4",
             "from 198.51.100.2: 4",
@@ -358,48 +348,28 @@ for family in ipv4 ipv6; do conntrack -L -f $family -o extended 2>/dev/null; don
         for name in [FIB_TRIE, IF_INET6, IPV6_ROUTE] {
             root.file(name, std::fs::read(Path::new("/proc").join(name)).unwrap());
         }
-        let files = root.file("net/nf_conntrack", table).answer(&arguments);
+        root.file("net/nf_conntrack", conntrack::list_by(&[]));
+        let files = root.answer(&arguments);
         assert_eq!(endpoints(&files), expected, "{}", files.text);
 
         // before 4.20 the kernel sends the routes of all tables
-        let output = Command::new(needs("strace", "strace"))
-            .args([
-                "-qq",
-                "-o",
-                "/dev/null",
-                "-e",
-                "inject=setsockopt:error=ENOPROTOOPT",
-            ])
-            .arg(binary())
-            .args(dumped)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let unfiltered = Answer::of(output);
+        let strace = ["strace", "-qq", "-o", "/dev/null"];
+        let old_kernel = ["-e", "inject=setsockopt:error=ENOPROTOOPT"];
+        let words = [&strace[..], &old_kernel].concat();
+        let unfiltered = Answer::of(check_after(&words, &dumped).output().unwrap());
         assert_eq!(endpoints(&unfiltered), expected, "{}", unfiltered.text);
     }
 
     #[test]
     fn connections_to_an_address_of_a_local_route_are_no_reason_to_track() {
-        needs("ip", "iproute2");
-        let test = here(module_path!(), "within_this_host");
+        inside!(Namespaces::Network);
+        service_addresses();
         // else a connection to an address of a route comes from the same address
-        let script = format!(
-            "{SERVICE_ADDRESSES}
-ip route change local 203.0.113.80/32 dev veth0 src 192.0.2.7
-ip route change local 203.0.114.0/24 dev lo src 192.0.2.7
-ip -6 route change local 2001:db8:80::1 dev lo src 2001:db8::7
-echo 1 >/proc/sys/net/ipv6/ip_nonlocal_bind"
-        );
-        again_in_namespaces("-Urnm", &script, &test);
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn within_this_host() {
-        use std::net::{TcpListener, TcpStream};
-        let entries = std::fs::read_to_string(Path::new("/proc").join(COUNT));
-        assert_eq!(entries.unwrap(), "0\n");
+        ip("route change local 203.0.113.80/32 dev veth0 src 192.0.2.7
+            route change local 203.0.114.0/24 dev lo src 192.0.2.7
+            route change local 2001:db8:80::1 dev lo src 2001:db8::7");
+        std::fs::write("/proc/sys/net/ipv6/ip_nonlocal_bind", "1").unwrap();
+        assert_eq!(conntrack::count(), 0);
         let services = [
             "203.0.113.80:7000",
             "203.0.114.9:7000",
@@ -414,14 +384,7 @@ echo 1 >/proc/sys/net/ipv6/ip_nonlocal_bind"
             open.push((listener.accept().unwrap(), stream));
         }
         for root in ["/proc", "/proc/../proc"] {
-            let got = answer([
-                "--proc-root",
-                root,
-                "--empty",
-                "critical",
-                "--state-dir",
-                "/nonexistent",
-            ]);
+            let got = answer(["--proc-root", root, "--empty", "critical"]);
             assert!(
                 got.code == 0 && !got.text.contains("tracks nothing"),
                 "{}: {open:?}",

@@ -2,8 +2,6 @@
 
 use crate::common::ProcRoot;
 
-const STATE: [&str; 2] = ["--state-dir", "/nonexistent"];
-
 /// A table of one entry that says it has so many, on a kernel of this release.
 fn table(count: u32, release: &str) -> ProcRoot {
     let entry = "ipv4 2 udp 17 29 src=192.0.2.7 dst=198.51.100.9 sport=1025 dport=53 src=198.51.100.9 dst=192.0.2.7 sport=53 dport=1025 [ASSURED] use=1\n";
@@ -16,7 +14,7 @@ fn table(count: u32, release: &str) -> ProcRoot {
 
 #[test]
 fn a_long_table_is_read_as_text_only_where_that_takes_time_in_proportion_to_its_length() {
-    let asked = ["--top", "--state-dir", "/nonexistent", "--source"];
+    let asked = ["--top", "--source"];
     for (count, release, source, is_read) in [
         (20_000, "6.12.107+deb13-amd64", "auto", true),
         (20_001, "6.12.107+deb13-amd64", "auto", false),
@@ -48,7 +46,7 @@ fn a_table_without_a_count_is_not_read_and_the_reason_is_said_once() {
             Some(count) => root.file(crate::common::COUNT, count),
             None => root.remove(crate::common::COUNT),
         };
-        let got = root.answer(&[&["-c", "established=5"], &STATE[..]].concat());
+        let got = root.answer(&["-c", "established=5"]);
         assert_eq!(got.code, 3, "{}", got.text);
         assert_eq!(got.value("established"), None, "{}", got.text);
         assert!(
@@ -60,72 +58,54 @@ fn a_table_without_a_count_is_not_read_and_the_reason_is_said_once() {
 }
 
 mod netns {
-    use std::process::{Child, Command};
+    use nix::mount::{MsFlags, mount};
 
-    use crate::common::{
-        COUNT, STATISTICS, STATISTICS_HEADER, again_in_namespaces, answer, here, needs, sh,
-    };
+    use crate::common::namespaces::{Namespaces, inside};
+    use crate::common::network::cover;
+    use crate::common::programs::{Running, command_line};
+    use crate::common::{COUNT, STATISTICS, STATISTICS_HEADER, answer, conntrack};
+
+    /// A process whose file says that its namespace is another one, with so many entries, until this is dropped.
+    fn elsewhere(entries: u32) -> Running {
+        let other = Running::start(&mut command_line("sleep infinity"));
+        let process = format!("/proc/{}", other.pid());
+        let (directory, none) = (format!("{process}/net"), None::<&str>);
+        mount(
+            none,
+            directory.as_str(),
+            Some("tmpfs"),
+            MsFlags::empty(),
+            none,
+        )
+        .unwrap();
+        std::fs::create_dir(format!("{directory}/stat")).unwrap();
+        let row = format!(
+            "{STATISTICS_HEADER}{entries:08x} {}\n",
+            " 00000000".repeat(16)
+        );
+        std::fs::write(format!("{process}/{STATISTICS}"), row).unwrap();
+        other
+    }
 
     #[test]
     fn a_few_entries_beside_very_many_of_other_namespaces_are_not_dumped() {
-        needs("conntrack", "conntrack");
-        // /proc belongs to the new process namespace, so the namespaces of the host's processes do not count
-        let script = "mount -t proc proc /proc; mount -t tmpfs none /run; ip link set lo up";
-        let test = here(module_path!(), "beside_very_many");
-        again_in_namespaces("-Urnmpf", script, &test);
-    }
-
-    struct Running(Child);
-
-    impl Drop for Running {
-        fn drop(&mut self) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
-        }
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn beside_very_many() {
-        sh(
-            "conntrack -I -p udp -s 192.0.2.1 -d 198.51.100.7 --sport 1 --dport 53 -t 600 2>/dev/null",
-            &[],
-        );
-        // a process whose file says that its namespace is another one, and the count of this namespace
-        let other = Running(Command::new("sleep").arg("600").spawn().unwrap());
-        let directory = format!("/proc/{}/net", other.0.id());
-        let count = format!("/proc/{COUNT}");
-        sh(
-            r#"mount -t tmpfs none "$1"; mkdir "$1/stat"; touch /run/count; mount --bind /run/count "$2""#,
-            &[directory.as_ref(), count.as_ref()],
-        );
-        let statistics = directory.replace("/net", "") + "/" + STATISTICS;
-        for (elsewhere, here, is_dumped) in [
+        // the processes of the host do not count
+        inside!(Namespaces::Processes);
+        conntrack::insert(&conntrack::udp(1..=1));
+        for (there, here, is_dumped) in [
             (100_000, 1, true),
             (100_001, 1, false),
             // not ten times as many
             (100_001, 9_999, false),
             (100_001, 10_000, true),
         ] {
-            let zeros = " 00000000".repeat(16);
-            let row = format!("{STATISTICS_HEADER}{elsewhere:08x} {zeros}\n");
-            std::fs::write(&statistics, row).unwrap();
-            std::fs::write("/run/count", format!("{here}\n")).unwrap();
-            let got = answer(["--top", "--state-dir", "/nonexistent"]);
-            let is_said = got.text.contains(&format!("{elsewhere} entries"));
-            assert_eq!(
-                is_said, !is_dumped,
-                "{elsewhere} beside {here}: {}",
-                got.text
-            );
-            // what was asked for is done
-            let got = answer([
-                "--top",
-                "--source",
-                "netlink",
-                "--state-dir",
-                "/nonexistent",
-            ]);
+            let _other = elsewhere(there);
+            cover(COUNT, &format!("{here}\n"));
+            let got = answer(["--top"]);
+            let is_said = got.text.contains(&format!("{there} entries"));
+            assert_eq!(is_said, !is_dumped, "{there} beside {here}: {}", got.text);
+            // a source that was asked for is used
+            let got = answer(["--top", "--source", "netlink"]);
             assert!(got.text.contains("to 198.51.100.7:53/udp"), "{}", got.text);
         }
     }
