@@ -4,6 +4,7 @@ use super::values::{ago, full_in, growth};
 use crate::judge::assess::Assessment;
 use crate::judge::measure::Measured;
 use crate::judge::metric::Metric;
+use crate::model::error::ReadError;
 use crate::model::readings::{Change, Reading};
 
 /// Line 1 has at most this many bytes before its perfdata if nothing failed.
@@ -21,10 +22,17 @@ pub(super) fn in_range(
         let mut given = assessment.thresholds.of(*metric).filter(|t| t.given);
         given.any(|threshold| !threshold.range.never_alerts())
     };
-    let phrases = Metric::all()
+    let mut phrases: Vec<String> = Vec::new();
+    for phrase in Metric::all()
         .filter(asked)
-        .filter_map(|metric| phrase(metric, assessment, change));
-    fitted(phrases.collect(), LINE_MAX.saturating_sub(PREFIX + so_far))
+        .filter_map(|metric| phrase(metric, assessment, change))
+    {
+        // metrics that wait for the same previous run
+        if !phrases.contains(&phrase) {
+            phrases.push(phrase);
+        }
+    }
+    fitted(phrases, LINE_MAX.saturating_sub(PREFIX + so_far))
 }
 
 /// As many as fit, each with a comma before it, and the number of the others.
@@ -50,8 +58,9 @@ fn phrase(metric: Metric, assessment: &Assessment, change: &Reading<Change>) -> 
     let measured = match measurements.get(metric) {
         Ok(Measured::Value(measure)) => measure.value,
         Ok(Measured::Infinite) => return Some("the table does not grow".to_owned()),
-        // a first run has nothing to compare with
-        Ok(Measured::Unlimited) | Err(_) => return None,
+        Ok(Measured::Unlimited) => return None,
+        Err(why @ ReadError::FirstRun { .. }) => return Some(why.to_string()),
+        Err(_) => return None,
     };
     let number = measured.truncated(0).to_string();
     let since = || {
