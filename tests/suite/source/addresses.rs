@@ -201,7 +201,7 @@ mod netns {
     use crate::common::namespaces::{Namespaces, inside};
     use crate::common::network::loopback_up;
     use crate::common::plugin::check_after;
-    use crate::common::programs::{printed_for, program};
+    use crate::common::programs::{printed_for, program, run};
     use crate::common::{Answer, ProcRoot, answer, conntrack};
     use check_conntrack::source::addresses::Addresses;
 
@@ -293,9 +293,9 @@ mod netns {
             route add local 2001:db8:80::1 dev lo
             route add local 2001:db8:5::/48 dev lo
             rule add fwmark 1 lookup 100
-            -6 rule add fwmark 1 lookup 100
             route add local default dev lo table 100
-            -6 route add local default dev lo table 100");
+            route add local ::/0 dev lo table 100");
+        run("ip -6 rule add fwmark 1 lookup 100");
     }
 
     /// An entry of each of these clients to each of the service addresses, and one that is forwarded.
