@@ -170,8 +170,8 @@ fn an_ok_names_each_metric_that_was_given_a_range_and_its_value() {
     let first = host.answer(&asked);
     assert_eq!(
         values(&first),
-        ", mean hash chain 0.2",
-        "the first run has nothing to compare with"
+        ", mean hash chain 0.2, first run: no previous run is known",
+        "said once, of five metrics"
     );
     let second = host.at(1300).answer(&asked);
     assert_eq!(
