@@ -1,26 +1,25 @@
-//! Which addresses are this host's, and so which way an entry goes.
+//! The local addresses of this host.
 
 use std::net::IpAddr;
 
-use crate::analysis::traffic::Way;
 use crate::model::address::Address;
 use crate::model::conntrack::Entry;
 use crate::model::prefix::Prefix;
 
-/// The addresses that are this host's own.
+/// The local addresses of this host (RTN_LOCAL, `ip route show table local`).
 #[derive(Debug, Clone)]
-pub struct Own {
+pub struct LocalAddresses {
     /// Sorted, because a host in front of a cluster may hold thousands (kube-ipvs0 holds every service's).
     addresses: Vec<Address>,
-    /// Which last six bits occur among them: few others have to be searched for.
+    /// The last six bits that occur among them: few other addresses have to be searched for.
     endings: u64,
     networks: Networks,
     /// Broadcast and anycast addresses, sorted.
     broadcasts: Vec<Address>,
 }
 
-impl Own {
-    /// Single addresses, and networks of which every address is own. 127.0.0.0/8 and ::1 always belong to them.
+impl LocalAddresses {
+    /// Single addresses, and networks of which every address is local. 127.0.0.0/8 and ::1 always belong to them.
     pub fn new(addresses: impl IntoIterator<Item = IpAddr>, networks: Vec<Prefix>) -> Self {
         let addresses = sorted(addresses);
         Self {
@@ -39,7 +38,7 @@ impl Own {
         self
     }
 
-    /// Whether this host has the address.
+    /// True if this host has the address.
     pub fn contains(&self, address: Address) -> bool {
         address.is_loopback()
             || (self.endings & ending(address) != 0
@@ -55,38 +54,11 @@ impl Own {
             .any(|address| self.contains(address) && !address.is_loopback())
     }
 
-    /// Whether this host takes in what others send to the address: its own ones, broadcast, anycast, multicast.
-    fn receives(&self, address: Address) -> bool {
+    /// True if this host takes in packets that others send to the address: local, broadcast, anycast, multicast.
+    pub(crate) fn receives(&self, address: Address) -> bool {
         self.contains(address)
             || self.broadcasts.binary_search(&address).is_ok()
             || address.is_multicast()
-    }
-
-    /// Which way an entry goes. The original direction tells who dialled what, the source of the reply who answers.
-    pub fn way(&self, entry: &Entry) -> Way {
-        let (from, dialled) = (entry.original.source, entry.original.to());
-        let answering = entry.reply.from();
-        if self.contains(from) {
-            if !self.contains(dialled.0) {
-                Way::Out { to: dialled }
-            } else if !self.contains(answering.0) {
-                // a service address held here, whose backend is elsewhere
-                Way::Out { to: answering }
-            } else {
-                Way::Local { to: dialled }
-            }
-        } else if self.receives(answering.0) {
-            // dialled directly, or translated to here (DNAT, REDIRECT)
-            Way::In { from }
-        } else if dialled.0 != answering.0 && self.contains(dialled.0) {
-            // a port of this router, forwarded to a host behind it
-            Way::Forwarded {
-                from,
-                to: answering,
-            }
-        } else {
-            Way::Forwarded { from, to: dialled }
-        }
     }
 }
 
