@@ -241,10 +241,7 @@ says 'kernels built without CONFIG_NF_CONNTRACK_PROCFS do not show other network
 fact netns-without-files UNKNOWN
 
 # a kernel without ctnetlink
-for _ in $(seq 100); do
-    if rmmod nf_conntrack_netlink 2>/dev/null; then break; fi
-    sleep 0.1
-done
+until_true 'nf_conntrack_netlink to go' rmmod nf_conntrack_netlink
 [ ! -e /sys/module/nf_conntrack_netlink ] || fail 'nf_conntrack_netlink is still there'
 same 'what should have been loaded' "$(cat /tmp/wanted)" ''
 through=$inside
