@@ -87,6 +87,9 @@ pub enum ReadError {
     /// A capture says nothing about the hash table of its host.
     #[error("a capture does not tell how many hash buckets its host has")]
     NoBuckets,
+    /// A capture says nothing about expectations.
+    #[error("a capture does not tell how many expectations its host has")]
+    NoExpectations,
     /// A directory, a fifo, a device.
     #[error("{path} is a {kind}, not a kernel file")]
     WrongKind {
@@ -390,7 +393,8 @@ impl ReadError {
             Self::Incomplete(_)
             | Self::CaptureBroken { .. }
             | Self::NothingParsed { .. }
-            | Self::NoBuckets => None,
+            | Self::NoBuckets
+            | Self::NoExpectations => None,
         }
     }
 

@@ -10,7 +10,7 @@ use super::table::Table;
 use super::verdict::Verdict;
 use crate::cli::{Options, TopWhen};
 use crate::diagnosis::relief::{Room, relief};
-use crate::diagnosis::{self, Case, Configured, Finding, PortUse, Setting};
+use crate::diagnosis::{self, Case, Configured, Finding, Setting};
 use crate::judge::losses::lost_below_limit;
 use crate::judge::metric::Metric;
 use crate::model::error::ReadError;
@@ -109,18 +109,14 @@ fn case<'a>(options: &Options, verdict: &Verdict, table: Option<&'a Table>) -> C
         chains_long: assessment.is_above(Metric::Chain)
             || losses.is_some_and(|losses| losses.long_chains),
         lost_below_limit: lost_below_limit(readings, change),
-        ports: ports(options, table),
+        ports_crossed: assessment.is_above(Metric::Ports),
+        ports: table.and_then(|table| table.ports),
+        dense_ports: table.and_then(|table| table.dense_ports),
         configured: filling.then(|| configured(options, verdict)).flatten(),
         listed: table.and_then(|table| table.listed),
         growth: growth.and_then(|growth| i64::try_from(growth.floor()).ok()),
         served_elsewhere: false,
     }
-}
-
-/// The source ports in use of the pair that uses most of its range.
-fn ports(options: &Options, table: Option<&Table>) -> Option<PortUse> {
-    let _ = options;
-    table?.ports
 }
 
 /// A configured limit that is higher than the one in force. The files are those of this host.

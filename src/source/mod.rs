@@ -4,6 +4,7 @@ pub mod capture;
 pub mod configured;
 pub mod enter_netns;
 pub mod entries;
+pub mod expectations;
 pub mod file;
 pub mod netlink;
 pub mod procfs;
