@@ -1,4 +1,4 @@
-//! Who is behind the endpoints that are shown: from entries to sockets, from sockets to processes.
+//! The owners of the endpoints that are shown: from entries to sockets, from sockets to processes.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use crate::source::procfs::processes::{self, Search as ProcessSearch};
 use crate::source::udp_settings;
 use crate::source::users::{PASSWD, users};
 
-/// Where the processes of this host are.
+/// The proc root of this host.
 const PROC: &str = "/proc";
 
 /// A socket by its inode and user id.
@@ -54,10 +54,9 @@ pub(super) fn owners_of(
 ) -> Search {
     let (matched, mut dialled, look) = match_sockets(tally, census, scale, wanted);
     let mut attributions = matched.attributions(&[]);
-    let asked_for: Vec<Socket> = sockets(census, &attributions, &dialled).concat();
+    let asked_for = sockets(census, &attributions, &dialled).flatten().collect();
     let silence = read_at.elapsed();
-    let (found, closed) = search(wanted, &asked_for, &attributions);
-    drop(asked_for);
+    let (found, closed) = search(wanted, asked_for, &attributions);
     if !closed.is_empty() {
         attributions = matched.attributions(&closed);
         dialled.leave_out(&closed);
@@ -73,12 +72,14 @@ pub(super) fn owners_of(
         }
     }
     let complete = look.failed.is_none() && cut.is_none() && no_holder != NoHolder::NotPermitted;
-    let of_groups = sockets(census, &attributions, &dialled)
-        .iter()
+    let grouped: Vec<Vec<Owner>> = sockets(census, &attributions, &dialled)
+        .map(|sockets| by_process.group(sockets))
+        .collect();
+    let of_groups = grouped
+        .into_iter()
         .zip(attributions)
         .enumerate()
-        .map(|(place, (sockets, attribution))| {
-            let mut owners = by_process.group(sockets);
+        .map(|(place, (mut owners, attribution))| {
             // what could not be counted whole is a sample like its entries
             if scale.is_sample() && !dialled.has(place) {
                 let whole = |owner: &mut Owner| extrapolate(owner, scale);
@@ -130,13 +131,14 @@ fn held(attribution: &Attribution, owners: &[Owner], by_process: &Owners) -> Vec
 /// How a look at all sockets went.
 #[derive(Default)]
 struct Look {
-    /// Whether there was at least one.
+    /// True if there was at least one.
     any: bool,
-    /// Why not all were seen.
+    /// The reason why not all were seen.
     failed: Option<ReadError>,
 }
 
-/// Of a sample, every socket to a shown destination counts, not only those whose entry happens to be in the sample.
+/// All sockets to the shown destinations. If only a sample of the entries was read these count, not only those whose
+/// entry happens to be in the sample.
 #[derive(Default)]
 struct Dialled {
     places: HashMap<(SocketAddr, Protocol), usize>,
@@ -176,7 +178,7 @@ impl Dialled {
         }
     }
 
-    /// Whether an endpoint has such sockets.
+    /// True if an endpoint has such sockets.
     fn has(&self, place: usize) -> bool {
         self.sockets
             .get(place)
@@ -197,7 +199,7 @@ fn match_sockets<'t>(
     scale: Scale,
     wanted: &Wanted,
 ) -> (Matched<'t>, Dialled, Look) {
-    // what a process of another namespace shows below its directory has no settings
+    // the directory of a process in another namespace has no settings
     let settings = match wanted.place.not_entered {
         None => udp_settings(&wanted.proc_root),
         Some(_) => UdpSettings::default(),
@@ -214,9 +216,17 @@ fn match_sockets<'t>(
     (matching.finish(), dialled, look)
 }
 
-/// The sockets of each group, each once, in order.
-fn sockets(census: &Census, attributions: &[Attribution], dialled: &Dialled) -> Vec<Vec<Socket>> {
-    let of_group = |((attribution, group), dialled): ((&Attribution, &Group), &Vec<_>)| {
+/// The sockets of each group, some of them twice.
+fn sockets<'a>(
+    census: &'a Census,
+    attributions: &'a [Attribution],
+    dialled: &'a Dialled,
+) -> impl Iterator<Item = Vec<Socket>> + 'a {
+    let groups = attributions
+        .iter()
+        .zip(&census.groups)
+        .zip(&dialled.sockets);
+    groups.map(|((attribution, group), dialled)| {
         // within this host both ends have a socket: the client's tells who opens the connections
         let within = matches!(group, Group::Endpoint(Peer::To { local: true, .. }));
         let clients_only = within && attribution.holders.iter().any(|holder| !holder.dialled);
@@ -224,27 +234,17 @@ fn sockets(census: &Census, attributions: &[Attribution], dialled: &Dialled) -> 
             .holders
             .iter()
             .filter(|holder| !(clients_only && holder.dialled));
-        let mut sockets: Vec<Socket> = matched
-            .map(|holder| (holder.inode, holder.uid))
-            .chain(dialled.iter().copied())
-            .collect();
-        sockets.sort_unstable();
-        sockets.dedup();
-        sockets
-    };
-    let groups = attributions
-        .iter()
-        .zip(&census.groups)
-        .zip(&dialled.sockets);
-    groups.map(of_group).collect()
+        let matched = matched.map(|holder| (holder.inode, holder.uid));
+        matched.chain(dialled.iter().copied()).collect()
+    })
 }
 
-/// Searches for the processes that hold these sockets. If a holder is missing, the sockets are looked at again: one that
-/// was closed meanwhile must not look like a socket of somebody else. Returns the closed ones too, in order, among them
-/// those that were not asked for.
+/// Searches for the processes that hold these sockets. If a holder is missing, the sockets are looked at again: one
+/// that was closed meanwhile must not look like another owner's socket. Returns the closed ones too, in order, among
+/// them those that were not asked for.
 fn search(
     wanted: &Wanted,
-    asked_for: &[Socket],
+    asked_for: Vec<Socket>,
     attributions: &[Attribution],
 ) -> (processes::Owners, Vec<u64>) {
     let mut search = ProcessSearch::new(&wanted.proc_root, asked_for, wanted.deadline);
@@ -253,10 +253,8 @@ fn search(
         return (search.finish(), Vec::new());
     }
     let holders = attributions.iter().flat_map(|found| &found.holders);
-    let mut inodes: Vec<u64> = holders
-        .map(|holder| holder.inode)
-        .chain(asked_for.iter().map(|(inode, _)| *inode))
-        .collect();
+    let mut inodes: Vec<u64> = holders.map(|holder| holder.inode).collect();
+    inodes.extend(search.missing());
     inodes.sort_unstable();
     inodes.dedup();
     let mut open = Vec::new();
@@ -267,19 +265,14 @@ fn search(
     });
     if read.is_err() {
         // a socket that was not seen again may still be there
+        search.break_off();
         return (search.finish(), Vec::new());
     }
     open.sort_unstable();
     privilege::with(privilege::PROCESSES, || search.look_again(&open));
-    let found = search.finish();
-    let mut asked_for: Vec<u64> = asked_for.iter().map(|(inode, _)| *inode).collect();
-    asked_for.sort_unstable();
-    inodes.retain(|inode| {
-        open.binary_search(inode).is_err()
-            && (asked_for.binary_search(inode).is_err()
-                || found.closed.binary_search(inode).is_ok())
-    });
-    (found, inodes)
+    // a socket that was held when its process was looked at is as good as an open one
+    inodes.retain(|inode| open.binary_search(inode).is_err() && !search.has_found(*inode));
+    (search.finish(), inodes)
 }
 
 /// The names of the users that may be shown. /etc/passwd has none of those below another proc root.
@@ -309,8 +302,8 @@ fn names(
     users(PASSWD.as_ref(), &uids)
 }
 
-/// Whether the process that has the port of an entry by now began after the last packet of the entry. `silence` is how
-/// long ago the entries were read.
+/// True if the process that has the port of an entry by now began after the last packet of the entry. `silence` is the
+/// time since the entries were read.
 fn is_too_young(holder: &Holder, owners: &Owners, silence: Duration) -> bool {
     let silent = Duration::from_secs(holder.silent.into());
     holder.silent > 0
@@ -328,7 +321,7 @@ fn extrapolate(owner: &mut Owner, scale: Scale) {
     }
 }
 
-/// Why names are incomplete.
+/// The reason why names are incomplete.
 fn incomplete(cut: SearchCut, users: &Users) -> String {
     match cut {
         SearchCut::TimeUp => "not every process could be looked at in time".to_owned(),
@@ -341,7 +334,7 @@ fn incomplete(cut: SearchCut, users: &Users) -> String {
     }
 }
 
-/// What must be said besides.
+/// The notes about sockets and processes.
 fn note(look: &Look, missing: usize, no_holder: NoHolder) -> Option<String> {
     let failed = look.failed.as_ref().map(|error| {
         if look.any {

@@ -1,7 +1,7 @@
 //! Local sockets to the processes that hold them.
 //!
-//! The search begins with the processes of the users that the sockets belong to. The processes of other users are looked
-//! at only until every socket has a holder. What it costs is bounded for each process and each user.
+//! The search begins with the processes of the users that the sockets belong to. The processes of other users are
+//! looked at only until every socket has a holder. The cost is bounded for each process and each user.
 
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
@@ -33,15 +33,15 @@ pub struct Owners {
     pub missing: Vec<u64>,
     /// The sockets that were closed during the search, by inode.
     pub closed: Vec<u64>,
-    /// Whether there are processes whose descriptors may not be read for lack of privilege. Kernel threads and zombies
-    /// do not count, because they hold no descriptors.
+    /// True if there are processes whose descriptors could not be read, for lack of privilege as a rule. Kernel threads
+    /// and zombies do not count, because they hold no descriptors.
     pub unseen: bool,
-    /// Why not every process was looked at that may hold one of the missing sockets.
+    /// The reason why a process that may hold a missing socket was not looked at.
     pub cut: Option<SearchCut>,
 }
 
 impl Owners {
-    /// Why sockets are missing.
+    /// The reason why sockets are missing.
     pub fn no_holder(&self) -> NoHolder {
         match (self.cut, self.unseen) {
             (Some(_), _) => NoHolder::NotReached,
@@ -53,7 +53,7 @@ impl Owners {
 
 /// Looks once for the processes that hold one of these sockets, given as inode and user id, until `deadline`.
 pub fn owners(proc_root: &Path, sockets: &[(u64, u32)], deadline: Instant) -> Owners {
-    let mut search = Search::new(proc_root, sockets, deadline);
+    let mut search = Search::new(proc_root, sockets.to_vec(), deadline);
     search.look();
     search.finish()
 }
@@ -90,7 +90,7 @@ pub struct Search {
 
 impl Search {
     /// Prepares a search for these sockets, given as inode and user id. Sockets without an inode have no holder.
-    pub fn new(proc_root: &Path, sockets: &[(u64, u32)], deadline: Instant) -> Self {
+    pub fn new(proc_root: &Path, sockets: Vec<(u64, u32)>, deadline: Instant) -> Self {
         let wanted = Wanted::new(sockets);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         // nothing is opened if nothing is wanted
@@ -123,7 +123,7 @@ impl Search {
             return;
         }
         let listed = self.list();
-        // who cannot see process 1 does not see those of other users (hidepid=2 in proc(5))
+        // a user that cannot see process 1 does not see those of other users (hidepid=2 in proc(5))
         self.unseen |= self.is_procfs && listed.first().is_none_or(|first| first.pid != 1);
         for of_strangers in [false, true] {
             for process in &listed {
@@ -137,9 +137,19 @@ impl Search {
         }
     }
 
-    /// Whether a holder was found of each socket.
+    /// True if a holder was found of each socket.
     pub fn has_found_all(&self) -> bool {
         self.wanted.are_all_held()
+    }
+
+    /// True if a holder was found of this socket.
+    pub fn has_found(&self, inode: u64) -> bool {
+        self.wanted.is_held(inode)
+    }
+
+    /// The sockets of which no holder was found yet, by inode.
+    pub fn missing(&self) -> Vec<u64> {
+        self.wanted.missing()
     }
 
     /// Looks once more for the holders of the sockets that are missing, of which only `open`, in order, still exist: a
@@ -164,9 +174,14 @@ impl Search {
         }
     }
 
-    /// What was found.
+    /// Ends the search before the missing sockets were looked for again.
+    pub fn break_off(&mut self) {
+        self.cut = Some(SearchCut::TimeUp);
+    }
+
+    /// The result of the search.
     pub fn finish(self) -> Owners {
-        let missing = self.wanted.missing();
+        let missing = self.missing();
         let cut = self.cut.filter(|cut| match cut {
             SearchCut::TimeUp => !missing.is_empty(),
             SearchCut::TooManyDescriptors { uid } => self.wanted.count(*uid).missing > 0,
@@ -214,7 +229,7 @@ impl Search {
         Some(directory.st_uid)
     }
 
-    /// Whether the time is over.
+    /// True if the time is over.
     fn is_over(&mut self) -> bool {
         let is_over = Instant::now() >= self.deadline;
         if is_over {
@@ -273,7 +288,12 @@ impl Search {
         let Some(Ok(directory)) = self.open(pid) else {
             return;
         };
-        let length = directory.length("fd");
+        // the size of a directory elsewhere is another matter
+        let length = if self.is_procfs {
+            directory.length("fd")
+        } else {
+            0
+        };
         let mut held = Vec::new();
         for thread in directory.other_threads() {
             let list = format!("task/{thread}/fd");
@@ -295,7 +315,7 @@ impl Search {
         self.note(&directory, uid, held);
     }
 
-    /// Adds the sockets of a list of descriptors that are wanted to `held`; returns how many descriptors were looked at.
+    /// Adds the wanted sockets of a list of descriptors to `held`; returns how many descriptors were looked at.
     fn read_list(
         &mut self,
         directory: &ProcessDirectory,
@@ -354,6 +374,9 @@ impl Search {
 
 /// Each process once, by process id: what the first list of a process and those of its threads have comes together.
 fn by_pid(processes: Vec<Process>) -> Vec<Process> {
+    if processes.is_sorted_by(|one, next| one.pid < next.pid) {
+        return processes;
+    }
     let pids = processes.iter().map(|process| process.pid);
     // process ids are positive
     let mut order: Vec<(u64, u32)> = pids.map(|pid| pid.unsigned_abs().into()).zip(0..).collect();

@@ -29,8 +29,7 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// Takes sockets as inode and user id. Sockets without an inode have no holder.
-    pub(super) fn new(sockets: &[(u64, u32)]) -> Self {
-        let mut sockets = sockets.to_vec();
+    pub(super) fn new(mut sockets: Vec<(u64, u32)>) -> Self {
         sockets.retain(|(inode, _)| *inode != 0);
         sockets.sort_unstable();
         sockets.dedup_by_key(|(inode, _)| *inode);
@@ -83,6 +82,11 @@ impl Wanted {
         self.sockets.binary_search_by(by_inode).ok()
     }
 
+    pub(super) fn is_held(&self, inode: u64) -> bool {
+        let socket = self.place(inode).and_then(|place| self.sockets.get(place));
+        socket.is_some_and(|socket| socket.is_held)
+    }
+
     /// Notes that a holder of a socket was found.
     pub(super) fn hold(&mut self, inode: u64) {
         let socket = self
@@ -121,7 +125,7 @@ impl Wanted {
         self.sockets.iter().filter(|socket| !socket.is_held)
     }
 
-    /// Whether a holder was found of each socket.
+    /// True if a holder was found of each socket.
     pub(super) fn are_all_held(&self) -> bool {
         self.missing == 0
     }
@@ -145,7 +149,7 @@ impl Wanted {
         }
     }
 
-    /// Whether none of the sockets belongs to the user.
+    /// True if none of the sockets belongs to the user.
     pub(super) fn is_stranger(&self, uid: Option<u32>) -> bool {
         uid.is_some_and(|uid| self.user(uid).is_err())
     }
@@ -157,18 +161,18 @@ mod tests {
 
     #[test]
     fn sockets_are_counted_once_and_only_with_an_inode() {
-        let wanted = Wanted::new(&[(3, 7), (0, 7), (1, 8), (3, 7), (2, 7)]);
+        let wanted = Wanted::new(vec![(3, 7), (0, 7), (1, 8), (3, 7), (2, 7)]);
         assert_eq!(wanted.missing(), [1, 2, 3]);
         let counts = [Some(7), Some(8), Some(9), None].map(|uid| wanted.count(uid).all);
         assert_eq!(counts, [2, 1, 0, 3]);
         assert!(wanted.is_stranger(Some(9)) && !wanted.is_stranger(Some(8)));
         assert!(!wanted.is_stranger(None));
-        assert!(Wanted::new(&[(0, 0)]).is_empty());
+        assert!(Wanted::new(vec![(0, 0)]).is_empty());
     }
 
     #[test]
     fn what_is_held_or_closed_is_not_missing() {
-        let mut wanted = Wanted::new(&[(1, 7), (2, 7), (3, 8), (4, 8)]);
+        let mut wanted = Wanted::new(vec![(1, 7), (2, 7), (3, 8), (4, 8)]);
         wanted.hold(1);
         wanted.hold(1);
         wanted.hold(99);

@@ -75,7 +75,7 @@ sockets='1. to 10.2.0.2:5432/tcp, 6 entries 37.5%, ESTABLISHED 100%, proxy.servi
 3. to 127.0.0.1:9999/tcp local, 4 entries 25.0%, ESTABLISHED 100%, self.service (self[PID]) 2 connections 1 thread
 4. to [2001:db8:2::2]:5432/tcp, 2 entries 12.5%, ESTABLISHED 100%, proxy.service (proxy[PID]) 2 connections 1 thread'
 # to whom a process belongs is for those who may look into it
-of_nobody=$(echo "$sockets" | sed 's/100%, [^ ]* ([^)]*) \(.*\) 1 thread/100%, uid 0 \1/')
+of_nobody=$(echo "$sockets" | sed 's/100%, [^ ]* ([^)]*) \(.*\) 1 thread/100%, user root \1/')
 # a capture has no owners
 captured=$(echo "$table" | sed 's/\(%\), \(gate\|proxy\|self\|no socket\).*/\1/')
 

@@ -1,5 +1,5 @@
-//! Who is named as the owner of entries, on a live kernel: sockets that close, move or hide while the check looks, ports
-//! that change hands, and users who are in the way.
+//! The owners of entries on a live kernel: sockets that close, move or hide while the check looks, ports that change
+//! hands, and users who are in the way.
 
 use std::fs;
 use std::path::Path;
@@ -34,7 +34,7 @@ mod netns {
         track();
     }
 
-    /// What the check says of this network namespace.
+    /// The answer about this network namespace.
     fn says(arguments: [&str; 2]) -> Answer {
         crate::common::answer(["--top"].iter().chain(&arguments))
     }
@@ -59,7 +59,7 @@ mod netns {
         (address, held.collect())
     }
 
-    /// How this process is shown.
+    /// This process as it is shown.
     fn me() -> String {
         format!("[{}])", std::process::id())
     }
@@ -113,7 +113,7 @@ mod netns {
             }
         }
 
-        /// Whether a child of this process has opened the directory of processes.
+        /// True if a child of this process has opened the directory of processes.
         fn has_proc_open(parent: u32) -> bool {
             let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
             let children = children.unwrap_or_default();
@@ -332,7 +332,8 @@ mod admin {
         let found = owners(Path::new("/proc"), &sockets, deadline);
         assert!(found.missing.is_empty(), "{found:?}");
         let no_holder = found.no_holder();
-        let owners = Owners::new(found.processes, no_holder, Users::default()).group(&sockets);
+        let owners =
+            Owners::new(found.processes, no_holder, Users::default()).group(sockets.to_vec());
         assert_eq!(owners.len(), 1, "{owners:?}");
         let passed = owners[0].passed.clone().unwrap();
         assert_eq!((passed.user.uid, passed.connections), (1002, 1));
@@ -373,7 +374,7 @@ mod admin {
         }
 
         fn look() {
-            // a socket of root's that nobody has
+            // a socket of root that no process holds
             let found = owners(
                 Path::new("/proc"),
                 &[(u64::MAX, 0)],
@@ -410,7 +411,7 @@ mod admin {
             }
         }
 
-        /// How many links of each of these processes were read.
+        /// The number of links that were read of each of these processes.
         fn links_of(hoards: &[Hoard], log: &Path) -> Vec<usize> {
             let log = fs::read_to_string(log).unwrap();
             let mut counts = vec![0; hoards.len()];

@@ -1002,7 +1002,7 @@ fn a_port_that_another_program_used_before_is_not_believed() {
         .collect();
     let found = attributed(label, &entries, &all);
     assert_eq!((found.holders.len(), found.attributed), (3000, 3000));
-    // and the other one beside it, which has a port that is left
+    // the other program beside it has a port that is left
     let entries = queries("10.0.0.53:53", 40_000..43_001);
     let both: Vec<LocalSocket> = all.into_iter().chain([bound(43_000, 9, 1000)]).collect();
     let found = attributed(label, &entries, &both);
@@ -1015,7 +1015,7 @@ fn a_port_that_another_program_used_before_is_not_believed() {
         &[bound(41_234, 9, 1000)],
     );
     assert_eq!(found.attributed, 1);
-    // at a port that the kernel gives to nobody the program chose it
+    // the program chose a port that the kernel gives to no socket
     let entries = queries("10.0.0.53:53", 1000..4000);
     let found = attributed(label, &entries, &[bound(1234, 9, 1000)]);
     assert_eq!((found.holders.len(), found.attributed), (1, 1));
@@ -1057,7 +1057,7 @@ fn an_entry_at_a_port_says_how_long_it_has_been_silent() {
         left(2, Some(20), false),
         left(3, Some(100), true),
         left(4, None, false),
-        left(5, Some(70_000), true),
+        left(5, Some(u16::MAX), true),
     ];
     let tally = tally_of(&entries);
     let mut matching = tally.matching(&tally.top(1), settings);

@@ -72,22 +72,23 @@ mod netns {
         inside!(Namespaces::Network);
         loopback_up();
         let entries = udp(1..=1000).replace("-t 600", "-t 1");
-        // the kernel collects them in the background, so the table is filled again until the check comes before it
+        // the kernel collects some of them in the background, and all of them at last, so the table is filled again
+        // until the check comes first
         let got = wait_for("entries that expired and are counted", || {
             conntrack::flush();
             conntrack::insert(&entries);
             // no list of the table could tell: to list it is to collect them
             at_any_moment(Duration::from_millis(1100));
             let got = answer(["--top", "-w", "0"]);
-            if entries_of(&got) == "1000" {
-                Ok(got)
-            } else {
-                Err(got.text)
-            }
+            let counted = got.first_line().contains("the table lists 0 of");
+            if counted { Ok(got) } else { Err(got.text) }
         });
         assert_eq!(got.code, 1, "{}", got.text);
         let first = got.first_line();
-        assert!(first.contains("the table lists 0 of 1000"), "{first}");
+        let count = entries_of(&got);
+        let part = format!("the table lists 0 of {count},");
+        assert!(first.contains(&part), "{first}");
+        assert!(count.parse::<u32>().unwrap() > 1, "{first}");
         for advice in ["hint:", "no endpoint stands out", "raise net."] {
             assert!(!got.text.contains(advice), "{}", got.text);
         }
