@@ -98,7 +98,7 @@ impl Perfdata {
                 .map(|overview| Value::plain("namespaces", overview.number as u64, Unit::None)),
         );
         let percentages = of_table().filter(|metric| metric.is_percentage());
-        let percentage = |metric| source.value(metric, Unit::Percentage, 1, Some(100));
+        let percentage = |metric| source.value(metric, Unit::Percentage, 1, None);
         values.extend(percentages.filter_map(percentage));
         Self(values)
     }
@@ -194,12 +194,7 @@ impl Source<'_> {
 fn has_floor(metric: Metric) -> bool {
     matches!(
         metric,
-        Metric::Usage
-            | Metric::Ports
-            | Metric::Expect
-            | Metric::Chain
-            | Metric::Lost
-            | Metric::FullIn
+        Metric::Usage | Metric::Chain | Metric::Lost | Metric::FullIn
     )
 }
 
