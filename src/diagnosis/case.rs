@@ -34,8 +34,6 @@ pub struct Case<'a> {
     pub listed: Option<Listed>,
     /// Entries per minute since the previous run.
     pub growth: Option<i64>,
-    /// Another network namespace of this host holds the service that most entries belong to.
-    pub served_elsewhere: bool,
 }
 
 impl Case<'_> {

@@ -41,11 +41,12 @@ pub(super) fn diagnose(
     table: &Table,
     deadlines: Deadlines,
 ) -> Diagnosis {
-    let _ = deadlines;
-    of(options, verdict, Some(table))
+    of(options, verdict, Some((table, deadlines)))
 }
 
-fn of(options: &Options, verdict: &Verdict, table: Option<&Table>) -> Diagnosis {
+fn of(options: &Options, verdict: &Verdict, table: Option<(&Table, Deadlines)>) -> Diagnosis {
+    let deadlines = table.map(|(_, deadlines)| deadlines);
+    let table = table.map(|(table, _)| table);
     let readings = verdict.readings();
     let assessment = &verdict.deciding.assessment;
     let is_problem = assessment.state != ServiceState::Ok;
@@ -57,14 +58,17 @@ fn of(options: &Options, verdict: &Verdict, table: Option<&Table>) -> Diagnosis 
     }
     let case = case(options, verdict, table);
     let finding = diagnosis::diagnose(&case);
-    let names = AddressNames::new();
+    let names = match (&finding, deadlines) {
+        (Some(finding), Some(deadlines)) => names(options, finding, deadlines),
+        _ => AddressNames::new(),
+    };
     let timeouts = settings_root(options, table).map_or_else(Timeouts::default, source::timeouts);
     let advice = advice(
         finding.as_ref(),
         Basis {
             names: &names,
             timeouts,
-            relief: room(options, verdict, &case).and_then(relief),
+            relief: room(options, &case).and_then(relief),
             max: readings.max(),
             capture: readings.capture,
         },
@@ -72,12 +76,23 @@ fn of(options: &Options, verdict: &Verdict, table: Option<&Table>) -> Diagnosis 
     let look = advice
         .look
         .clone()
-        .or_else(|| look(options, verdict, table));
+        .or_else(|| look(options, verdict, table, case.filling));
     Diagnosis {
         finding,
         names,
         advice: Advice { look, ..advice },
     }
+}
+
+/// The processes behind the addresses of a finding that are those of containers of this host.
+fn names(options: &Options, finding: &Finding, deadlines: Deadlines) -> AddressNames {
+    // the addresses of a capture are those of another host
+    if options.table.is_some() {
+        return AddressNames::new();
+    }
+    let addresses = finding.addresses();
+    let residents = source::elsewhere::residents(&options.proc_root, &addresses, deadlines.owners);
+    residents.into_iter().collect()
 }
 
 /// The procfs that shows the settings of the namespace that decides.
@@ -115,7 +130,6 @@ fn case<'a>(options: &Options, verdict: &Verdict, table: Option<&'a Table>) -> C
         configured: filling.then(|| configured(options, verdict)).flatten(),
         listed: table.and_then(|table| table.listed),
         growth: growth.and_then(|growth| i64::try_from(growth.floor()).ok()),
-        served_elsewhere: false,
     }
 }
 
@@ -142,18 +156,16 @@ fn configured(options: &Options, verdict: &Verdict) -> Option<Configured> {
 }
 
 /// What a larger limit is computed from, while the table fills.
-fn room(options: &Options, verdict: &Verdict, case: &Case<'_>) -> Option<Room> {
+fn room(options: &Options, case: &Case<'_>) -> Option<Room> {
     if !case.filling || case.capture {
         return None;
     }
-    let memory = meminfo::total(&options.proc_root);
-    let _ = verdict;
     Some(Room {
         count: case.count?,
         max: case.max?,
         buckets: case.buckets,
         growth: case.growth,
-        memory,
+        memory: meminfo::total(&options.proc_root),
     })
 }
 
@@ -179,7 +191,12 @@ fn look_only(verdict: &Verdict) -> Advice {
 }
 
 /// What shows who holds the entries, if this check could not see it.
-fn look(options: &Options, verdict: &Verdict, table: Option<&Table>) -> Option<String> {
+fn look(
+    options: &Options,
+    verdict: &Verdict,
+    table: Option<&Table>,
+    filling: bool,
+) -> Option<String> {
     let not_permitted = |why: &ReadError| {
         matches!(
             why,
@@ -188,10 +205,15 @@ fn look(options: &Options, verdict: &Verdict, table: Option<&Table>) -> Option<S
                 | ReadError::TableDenied { .. }
         )
     };
-    let table = table?;
-    let why = table.unavailable.as_ref().or(table.basis.why.as_ref());
     let blind = look_only(verdict).look;
-    let unseen = why.is_some_and(not_permitted) && options.table.is_none();
+    let unseen = match table {
+        Some(table) => {
+            let why = table.unavailable.as_ref().or(table.basis.why.as_ref());
+            why.is_some_and(not_permitted) && options.table.is_none()
+        }
+        // without --top no one looked
+        None => filling && options.is_live(),
+    };
     blind.or_else(|| {
         unseen.then(|| {
             "check_conntrack --top -v (as root: reads the whole table and says who holds it)"

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Deadlines;
-use super::ownership::{Search, owners_of};
+use super::ownership::{owners_of, raw_senders};
 use super::verdict::Verdict;
 use crate::analysis::census::{self, Census};
 use crate::analysis::facts::{Facts, Port, Share};
@@ -281,13 +281,16 @@ fn analyse(
     // a few sockets say nothing about a table that is full of something else
     let enough = (listing.source != Source::Sockets || scale.read >= u64::from(wanted.count) / 2)
         && !gaps.iter().any(|gap| gap.forbids_findings());
-    let facts = enough.then(|| {
-        let raw_senders = search.as_ref().map(Search::raw_senders);
-        Facts {
-            raw_senders: raw_senders.unwrap_or_default(),
-            ..census::facts(&tally, &census, owned, scale)
-        }
-    });
+    let mut facts = enough.then(|| census::facts(&tally, &census, owned, scale));
+    if let Some(facts) = facts
+        .as_mut()
+        .filter(|facts| owners_wanted && facts.lacks_senders())
+    {
+        facts.raw_senders = raw_senders(&Wanted {
+            deadline: deadlines.owners,
+            ..wanted.clone()
+        });
+    }
     let shown = options.top.is_some() || is_capture;
     Table {
         numbers: TableNumbers {

@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod configured;
+pub mod elsewhere;
 pub mod enter_netns;
 pub mod entries;
 pub mod expectations;
