@@ -138,10 +138,7 @@ impl Counting {
                 [original; 2]
             }
         });
-        // a translated destination that is elsewhere has no socket here, even if the client dialled this host
-        let here = way.here(entry).filter(|(address, _)| {
-            direction != Direction::In || !entry.is_translated() || self.own.contains(*address)
-        });
+        let here = way.here(entry);
         let place = tally.remains.len();
         let mut groups = [NONE; 2];
         if let (Some(ports), Direction::Out | Direction::Local) =

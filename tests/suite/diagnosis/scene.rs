@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::common::network::{Neighbour, cover, loopback_up, rules};
-use crate::common::programs::{printed_for, program, run};
+use crate::common::programs::{printed, printed_for, program, run};
 use crate::common::wait::{holds, wait_for};
 use crate::common::{Answer, MAX, answer};
 
@@ -92,7 +92,7 @@ impl Scene {
 
     /// Runs a part of the test in the namespace of the other host.
     pub(super) fn over_there<T: Send>(&self, part: impl FnOnce() -> T + Send) -> T {
-        inside(&self.far.namespace, part)
+        over(&self.far.namespace, part)
     }
 
     /// The answer to `--top`, once line 1 has all of these parts. Line 1 keeps the rules for a finding.
@@ -149,7 +149,7 @@ pub(super) fn namespace_of(pid: u32) -> File {
 }
 
 /// Runs a part of the test in a network namespace.
-pub(super) fn inside<T: Send>(namespace: &File, part: impl FnOnce() -> T + Send) -> T {
+pub(super) fn over<T: Send>(namespace: &File, part: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
@@ -225,4 +225,54 @@ pub(super) fn datagrams(
         socket
     };
     (0..number).map(send).collect()
+}
+
+/// Two neighbours at a bridge of the host: 10.9.1.1 here, 10.9.1.2 and 10.9.1.3 there.
+pub(super) fn bridged() -> [Neighbour; 2] {
+    run("ip link add br0 type bridge");
+    run("ip address add 10.9.1.1/24 dev br0");
+    run("ip link set br0 up");
+    [2, 3].map(|number| {
+        let pod = Neighbour::with_entries(0);
+        let pid = pod.pid();
+        run(&format!(
+            "ip link add pod{number} type veth peer name eth0 netns {pid}"
+        ));
+        run(&format!("ip link set pod{number} master br0 up"));
+        pod.run(&format!("ip address add 10.9.1.{number}/24 dev eth0"));
+        pod.run("ip link set eth0 up");
+        pod.run("ip route add default via 10.9.1.1");
+        pod
+    })
+}
+
+/// Sends the first packet of a connection to each of these ports, over a raw socket, which is returned.
+pub(super) fn send_syn(to: Ipv4Addr, ports: std::ops::Range<u16>) -> OwnedFd {
+    let tcp = Some(rustix::net::ipproto::TCP);
+    let socket = socket_with(
+        AddressFamily::INET,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        tcp,
+    );
+    let socket = socket.expect("the root of a network namespace");
+    for port in ports {
+        // source port, destination port, number, acknowledgement, length and SYN, window, checksum, urgent
+        let mut segment = [0; 20];
+        segment[..2].copy_from_slice(&10_000_u16.to_be_bytes());
+        segment[2..4].copy_from_slice(&port.to_be_bytes());
+        segment[12..16].copy_from_slice(&[0x50, 0x02, 0x04, 0x00]);
+        let to = SocketAddr::from((to, 0));
+        let flags = rustix::net::SendFlags::empty();
+        rustix::net::sendto(&socket, &segment, flags, &to).expect("a way");
+    }
+    socket
+}
+
+/// Runs the command of a line of advice as somebody would who pastes it, without what stands in brackets behind it.
+pub(super) fn does(advice: &str) {
+    let command = advice
+        .split_once(" (")
+        .map_or(advice, |(command, _)| command);
+    printed(program("sh").args(["-c", command]));
 }
