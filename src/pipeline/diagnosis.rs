@@ -197,19 +197,11 @@ fn look(
     table: Option<&Table>,
     filling: bool,
 ) -> Option<String> {
-    let not_permitted = |why: &ReadError| {
-        matches!(
-            why,
-            ReadError::NotPermitted { .. }
-                | ReadError::NotEntered { .. }
-                | ReadError::TableDenied { .. }
-        )
-    };
     let blind = look_only(verdict).look;
     let unseen = match table {
         Some(table) => {
             let why = table.unavailable.as_ref().or(table.basis.why.as_ref());
-            why.is_some_and(not_permitted) && options.table.is_none()
+            why.is_some_and(ReadError::needs_privilege) && options.table.is_none()
         }
         // without --top no one looked
         None => filling && options.is_live(),

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Instant;
 
-use super::procfs::{addresses, netns};
+use super::procfs::{self, netns};
 use crate::model::netns::{Resident, Seen};
 
 /// The first process of a host, whose namespace is no container.
@@ -37,8 +37,8 @@ pub fn residents(
             return Vec::new();
         }
         let process = proc_root.join(seen.pid.to_string());
-        let own = addresses::addresses(Some(&process)).map_or(Vec::new(), |found| found.own);
-        let of_wanted = wanted.iter().filter(|wanted| own.contains(wanted));
+        let own = procfs::addresses::read(&process, deadline);
+        let of_wanted = wanted.iter().filter(|wanted| own.has(**wanted));
         found.extend(of_wanted.map(|address| (*address, seen)));
     }
     let is_unique =

@@ -6,7 +6,7 @@ use super::entries::Wanted;
 use super::file;
 use super::netlink::exp_dump;
 use super::procfs::sysctl;
-use crate::model::error::ReadError;
+use crate::model::error::FileError;
 use crate::model::readings::{InUse, Reading};
 use crate::runtime::privilege;
 
@@ -39,7 +39,7 @@ fn from_file(net_root: &Path) -> Reading<u64> {
     match read {
         Ok(bytes) => Ok(bytes.iter().filter(|byte| **byte == b'\n').count() as u64),
         // no expectation, no line
-        Err(ReadError::Empty { .. }) => Ok(0),
+        Err(why) if why.of_file() == Some(&FileError::Empty) => Ok(0),
         Err(why) => Err(why),
     }
 }

@@ -33,7 +33,7 @@ pub(in crate::source) fn count(deadline: Instant, on_sent: impl FnOnce()) -> Rea
         Ok(conversation)
     });
     on_sent();
-    let conversation = asked.map_err(refusal)?;
+    let mut conversation = asked.map_err(refusal)?;
     tally(|answer| conversation.receive(deadline, answer))
 }
 

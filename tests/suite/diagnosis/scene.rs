@@ -109,7 +109,7 @@ pub(super) fn says<const N: usize>(arguments: [&str; N], parts: &[&str]) -> Answ
         let has_all = parts.iter().all(|part| words(&answer).contains(part));
         // the first answer is the one to report, because entries end while the test waits
         let first = first.get_or_insert_with(|| answer.text.clone());
-        holds(has_all, (&*first).clone()).map(|()| answer)
+        holds(has_all, first.clone()).map(|()| answer)
     });
     keeps_the_rules(&answer);
     answer
