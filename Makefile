@@ -64,7 +64,7 @@ check: check-flow ## formatting, lints, documentation
 
 # Data flows one way: each folder of src is a stage, and the folders below open nothing, ask no clock and do not know
 # which stage comes after them.
-check-flow: ## the one-way dependencies of docs/design.md
+check-flow: ## the one-way dependencies of docs/internals/design.md
 	@! grep -rnE 'std::(fs|io|os|process|env)|std::time::[^D]|rustix|nix::|procfs::|crate::(source|cli|runtime|survey|previous_run)' \
 		src/model src/judge src/analysis src/diagnosis src/report
 	@! grep -rnE 'crate::(judge|analysis|diagnosis|report|cli|source|runtime)' src/model

@@ -33,7 +33,7 @@ fn every_option_is_in_the_readme() {
 
 #[test]
 fn every_metric_has_a_recipe() {
-    let thresholds = include_str!("../../docs/thresholds.md");
+    let thresholds = include_str!("../../docs/options-and-metrics.md");
     for metric in check_conntrack::judge::metric::Metric::all() {
         assert!(thresholds.contains(&format!("`{metric}`")), "{metric}");
     }
@@ -665,9 +665,9 @@ fn every_link_in_the_documentation_leads_somewhere() {
 fn a_link_to_nowhere_is_noticed() {
     let readme = root().join("README.md");
     for (target, leads) in [
-        ("docs/top.md", true),
-        ("docs/top.md#cost-and-limits", true),
-        ("docs/top.md#cost", false),
+        ("docs/internals/table.md", true),
+        ("docs/internals/table.md#cost-and-limits", true),
+        ("docs/internals/table.md#cost", false),
         ("docs/nowhere.md", false),
         ("#try-it", true),
         ("#try", false),

@@ -42,7 +42,7 @@ fn everything_said() -> Vec<String> {
         texts.push(fs::read_to_string(case.unwrap().path().join("stdout")).unwrap());
     }
     for file in [
-        "docs/thresholds.md",
+        "docs/options-and-metrics.md",
         "README.md",
         "tests/suite/source/namespaces.rs",
     ] {
