@@ -123,6 +123,9 @@ mod netns {
     use crate::common::namespaces::{Namespaces, inside};
     use crate::common::programs::{printed, program};
 
+    /// An entry as conntrack inserts it, without its ends and its state.
+    const ENTRY: &str = "-A -p tcp --sport 40001 -t 600 -u ASSURED,SEEN_REPLY";
+
     /// The limit and the buckets belong to the first network namespace: others may not write them.
     fn is_of_the_host(command: &str) -> bool {
         command.contains("nf_conntrack_max=") || command.contains("nf_conntrack_buckets=")
@@ -137,10 +140,10 @@ mod netns {
                 continue;
             }
             if deletes(command) {
-                insert(
-                    "-A -p tcp -s 192.0.2.10 -d 192.0.2.7 --sport 40001 --dport 6379 --state TIME_WAIT -t 600 -u ASSURED,SEEN_REPLY\n\
-                     -A -p tcp -s 198.51.100.9 -d 192.0.2.10 --sport 40001 --dport 5222 --state ESTABLISHED -t 600 -u ASSURED,SEEN_REPLY\n",
-                );
+                insert(&format!(
+                    "{ENTRY} -s 192.0.2.10 -d 192.0.2.7 --dport 6379 --state TIME_WAIT\n\
+                     {ENTRY} -s 198.51.100.9 -d 192.0.2.10 --dport 5222 --state ESTABLISHED\n"
+                ));
             }
             let before = count();
             printed(program("sh").args(["-c", command]));
