@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use crate::judge::threshold::{ThresholdError, Thresholds};
 use crate::model::dump::Choice;
+pub use crate::model::elevation::Elevation;
 use crate::model::prefix::{Aggregate, Prefix};
 use crate::model::text::clean;
 
@@ -217,17 +218,6 @@ pub enum TopWhen {
     Always,
     /// Only when the state is not OK without it.
     Problem,
-}
-
-/// What this program may do that its caller may not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Elevation {
-    /// Nothing.
-    None,
-    /// It holds capabilities, or privileges of a security module. Its files are the caller's.
-    Capabilities,
-    /// It runs setuid or setgid: what it writes is written by somebody else than its caller.
-    AnotherUser,
 }
 
 /// What the command line asked for.

@@ -6,7 +6,8 @@ use nagiosplugin::ServiceState;
 
 use crate::judge::measure::{Measured, Measurements};
 use crate::judge::metric::Metric;
-use crate::judge::range::{Measure, Ratio, Violation};
+use crate::judge::number::Ratio;
+use crate::judge::range::{Measure, Violation};
 use crate::judge::threshold::{Severity, Threshold, Thresholds};
 use crate::model::error::ReadError;
 use crate::model::readings::Readings;

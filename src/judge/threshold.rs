@@ -5,7 +5,8 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::judge::metric::Metric;
-use crate::judge::range::{Decimal, Range, RangeError, Suffixes};
+use crate::judge::number::Decimal;
+use crate::judge::range::{Range, RangeError, Suffixes};
 use crate::model::text::clean;
 
 /// What crossing a threshold means.

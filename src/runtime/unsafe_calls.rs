@@ -9,7 +9,7 @@ use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use super::{output, signals};
-use crate::cli::Elevation;
+use crate::model::elevation::Elevation;
 
 /// The privileges of this process that its caller lacks (AT_SECURE in getauxval(3)).
 pub fn elevation() -> Elevation {
