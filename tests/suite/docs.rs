@@ -1,5 +1,5 @@
-//! What the documentation shows is what the binary prints, and every command line in it, and in the examples for
-//! monitoring hosts, is one the binary takes.
+//! The documentation: its outputs are those of the binary, the binary accepts its command lines and those of the examples
+//! for monitoring hosts, and its links lead somewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -192,7 +192,7 @@ struct Example {
 }
 
 impl Example {
-    /// Whether the binary's own parser says what the example says.
+    /// Checks the example against the parser of the binary.
     fn judge(&self) -> Result<(), String> {
         let Self {
             place,
@@ -246,7 +246,7 @@ fn examples(place: &str, lines: &[String], shown: Option<&str>) -> Vec<Example> 
         .collect()
 }
 
-/// Those of the Markdown files.
+/// The examples in the Markdown files.
 fn documented() -> Vec<Example> {
     markdown()
         .iter()
@@ -254,7 +254,7 @@ fn documented() -> Vec<Example> {
         .collect()
 }
 
-/// Those of the files for monitoring hosts.
+/// The examples in the files for monitoring hosts.
 fn packaged() -> Vec<Example> {
     let files: Vec<PathBuf> = below(&root().join("packaging"))
         .into_iter()
@@ -419,9 +419,9 @@ fn command_lines(line: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// What stands in front of a command and is none.
+/// Words before a command that are no command.
 const KEYWORDS: [&str; 8] = ["if", "then", "else", "while", "do", "!", "time", "exec"];
-/// What takes a program as a file.
+/// Programs that take another program as a file.
 const USES_AS_A_FILE: [&str; 12] = [
     "install",
     "setcap",
@@ -436,13 +436,13 @@ const USES_AS_A_FILE: [&str; 12] = [
     "[",
     "test",
 ];
-/// What takes a program to run it.
+/// Programs that run another program.
 const RUNS: [&str; 14] = [
     "sudo", "env", "timeout", "setpriv", "nsenter", "unshare", "runuser", "ip", "strace", "ssh",
     "watch", "kubectl", "docker", "podman",
 ];
 
-/// Whether a word is this program, and not its directory for the state or its file for sudo.
+/// True if a word is this program, and not its state directory or its file for sudo.
 fn program(word: &str) -> bool {
     let Some(folder) = word.strip_suffix("check_conntrack") else {
         return false;
@@ -527,7 +527,7 @@ fn simple_commands(line: &str) -> Vec<Vec<String>> {
     commands
 }
 
-/// What the extraction makes of lines as they stand in the documentation.
+/// Tests of the extraction of command lines.
 mod extraction {
     use super::*;
 
@@ -684,7 +684,7 @@ fn a_link_to_nowhere_is_noticed() {
     assert_eq!(anchors(headings), ["a-b-c-d-e", "twice", "twice-1"]);
 }
 
-/// What is wrong with a link of that file.
+/// The fault of a link in that file, if it has one.
 fn broken(from: &Path, target: &str) -> Option<String> {
     let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
     let to = if file.is_empty() {
@@ -716,7 +716,7 @@ fn links(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// What headings are linked to by, as hosting sites make it from their text.
+/// The anchors of headings, as hosting sites make them from the text.
 fn anchors(text: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for heading in prose(text).filter_map(|line| line.strip_prefix('#')) {

@@ -1,5 +1,5 @@
-//! The runbook leads from every hint, and from every text of an alert, to one of its sections. That the links lead
-//! somewhere is seen to in tests/suite/docs.rs.
+//! The runbook leads from the words of line 1 to a section with the card, and its commands work. Links are tested in
+//! tests/suite/docs.rs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ fn rows() -> Vec<Vec<&'static str>> {
     rows
 }
 
-/// Whether a line has the parts of a pattern, in their order.
+/// True if a line has the parts of a pattern, in their order.
 fn says(line: &str, pattern: &str) -> bool {
     let mut rest = line;
     pattern.split("...").all(|part| {
@@ -34,7 +34,7 @@ fn says(line: &str, pattern: &str) -> bool {
     })
 }
 
-/// What the check says somewhere: in a golden case, or in the sentences of the report and their tests.
+/// The sentences of the check: outputs of golden cases, and the sources of the report.
 fn everything_said() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: PathBuf| fs::read_to_string(path).unwrap();

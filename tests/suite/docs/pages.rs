@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{below, broken, links, markdown, name, read, root};
-use crate::common::programs::{fixed, printed};
 
 /// The pages that may be longer than others: you jump into them.
 const LONG: [&str; 2] = ["docs/runbook.md", "docs/options-and-metrics.md"];
@@ -112,7 +111,7 @@ fn an_answer_that_no_golden_case_has_is_noticed() {
     assert!(!is_answer("1. Look at both"));
 }
 
-/// Whether a line is one of those that the check prints for a finding.
+/// True if a line is one that the check prints for a finding.
 fn is_answer(line: &str) -> bool {
     let named = ["CONNTRACK is ", "why: ", "now: ", "fix: ", "look: "];
     let endpoint = line.split_once(". ").is_some_and(|(number, rest)| {
@@ -159,14 +158,21 @@ fn without_time(line: &str) -> String {
 
 // ---- what is made -------------------------------------------------------------------------------------------------
 
-#[test]
-fn the_picture_is_the_one_that_its_script_draws() {
-    let script = root().join("docs/internals/draw-table");
-    let drawn = printed(&mut fixed(std::process::Command::new(script)));
-    assert!(
-        drawn == read(&root().join("docs/table.svg")),
-        "docs/internals/draw-table >docs/table.svg draws it"
-    );
+/// The picture is drawn by a script in Python.
+mod python {
+    use super::*;
+    use crate::common::programs::{fixed, needs, printed};
+
+    #[test]
+    fn the_picture_is_the_one_that_its_script_draws() {
+        needs("python3");
+        let script = root().join("docs/internals/draw-table");
+        let drawn = printed(&mut fixed(std::process::Command::new(script)));
+        assert!(
+            drawn == read(&root().join("docs/table.svg")),
+            "docs/internals/draw-table >docs/table.svg draws it"
+        );
+    }
 }
 
 mod tree {
