@@ -13,7 +13,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::number::{Decimal, Ratio};
-use crate::model::text::clean;
+use crate::model::text::typed;
 
 /// What a bound may carry behind its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,8 +193,9 @@ impl Range {
         let zero = Some(Bound::ZERO);
         let (start, end) = match bounds.split_once(':') {
             None if bounds.starts_with('~') => {
+                let end = bounds.trim_start_matches('~');
                 return Err(RangeError::TildeWithoutColon {
-                    found: bounds.to_owned(),
+                    end: Bound::parse(end, suffixes).ok(),
                 });
             }
             None => (zero, Some(Bound::parse(bounds, suffixes)?)),
@@ -266,6 +267,11 @@ impl Range {
             (false, Some(end)) => Some(Violation::Above(end)),
             _ => None,
         }
+    }
+
+    /// Whether no value is out of it: `~:`, which switches a metric off.
+    pub fn never_alerts(&self) -> bool {
+        !self.inside && self.start.is_none() && self.end.is_none()
     }
 
     /// The bounds that are there.
@@ -357,13 +363,13 @@ pub enum RangeError {
     #[error("the range is empty")]
     Empty,
     /// `~` or `~10`.
-    #[error("{} lacks its colon, minus infinity is written ~:", clean(.found))]
+    #[error("':' missing after '~', write ~:{} for \"no lower bound\"", meant(.end))]
     TildeWithoutColon {
-        /// The text.
-        found: String,
+        /// The end that was meant, if it is one.
+        end: Option<Bound>,
     },
     /// `/root:80`, which the shell made of `~:80`.
-    #[error("the shell expanded ~ to {}, quote the range", clean(.found))]
+    #[error("the shell expanded ~ to {}, quote the range", typed(.found))]
     ExpandedTilde {
         /// The start.
         found: String,
@@ -375,7 +381,7 @@ pub enum RangeError {
         found: String,
     },
     /// More than 18 digits.
-    #[error("{} has more than 18 digits", clean(.found))]
+    #[error("{} has more than 18 digits", typed(.found))]
     TooManyDigits {
         /// The bound.
         found: String,
@@ -390,12 +396,16 @@ pub enum RangeError {
     },
 }
 
-/// Foreign text in a sentence, where an empty one would leave a hole.
+/// The end of a range that lacks its colon.
+fn meant(end: &Option<Bound>) -> String {
+    end.map_or_else(|| "END".to_owned(), |end| end.to_string())
+}
+
+/// A bound in a sentence, where an empty one would leave a hole.
 fn shown(found: &str) -> String {
-    let found = clean(found);
     if found.is_empty() {
         "an empty bound".to_owned()
     } else {
-        found
+        typed(found)
     }
 }
