@@ -9,6 +9,7 @@ pub mod foreign;
 pub mod netns;
 pub mod prefix;
 pub mod readings;
+pub mod sealed;
 pub mod socket;
 pub mod text;
 pub mod timeouts;
