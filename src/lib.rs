@@ -18,6 +18,7 @@ pub mod diagnosis;
 pub mod judge;
 pub mod model;
 pub mod pipeline;
+pub mod recording;
 pub mod report;
 pub mod runtime;
 pub mod source;

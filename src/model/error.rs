@@ -1,9 +1,12 @@
 //! What can go wrong while the kernel's files are read, and what would help.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 use crate::model::dump::Gap;
 use crate::model::foreign::Foreign;
+use crate::model::text::duration;
 
 /// A reading that failed. Paths are already safe to print.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -229,9 +232,73 @@ pub enum ReadError {
         /// The system's words, or those of the decompressor.
         reason: String,
     },
+    /// The recording is not used.
+    #[error("{path} {problem}")]
+    NoRecording {
+        /// The file, or its directory.
+        path: String,
+        /// What is the matter with it, as a verb and the rest.
+        problem: NoRecording,
+    },
     /// The time was up before this was read.
     #[error("the time was up before it was read")]
     NotReached,
+}
+
+/// What is the matter with a recording.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NoRecording {
+    /// There is none.
+    #[error("does not exist")]
+    Missing,
+    /// This user may not read it.
+    #[error("may not be read by this user")]
+    Denied,
+    /// It belongs to another user than root and the one of this check.
+    #[error("belongs to another user (uid {uid})")]
+    Foreign {
+        /// The owner.
+        uid: u32,
+    },
+    /// Somebody else than its owner may write it.
+    #[error("may be written by others than its owner")]
+    Writable,
+    /// Something else stands in its place.
+    #[error("is not a file")]
+    NotAFile,
+    /// Any other error of the system.
+    #[error("cannot be read: {reason}")]
+    Io {
+        /// The system's words.
+        reason: String,
+    },
+    /// It was cut short or changed.
+    #[error("is damaged")]
+    Damaged,
+    /// It was written by another version of this program.
+    #[error("was written by another version of check_conntrack")]
+    OtherVersion,
+    /// It was written before the host was started.
+    #[error("is from before the last boot")]
+    OtherBoot,
+    /// It is of another network namespace.
+    #[error("is of another network namespace")]
+    OtherNamespace,
+    /// Its last sample lies in the future.
+    #[error("is from the future")]
+    Future,
+    /// No sample was added for three periods.
+    #[error("is {} old", duration(.age.as_secs()))]
+    Stale {
+        /// The age of the last sample.
+        age: Duration,
+    },
+    /// It has no sample since the previous run.
+    #[error("has no sample since the previous run")]
+    NoSample,
+    /// The recorder has not read the table.
+    #[error("does not say who holds the entries")]
+    NoSurvey,
 }
 
 /// Why a run has no other to compare with.
@@ -366,7 +433,12 @@ impl ReadError {
                 problem: NoState::EndsInParent,
                 ..
             } => Some("name the directory itself"),
+            Self::NoRecording {
+                problem: NoRecording::Missing | NoRecording::Stale { .. },
+                ..
+            } => Some("is check_conntrack-recorder.service running?"),
             Self::FirstRun { .. }
+            | Self::NoRecording { .. }
             | Self::PreviousRunIncomplete
             | Self::NoState { .. }
             | Self::NoPreviousCapture
