@@ -34,7 +34,7 @@ impl Listening {
         all
     }
 
-    /// Whether a socket waits there.
+    /// True if a socket waits there.
     fn has(&self, protocol: Protocol, (address, port): Side) -> bool {
         let any_v4 = Address::from([0; 4]);
         let any = Address::from([0; 16]);
@@ -49,7 +49,7 @@ impl Listening {
         })
     }
 
-    /// Whether the original direction of the entry is that of a server of this host, so that the far side opened the
+    /// True if the original direction of the entry is that of a server of this host, so that the far side opened the
     /// connection.
     #[inline]
     pub(crate) fn is_reversed(&self, entry: &Entry, own: &Own) -> bool {

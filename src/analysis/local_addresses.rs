@@ -68,7 +68,7 @@ impl Own {
                 .any(|network| network.contains(address))
     }
 
-    /// Whether an address of this host other than those of the loopback networks stands in the entry.
+    /// True if an address of this host other than those of the loopback networks stands in the entry.
     pub(crate) fn occurs_in(&self, entry: &Entry) -> bool {
         let loopback = self.networks.get(..LOOPBACK).unwrap_or_default();
         [entry.original, entry.reply]

@@ -1,8 +1,8 @@
 //! Who owns sockets: processes grouped by what an operator would restart.
 
+use core::time::Duration;
 use std::cmp::Reverse;
 use std::fmt;
-use std::time::Duration;
 
 use crate::model::cgroup::{Cgroup, Name};
 use crate::model::socket::{NoHolder, Process};
@@ -203,10 +203,11 @@ impl Owners {
     /// Only processes that hold at least one of them count. Each of several owners of a socket has it. Sockets without
     /// an inode have no process; the kernel calls their owner user id 0 whoever it was, so they are not said to be
     /// root's.
-    pub fn group(&self, sockets: &[(u64, u32)]) -> Vec<Owner> {
-        let mut wanted: Vec<(u64, u32)> = sockets.to_vec();
+    pub fn group(&self, sockets: Vec<(u64, u32)>) -> Vec<Owner> {
+        let mut wanted = sockets;
+        let all = wanted.len();
         wanted.retain(|(inode, _)| *inode != 0);
-        let without_inode = sockets.len() - wanted.len();
+        let without_inode = all - wanted.len();
         wanted.sort_unstable();
         wanted.dedup_by_key(|(inode, _)| *inode);
         let mut groups = Groups::new(self.who.len());
@@ -436,7 +437,7 @@ mod tests {
     }
 
     fn group(processes: &[Process], sockets: &[(u64, u32)]) -> Vec<String> {
-        said(&owners(processes).group(sockets))
+        said(&owners(processes).group(sockets.to_vec()))
     }
 
     #[test]
@@ -469,7 +470,7 @@ mod tests {
         };
         let of_container = Cgroup {
             path: "/lxc/101/ns/system.slice/nginx.service".to_owned(),
-            name: Name::Container(container),
+            name: Name::Container(Box::new(container)),
         };
         let name = "nginx.service";
         let processes = [
@@ -530,7 +531,7 @@ mod tests {
             ("a, b", "command a, b"),
             ("|;", "(unnamed)"),
         ] {
-            let owners = owners(&[alone(1, command, 1, &[1])]).group(&[(1, 0)]);
+            let owners = owners(&[alone(1, command, 1, &[1])]).group(vec![(1, 0)]);
             assert_eq!(owners[0].who.to_string(), shown, "{command:?}");
         }
     }
@@ -576,7 +577,7 @@ mod tests {
                 ],
             ),
         ] {
-            let owners = Owners::new(Vec::new(), why, users.clone()).group(&sockets);
+            let owners = Owners::new(Vec::new(), why, users.clone()).group(sockets.to_vec());
             let names: Vec<String> = owners.iter().map(Owner::with_process).collect();
             assert_eq!(names, shown);
             assert_eq!(owners[0].connections, 2);
@@ -611,11 +612,11 @@ mod tests {
         ];
         let owners = owners(&processes);
         assert_eq!(
-            said(&owners.group(&[(1, 0)])),
+            said(&owners.group(vec![(1, 0)])),
             ["rpcbind.service (rpcbind[500]) 1 1 1"]
         );
         assert_eq!(
-            said(&owners.group(&[(2, 0)])),
+            said(&owners.group(vec![(2, 0)])),
             ["systemd (systemd[1]) 1 1 1"]
         );
         assert_eq!(owners.of(1).len(), 1);

@@ -66,7 +66,7 @@ pub struct Tally {
     services: Services,
     profiles: Profiles,
     port_uses: PortUses,
-    /// Whether an address of this host was seen; looked for in a capture only.
+    /// True if an address of this host was seen; looked for in a capture only.
     knows_own: bool,
     /// Takes the place of the tuples themselves, so it must not collide.
     hashes: foldhash::quality::RandomState,
@@ -83,7 +83,7 @@ impl Tally {
         self.remains.len() as u64
     }
 
-    /// Whether an address of the host occurs in the entries of a capture.
+    /// True if an address of the host occurs in the entries of a capture.
     pub fn knows_own(&self) -> bool {
         self.knows_own
     }

@@ -25,8 +25,8 @@ pub enum Name {
     Nothing,
     /// A unit of this host.
     Unit(Unit),
-    /// A container.
-    Container(Container),
+    /// A container. There may be as many processes as there are process ids, and few of them are in one.
+    Container(Box<Container>),
 }
 
 /// A unit of systemd.

@@ -144,8 +144,9 @@ pub struct Entry {
     pub assured: bool,
     /// IPS_OFFLOAD or IPS_HW_OFFLOAD: forwarded by a flow table.
     pub offloaded: bool,
-    /// Seconds until the entry expires, rounded down; read for UDP only, and not shown for offloaded entries.
-    pub timeout: Option<u32>,
+    /// Seconds until the entry expires, rounded down, at most 65535; read for UDP only, and not shown for offloaded
+    /// entries.
+    pub timeout: Option<u16>,
 }
 
 /// The class every entry has exactly one of: the TCP states, and the protocols without.
@@ -224,7 +225,7 @@ impl Entry {
         !self.assured && !self.offloaded
     }
 
-    /// Whether its state proves that the source of the original direction opened the connection: no other state of TCP
+    /// True if its state proves that the source of the original direction opened the connection: no other state of TCP
     /// begins with its SYN (`tcp_conntracks` in nf_conntrack_proto_tcp.c).
     pub fn shows_who_opened_it(&self) -> bool {
         matches!(

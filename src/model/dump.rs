@@ -122,9 +122,9 @@ impl Listing {
 pub enum Gap {
     /// Lines or messages that could not be parsed.
     Unparsed {
-        /// How many.
+        /// Their number.
         unread: u64,
-        /// Of how many, without blank lines.
+        /// The number of all lines or messages, without blank lines.
         all: u64,
         /// `lines` or `messages`.
         unit: &'static str,
@@ -147,7 +147,7 @@ pub enum Gap {
 }
 
 impl Gap {
-    /// Whether so much is missing that numbers of entries are not measured: a tenth or more.
+    /// True if so much is missing that numbers of entries are not measured: a tenth or more.
     pub fn hides_the_numbers(self) -> bool {
         match self {
             Self::Unparsed { unread, all, .. } => unread * 10 >= all,
@@ -157,12 +157,12 @@ impl Gap {
         }
     }
 
-    /// Whether most of what is there could not be read, so that nothing can be said about the table.
+    /// True if most of what is there could not be read, so that nothing can be said about the table.
     pub fn hides_the_table(self) -> bool {
         matches!(self, Self::Unparsed { unread, all, .. } if unread * 2 > all)
     }
 
-    /// Whether the entries that were read say too little about the table for a finding to rest on them.
+    /// True if the entries that were read say too little about the table for a finding to rest on them.
     pub fn forbids_findings(self) -> bool {
         matches!(self, Self::Listed { .. }) || self.hides_the_table()
     }
@@ -220,7 +220,7 @@ impl Unread {
     ];
 }
 
-/// How many lines of each kind there are.
+/// The number of lines of each kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UnreadLines([u64; Unread::ALL.len()]);
 

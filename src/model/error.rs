@@ -67,7 +67,7 @@ pub enum ReadError {
     NoCapture {
         /// The file, or standard input.
         path: String,
-        /// What stands in its place.
+        /// The thing that stands in its place.
         problem: Foreign,
     },
     /// A part of the table was not read.
@@ -84,7 +84,7 @@ pub enum ReadError {
     /// No address of the host that a capture comes from is known, so either end of an entry may be remote.
     #[error("no address {} occurs in the capture", if_given(*.given))]
     OwnMissing {
-        /// Whether addresses were given with --own.
+        /// True if addresses were given with --own.
         given: bool,
     },
     /// A capture says nothing about the hash table of its host.
@@ -374,7 +374,7 @@ pub enum NoState {
     },
 }
 
-/// Whose addresses a capture was searched for.
+/// The addresses that a capture was searched for, in words.
 fn if_given(given: bool) -> &'static str {
     if given { "of --own" } else { "of this host" }
 }

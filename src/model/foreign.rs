@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What stands in the place of a capture.
+/// The thing that stands in the place of a capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Foreign {
     /// There is no such file.

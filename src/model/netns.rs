@@ -216,11 +216,11 @@ mod tests {
         assert_eq!(resident(None, None, Name::Nothing), "this check");
         assert_eq!(resident(Some(5), None, Name::Nothing), "process 5");
         assert_eq!(resident(Some(5), Some("a|b;c\n"), Name::Nothing), "abc[5]");
-        let container = Name::Container(Container {
+        let container = Name::Container(Box::new(Container {
             name: Some(ContainerName::Id("4f2ac1d2e3f4".repeat(6))),
             pod: Some("aa".to_owned()),
             ..Container::default()
-        });
+        }));
         assert_eq!(
             resident(Some(5), Some("nginx"), container),
             "container 4f2ac1d2e3f4 (pod aa, nginx[5])"

@@ -1,7 +1,7 @@
 //! A socket of this host and the process that holds it.
 
+use core::time::Duration;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use crate::model::cgroup::Cgroup;
 use crate::model::conntrack::{Protocol, Sides, TcpState};

@@ -54,10 +54,9 @@ pub(super) fn owners_of(
 ) -> Search {
     let (matched, mut dialled, look) = match_sockets(tally, census, scale, wanted);
     let mut attributions = matched.attributions(&[]);
-    let asked_for: Vec<Socket> = sockets(census, &attributions, &dialled).concat();
+    let asked_for = sockets(census, &attributions, &dialled).flatten().collect();
     let silence = read_at.elapsed();
-    let (found, closed) = search(wanted, &asked_for, &attributions);
-    drop(asked_for);
+    let (found, closed) = search(wanted, asked_for, &attributions);
     if !closed.is_empty() {
         attributions = matched.attributions(&closed);
         dialled.leave_out(&closed);
@@ -73,12 +72,14 @@ pub(super) fn owners_of(
         }
     }
     let complete = look.failed.is_none() && cut.is_none() && no_holder != NoHolder::NotPermitted;
-    let of_groups = sockets(census, &attributions, &dialled)
-        .iter()
+    let grouped: Vec<Vec<Owner>> = sockets(census, &attributions, &dialled)
+        .map(|sockets| by_process.group(sockets))
+        .collect();
+    let of_groups = grouped
+        .into_iter()
         .zip(attributions)
         .enumerate()
-        .map(|(place, (sockets, attribution))| {
-            let mut owners = by_process.group(sockets);
+        .map(|(place, (mut owners, attribution))| {
             // what could not be counted whole is a sample like its entries
             if scale.is_sample() && !dialled.has(place) {
                 let whole = |owner: &mut Owner| extrapolate(owner, scale);
@@ -214,9 +215,17 @@ fn match_sockets<'t>(
     (matching.finish(), dialled, look)
 }
 
-/// The sockets of each group, each once, in order.
-fn sockets(census: &Census, attributions: &[Attribution], dialled: &Dialled) -> Vec<Vec<Socket>> {
-    let of_group = |((attribution, group), dialled): ((&Attribution, &Group), &Vec<_>)| {
+/// The sockets of each group, some of them twice.
+fn sockets<'a>(
+    census: &'a Census,
+    attributions: &'a [Attribution],
+    dialled: &'a Dialled,
+) -> impl Iterator<Item = Vec<Socket>> + 'a {
+    let groups = attributions
+        .iter()
+        .zip(&census.groups)
+        .zip(&dialled.sockets);
+    groups.map(|((attribution, group), dialled)| {
         // within this host both ends have a socket: the client's tells who opens the connections
         let within = matches!(group, Group::Endpoint(Peer::To { local: true, .. }));
         let clients_only = within && attribution.holders.iter().any(|holder| !holder.dialled);
@@ -224,19 +233,9 @@ fn sockets(census: &Census, attributions: &[Attribution], dialled: &Dialled) -> 
             .holders
             .iter()
             .filter(|holder| !(clients_only && holder.dialled));
-        let mut sockets: Vec<Socket> = matched
-            .map(|holder| (holder.inode, holder.uid))
-            .chain(dialled.iter().copied())
-            .collect();
-        sockets.sort_unstable();
-        sockets.dedup();
-        sockets
-    };
-    let groups = attributions
-        .iter()
-        .zip(&census.groups)
-        .zip(&dialled.sockets);
-    groups.map(of_group).collect()
+        let matched = matched.map(|holder| (holder.inode, holder.uid));
+        matched.chain(dialled.iter().copied()).collect()
+    })
 }
 
 /// Searches for the processes that hold these sockets. If a holder is missing, the sockets are looked at again: one that
@@ -244,7 +243,7 @@ fn sockets(census: &Census, attributions: &[Attribution], dialled: &Dialled) -> 
 /// those that were not asked for.
 fn search(
     wanted: &Wanted,
-    asked_for: &[Socket],
+    asked_for: Vec<Socket>,
     attributions: &[Attribution],
 ) -> (processes::Owners, Vec<u64>) {
     let mut search = ProcessSearch::new(&wanted.proc_root, asked_for, wanted.deadline);
@@ -253,10 +252,8 @@ fn search(
         return (search.finish(), Vec::new());
     }
     let holders = attributions.iter().flat_map(|found| &found.holders);
-    let mut inodes: Vec<u64> = holders
-        .map(|holder| holder.inode)
-        .chain(asked_for.iter().map(|(inode, _)| *inode))
-        .collect();
+    let mut inodes: Vec<u64> = holders.map(|holder| holder.inode).collect();
+    inodes.extend(search.missing());
     inodes.sort_unstable();
     inodes.dedup();
     let mut open = Vec::new();
@@ -271,15 +268,9 @@ fn search(
     }
     open.sort_unstable();
     privilege::with(privilege::PROCESSES, || search.look_again(&open));
-    let found = search.finish();
-    let mut asked_for: Vec<u64> = asked_for.iter().map(|(inode, _)| *inode).collect();
-    asked_for.sort_unstable();
-    inodes.retain(|inode| {
-        open.binary_search(inode).is_err()
-            && (asked_for.binary_search(inode).is_err()
-                || found.closed.binary_search(inode).is_ok())
-    });
-    (found, inodes)
+    // a socket that was held when its process was looked at is as good as an open one
+    inodes.retain(|inode| open.binary_search(inode).is_err() && !search.has_found(*inode));
+    (search.finish(), inodes)
 }
 
 /// The names of the users that may be shown. /etc/passwd has none of those below another proc root.

@@ -108,9 +108,13 @@ fn classes(ranked: &Ranked) -> String {
 /// `sidekiq.service (ruby[812]) 412 connections 25 threads`.
 fn holds(owner: &Owner) -> String {
     let connections = plural(owner.connections as u64, "connection", "connections");
-    let passed = owner.passed.as_ref().map_or_else(String::new, |passed| {
-        format!(" ({} opened by {})", passed.connections, passed.user)
-    });
+    let passed = match &owner.passed {
+        Some(passed) if passed.connections == owner.connections => {
+            format!(" (opened by {})", passed.user)
+        }
+        Some(passed) => format!(" ({} opened by {})", passed.connections, passed.user),
+        None => String::new(),
+    };
     // known by its user only, or not at all
     if owner.processes == 0 {
         return format!("{} {connections}", owner.who);

@@ -6,11 +6,11 @@ import pending
 import plugin
 import verdict
 from ranges import INFINITE, Refused, decimal
-from verdict import COUNTERS, CRITICAL, IN_PERCENT, METRICS, TABLE, UNKNOWN, WARNING, Host
+from verdict import COUNTERS, CRITICAL, IN_PERCENT, METRICS, UNKNOWN, WARNING, Host
 
 NAMES = {WARNING: ("-w", "--warning"), CRITICAL: ("-c", "--critical")}
 NETFILTER = "sys/net/netfilter/nf_conntrack_"
-# the columns that kernels have printed, and one that none has yet
+# the columns of the statistics before and from Linux 5.15
 BEFORE_5_15 = "entries searched found new invalid ignore delete delete_list insert insert_failed drop early_drop " \
     "icmp_error expect_new expect_create expect_delete search_restart"
 FROM_5_15 = BEFORE_5_15.replace("searched", "clashres").replace("delete_list", "chainlength")
@@ -26,7 +26,7 @@ CHARACTERS = "@~:%.-+eExX_, nasmh=/0123456789\u0663"
 
 
 def number(random, value):
-    """A decimal number as somebody may type it, equal to `value`, which has a finite decimal form."""
+    """A decimal number as a user may type it, equal to `value`, which has a finite decimal form."""
     text = decimal(Fraction(value))
     form = random.random()
     sign, digits = ("-", text[1:]) if text.startswith("-") else ("", text)
@@ -158,7 +158,7 @@ def later(random, host):
     boot = host.boot
     event = random.random()
     if rows and event < 0.05:
-        rows = [[random.randint(0, 3) for _ in row] for row in rows]  # the module was loaded anew
+        rows = [[random.randint(0, 3) for _ in row] for row in rows]  # the module was reloaded
     elif rows and event < 0.08:
         rows.append([0] * len(COUNTERS))
     elif event < 0.12:
@@ -173,7 +173,7 @@ def later(random, host):
 
 
 def soon(random, host):
-    """The same host less than five seconds later, as when somebody repeats the check by hand."""
+    """The same host less than five seconds later, as if an operator repeats the check by hand."""
     again = later(random, host)
     rows = host.rows and [[(old + random.randint(0, 9)) % 2**32 for old in row] for row in host.rows]
     if rows and not host.chains_are_limited:
@@ -202,7 +202,7 @@ def timeline(random, first):
 
 
 def options_for(random, host, previous, metrics):
-    """Some thresholds, most of them at what the metrics are."""
+    """Some thresholds, most of them at or near the values of the metrics."""
     values = verdict.measured(host, previous, remembered=previous is not None)
     options = []
     for metric in metrics:
@@ -238,12 +238,12 @@ class Case:
         return 1
 
     def without(self, option):
-        """The same with one threshold less."""
+        """The same case with one threshold less."""
         options = [o for i, o in enumerate(self.options) if i != option]
         return Case(self.hosts, options, plain_words(options), self.remembered, self.trees)
 
     def until(self, run):
-        """The first runs of it only."""
+        """The same case up to this run."""
         return Case(self.hosts[:run + 1], self.options, self.words, self.remembered, self.trees[:run + 1])
 
 
@@ -315,7 +315,7 @@ def difference(folder, case):
 
 
 def readable(host):
-    """The host without a count that is negative, because the kernel's counter wrapped: that is no number of entries."""
+    """The host without a negative count, which means that the kernel's counter wrapped."""
     if host.count is not None and host.count < 0:
         return Host(None, host.limit, host.buckets, host.rows, host.chains_are_limited, host.boot, host.uptime)
     return host
@@ -358,7 +358,7 @@ def smallest(folder, case):
 
 
 def shown(folder, case):
-    """What somebody needs to see a difference with their own eyes."""
+    """The text that lets a person repeat the difference by hand."""
     run, expected, answer = difference(folder, case)
     lines = []
     for at, tree in enumerate(case.trees[:run + 1]):

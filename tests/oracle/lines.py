@@ -1,4 +1,4 @@
-"""The grammar of a capture: which line is an entry, and of which class. All that is decided about lines stands here.
+"""The grammar of a capture: the lines that are entries, and their classes. All decisions about lines stand here.
 
 From the contract, and from what the kernel (ct_seq_show) and conntrack-tools print:
 
@@ -10,15 +10,15 @@ From the contract, and from what the kernel (ct_seq_show) and conntrack-tools pr
 - A line that was cut in the second tuple, or before all flags were printed, is not an entry. The kernel prints the
   flags right after the tuple and its counters. So one of the words has to be an attribute that is none of these. use=
   is the last one of every kernel, mark= the first one of most.
-- What people and programs put around a line is taken off: line numbers, names of files, quote marks, colours.
+- Line numbers, names of files, quote marks and colours around a line do not count.
 
-The contract says nothing of the following. It is decided here so that a line that was damaged is not counted wrongly:
+The contract does not decide the following. The oracle decides so that no damaged line is counted wrongly:
 
-- Between the tuples a word that is neither [UNREPLIED] nor an attribute makes the line no entry: it may be what became
-  of [UNREPLIED], and the entry would count as answered.
-- A name of a protocol may be one nobody knows. Its number decides, and has to agree with a name that is known.
-- The words before the first tuple matter for TCP only. Elsewhere a timeout and two more words may stand there.
-- Text that is not UTF-8 is no entry.
+- A line with a word between the tuples that is neither [UNREPLIED] nor an attribute is not an entry. The word may be
+  a damaged [UNREPLIED], and the entry would count as answered.
+- The number of the protocol decides. A known name has to agree with it, an unknown name is accepted.
+- The words before the first tuple matter for TCP only. Other protocols may have a timeout and two more words there.
+- A line that is not UTF-8 is not an entry.
 """
 
 import ipaddress
@@ -28,7 +28,7 @@ NUMBERS = {"icmp": 1, "tcp": 6, "udp": 17, "dccp": 33, "gre": 47, "icmpv6": 58, 
 FAMILIES = {"ipv4": ("2", 4), "ipv6": ("10", 6)}
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 ALWAYS_PORTS, SOMETIMES_PORTS = {6, 17}, {33, 132, 136}
-# LISTEN is what kernels before 2.6.31 called SYN_SENT2
+# kernels before 2.6.31 print LISTEN in the place of SYN_SENT2
 CLASS_OF_STATE = {"NONE": "other", "SYN_SENT": "syn_sent", "SYN_SENT2": "syn_sent", "LISTEN": "syn_sent",
                   "SYN_RECV": "syn_recv", "ESTABLISHED": "established", "FIN_WAIT": "fin_wait",
                   "CLOSE_WAIT": "close_wait", "LAST_ACK": "last_ack", "TIME_WAIT": "time_wait", "CLOSE": "close"}
@@ -45,19 +45,20 @@ FREE_TEXT = ("secctx=", "labels=", "[start=")
 
 COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 CONTROLS = re.compile("[\x00-\x1f\u00a0]")
-# quote marks, and what cat -n, grep -n and grep -H print
+# quote marks, and the prefixes of cat -n, grep -n and grep -H
 PREFIXES = re.compile(r"(?:> *|[0-9]+ +|[^ =:]+: *)*")
 
 
 class Entry:
-    """What counts of a line that is an entry."""
+    """A line that is an entry: its class, its marks and its addresses."""
 
-    def __init__(self, class_, unreplied, evictable):
+    def __init__(self, class_, unreplied, evictable, addresses):
+        self.addresses = addresses
         self.counts = {class_: 1, "unreplied": int(unreplied), "evictable": int(evictable)}
 
 
 class NotAnEntry(Exception):
-    """The line is counted as one that was not read."""
+    """The line is not an entry; the check counts it as unread."""
 
 
 def entry(line):
@@ -70,7 +71,7 @@ def entry(line):
 
 
 def cleaned(text):
-    """The line without what terminals, mail programs and people add."""
+    """The line without the additions of terminals, editors and mail programs."""
     text = CONTROLS.sub(" ", COLOURS.sub("", text.lstrip(" \t").removeprefix("\ufeff"))).strip(" ")
     return text[PREFIXES.match(text).end():]
 
@@ -110,11 +111,11 @@ def whole(text):
     flags = tail[:next((i for i, word in enumerate(tail) if word.startswith(FREE_TEXT)), None)]
     offloaded = not OFFLOADED.isdisjoint(flags)
     evictable = not offloaded and "[ASSURED]" not in flags
-    return Entry(class_of(protocol, state, offloaded), unreplied, evictable)
+    return Entry(class_of(protocol, state, offloaded), unreplied, evictable, addresses)
 
 
 def head(words):
-    """Family, protocol number, and where the rest begins."""
+    """Family, protocol number, and the index of the word after them."""
     family, at = None, 0
     known = FAMILIES.get(words[0])
     if known:
@@ -128,7 +129,7 @@ def head(words):
         raise NotAnEntry("no protocol number")
     stands_for = NUMBERS.get(name)
     if stands_for is None:
-        if not NAME.fullmatch(name) or name in FAMILIES:
+        if not NAME.fullmatch(name):
             raise NotAnEntry("no protocol name")
     elif stands_for != int(number):
         raise NotAnEntry("protocol and its number disagree")
@@ -152,7 +153,7 @@ def private(protocol, words):
 
 
 def tuple_(words, at, protocol, addresses):
-    """Reads a tuple, adds its addresses, and returns where the words after it begin."""
+    """Reads a tuple, adds its addresses, and returns the index of the word after it."""
     for key in ("src=", "dst="):
         if at >= len(words) or not words[at].startswith(key):
             raise NotAnEntry("no " + key)

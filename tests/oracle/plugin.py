@@ -44,7 +44,7 @@ def run(arguments):
 
 
 def write(path, content):
-    """Makes a file have this content."""
+    """Writes a file."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
         while content:
@@ -57,7 +57,7 @@ class Folder:
     """A temporary directory that holds a proc root, a directory for the state, and a capture."""
 
     def __init__(self):
-        # where there is one, a file system in memory, which is several times faster
+        # a file system in memory is several times faster
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
         self._directory = tempfile.TemporaryDirectory(prefix="check_conntrack-oracle.", dir=memory)
         self.path = self._directory.name
@@ -74,7 +74,7 @@ class Folder:
         self._directory.cleanup()
 
     def holds(self, files):
-        """Makes the files below the proc root be these: name to text. Others that were there are removed."""
+        """Replaces the files below the proc root by these: name to text."""
         for name in self._files.keys() - files.keys():
             os.unlink(os.path.join(self.proc, name))
         for name, text in files.items():

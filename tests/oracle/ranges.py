@@ -19,14 +19,14 @@ class Refused(Exception):
 
 
 class Bound:
-    """One end of a range: a value, and whether it is percent of nf_conntrack_max."""
+    """One end of a range: a value, in units or in percent of nf_conntrack_max."""
 
     def __init__(self, value, percent=False):
         self.value = value
         self.percent = percent and value != 0  # 0 is 0 percent of anything
 
     def in_units(self, limit):
-        """The bound as a plain value. `limit` is what 100 percent are."""
+        """The bound as a plain value. `limit` is the value of 100 percent."""
         return self.value * limit / 100 if self.percent else self.value
 
 
@@ -83,7 +83,7 @@ class Range:
         return within == self.inside
 
     def printed(self, limit=None, whole=False):
-        """The range in the performance data, and whether it is a plain number; None if it cannot be written.
+        """The text for the performance data, and True if that is a plain number; None if the range cannot be written.
 
         `whole` is for values that are whole numbers: the start is rounded up and the end down, so that no value is
         judged differently.
@@ -104,7 +104,7 @@ class Range:
 
 
 def decimal(value):
-    """A fraction whose denominator has no other prime factors than 2 and 5, as a decimal number without idle zeros."""
+    """A fraction that has a finite decimal form, as a decimal number without trailing zeros."""
     places = 0
     while value.denominator != 1 and (value * 10**places).denominator != 1:
         places += 1

@@ -1,6 +1,6 @@
-"""The state and the performance data that a check has to give: docs/thresholds.md and docs/output.md as arithmetic.
+"""The expected state and performance data of a check: docs/thresholds.md and docs/output.md as arithmetic.
 
-A host is what the kernel's files say. Thresholds are what the options say. `verdict` takes both, and the runs before.
+A host stands for the kernel's files. `verdict` judges it by the thresholds, and compares it with the previous run.
 """
 
 from fractions import Fraction
@@ -21,7 +21,7 @@ IN_PERCENT = {"usage", "entries", "free", "growth", *TABLE}
 FULLNESS = ["usage", "entries", "free"]
 OF_PREVIOUS_RUN = {"lost", "growth", "full_in", *COUNTERS}
 
-SOONEST = 500  # hundredths of a second: a run that follows sooner does not take the place of the one before
+SOONEST = 500  # hundredths of a second: a run that follows sooner than this is a repetition
 MOST_PERFDATA = 700
 
 
@@ -54,7 +54,7 @@ def thresholds(options):
 
 
 def with_defaults(given, chains_are_limited):
-    """Adds the defaults of usage and chain where no range of their group was given."""
+    """Adds the defaults of usage and chain if no range of their group was given."""
     ranges = {severity: dict(given[severity]) for severity in given}
     named = set(given[WARNING]) | set(given[CRITICAL])
     if not named & set(FULLNESS):
@@ -65,7 +65,7 @@ def with_defaults(given, chains_are_limited):
 
 
 class Host:
-    """What the files of the kernel say. None is a file that is missing."""
+    """The contents of the kernel's files. None stands for a missing file."""
 
     def __init__(self, count, limit, buckets, rows, chains_are_limited=True, boot="", uptime=None):
         self.count = count  # nf_conntrack_count
@@ -91,10 +91,10 @@ class Host:
 
 
 def increases(before, now):
-    """What each counter rose by between two runs, or None if they cannot be compared.
+    """The increase of each counter between two runs, or None if they cannot be compared.
 
-    A counter has 32 bits on each CPU. One that fell has wrapped if that is the shorter way, else all began anew. They
-    began anew too if those of several CPUs fell, and none that had counted kept its number or rose.
+    A counter has 32 bits on each CPU. A counter that fell has wrapped if that is the shorter way, else all counters
+    were reset. They were also reset if counters of several CPUs fell and none that had counted kept its number or rose.
     """
     if before.rows is None or now.rows is None or len(before.rows) != len(now.rows):
         return None
@@ -113,13 +113,13 @@ def increases(before, now):
 
 
 class History:
-    """The runs that are remembered: the last one, and the one before it."""
+    """The last run and the run before it, as the state file keeps them."""
 
     def __init__(self):
         self.last = self.before = None
 
     def compared_with(self, now):
-        """The run that this one is compared with, None if it is a first run; remembers this one if it has to."""
+        """Returns the run to compare with, None for a first run. Keeps this run unless it is a repetition."""
         last = self.last
         if last is None or last.boot != now.boot or last.uptime > now.uptime or not comparable(last, now):
             self.last, self.before = now, None
@@ -131,17 +131,16 @@ class History:
 
 
 def comparable(before, now):
-    """False if the counters began anew, or are those of other CPUs."""
+    """False if the counters were reset or the number of CPUs changed."""
     return (before.rows is None) == (now.rows is None) and (before.rows is None or increases(before, now) is not None)
 
 
 class Expected:
-    """What has to be printed: the state, and label, value and thresholds of the performance data."""
+    """The expected answer: the state and the performance data."""
 
-    def __init__(self, state, perfdata, values):
+    def __init__(self, state, perfdata):
         self.state = state
         self.perfdata = perfdata
-        self.values = values
 
 
 def measured(host, previous, remembered):
@@ -175,13 +174,13 @@ def measured(host, previous, remembered):
 
 
 def unlimited(host, metric):
-    """True for what cannot be exceeded because the kernel sets no limit."""
+    """True for a metric that cannot be exceeded because the kernel sets no limit."""
     return host.count is not None and host.limit is not None and host.limit <= 0 and metric in (
         "usage", "free", "full_in")
 
 
 def verdict(host, given, previous=None, remembered=False, counts=None):
-    """The answer that is right for a host, given ranges, and the run before.
+    """The right answer for a host, its thresholds and its previous run.
 
     `remembered` says that there is a directory for the state; a first run has one, and no previous run.
     `counts` are the classes of the entries of a capture, {} if too few of its lines were read to count any. The limit
@@ -215,7 +214,7 @@ def verdict(host, given, previous=None, remembered=False, counts=None):
     if "full before the next check" not in pending.NAMES and no_range and filling and previous is not None:
         if values.get("full_in", INFINITE) < Fraction(host.uptime - previous.uptime, 100):
             worse(CRITICAL)
-    return Expected(state, perfdata(host, ranges, values), values)
+    return Expected(state, perfdata(host, ranges, values))
 
 
 def perfdata(host, ranges, values):
@@ -276,7 +275,7 @@ def in_percent(end):
 
 
 def shortened(items):
-    """Text of the items: true ranges are left out if all of it is longer than 700 bytes, then plain thresholds too."""
+    """The text of the items. Above 700 bytes it has no true ranges, and if that is not enough no thresholds."""
     for kept in (lambda plain: True, lambda plain: plain, lambda plain: False):
         parts = []
         for label, value, printed, low, high in items:

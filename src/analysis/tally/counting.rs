@@ -22,11 +22,11 @@ use crate::model::prefix::Aggregate;
 #[derive(Debug)]
 pub struct Counting {
     own: Own,
-    /// Where connections are opened to, on this host.
+    /// The sockets of this host that wait for connections.
     listening: Option<Listening>,
-    /// Where connections may have been opened to, on the host of a capture.
+    /// The source ports of this host, if the sockets that wait are not known.
     source_ports: Option<SourcePorts>,
-    /// Whether an address of this host is still looked for.
+    /// True if an address of this host is still looked for.
     seeks_own: bool,
     tally: Tally,
     /// Endpoints whose groups are still to be found. While the kernel writes its next answer it pushes the groups out
@@ -86,7 +86,7 @@ impl Counting {
         self
     }
 
-    /// Does the same by the source ports of all entries, where nobody knows which sockets listen.
+    /// Does the same by the source ports of all entries, if the sockets that listen are not known.
     #[must_use]
     pub fn by_source_ports(mut self) -> Self {
         self.source_ports = Some(SourcePorts::default());
@@ -104,7 +104,7 @@ impl Counting {
     pub fn add(&mut self, entry: &Entry) {
         if let Some(listening) = &self.listening {
             if listening.is_reversed(entry, &self.own) {
-                // the other way around it is not
+                // the reversed entry does not begin at a socket that listens
                 return self.add(&entry.reversed());
             }
         }
@@ -159,9 +159,7 @@ impl Counting {
                 .map(|(address, port)| UdpEnd {
                     address: tally.address_hash(address),
                     port,
-                    left: entry
-                        .timeout
-                        .map_or(u16::MAX, |left| left.try_into().unwrap_or(u16::MAX)),
+                    left: entry.timeout.unwrap_or(u16::MAX),
                 }),
         });
 

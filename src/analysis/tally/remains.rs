@@ -19,7 +19,7 @@ pub(super) struct Seen {
     pub(super) unreplied: bool,
     /// What was dialled, and the way.
     pub(super) dialled: Dialled,
-    /// For UDP the end where a socket would be here.
+    /// For UDP the end where a socket would be here, if there is one.
     pub(super) udp: Option<UdpEnd>,
 }
 
@@ -122,10 +122,8 @@ impl Remains {
                 push(&mut self.replies, reply);
             }
         }
-        if seen.unreplied {
-            mark |= UNREPLIED;
-        }
-        if let Some(udp) = seen.udp.filter(|_| has_udp_end(mark)) {
+        mark |= u8::from(seen.unreplied) * UNREPLIED;
+        if let Some(udp) = seen.udp {
             push(&mut self.udp, udp);
         }
         push(&mut self.marks, mark);

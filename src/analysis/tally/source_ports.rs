@@ -1,14 +1,14 @@
 //! The source ports of a capture's host: which of them are those of servers.
 //!
-//! Nobody knows which sockets listened on the host of a capture. But a client has a port of its own for each
-//! connection, or few of them at one port to different services, and the ports of services are mostly lower than those
-//! of clients. So a port of the host that stands against many far ports above it, each of which may be a client's, is
-//! that of a server, unless it opened a connection.
+//! The sockets that listened on the host of a capture are not known. A client takes another port for each connection,
+//! or uses one port for few connections to different services, and ports of services are mostly lower than ports of
+//! clients. So a port of the host is a server's if it stands against many far ports above it, unless an entry shows
+//! that it opened a connection.
 
 use std::collections::HashMap;
 
 use super::{NONE, remains};
-use crate::model::conntrack::{Entry, Protocol, Side};
+use crate::model::conntrack::{Entry, Protocol, Side, TcpState};
 
 /// Ports up to here are those of services (IANA: system ports).
 const LAST_SYSTEM_PORT: u16 = 1023;
@@ -16,24 +16,30 @@ const LAST_SYSTEM_PORT: u16 = 1023;
 const FTP_DATA: u16 = 20;
 /// With so many different far ports a port is a server's.
 const MANY: usize = 5;
-/// At least one in so many far ports is above a server's port.
-const ONE_ABOVE_IN: u32 = 4;
+/// Entries with a far port below a server's port are at most so many times those with a far port above.
+const BELOW_TO_ABOVE: u32 = 4;
+/// A port is a server's whatever the far ports are if so many of 64 residues occur among them, which takes some 90
+/// different ports: no client uses a port of its own again for that many services.
+const RESIDUES: u32 = 48;
 
 /// The far ports that a port of this host stands against.
 #[derive(Debug, Clone, Copy, Default)]
 struct FarPorts {
-    /// Different ones above the port itself, until there are many; 0 stands for none.
+    /// Different far ports above the port itself, until there are many; 0 stands for none.
     above: [u16; MANY],
-    /// Entries with one above.
+    /// The residues of all far ports modulo 64, a bit for each.
+    residues: u64,
+    /// Entries with a far port above the port itself.
     entries_above: u32,
-    /// Entries with one below, or the same.
+    /// Entries with a far port below the port itself, or with the same port.
     entries_below: u32,
-    /// Whether a handshake shows that a connection was opened from the port.
+    /// True if a handshake shows that a connection was opened from the port.
     opens: bool,
 }
 
 impl FarPorts {
     fn add(&mut self, near: u16, far: u16) {
+        self.residues |= 1 << (far % 64);
         if far <= near {
             self.entries_below = self.entries_below.saturating_add(1);
             return;
@@ -46,9 +52,9 @@ impl FarPorts {
     }
 
     fn are_those_of_clients(&self) -> bool {
-        !self.opens
-            && !self.above.contains(&0)
-            && self.entries_above.saturating_mul(ONE_ABOVE_IN) >= self.entries_below
+        let many_above = !self.above.contains(&0)
+            && self.entries_above.saturating_mul(BELOW_TO_ABOVE) >= self.entries_below;
+        !self.opens && (many_above || self.residues.count_ones() >= RESIDUES)
     }
 }
 
@@ -73,11 +79,15 @@ impl SourcePorts {
 
     fn marked(&mut self, entry: &Entry) -> Option<u32> {
         let (near, far) = (entry.original.from(), entry.original.to());
-        // address translation takes place where a connection begins
+        // addresses are translated by the first packet of a connection
         if !entry.protocol.has_ports() || far.1 <= LAST_SYSTEM_PORT || entry.is_translated() {
             return None;
         }
         if entry.protocol == Protocol::TCP && near.1 == FTP_DATA {
+            return None;
+        }
+        // the answers of closed ports to a scan, which may come from one port
+        if entry.tcp_state == Some(TcpState::Close) {
             return None;
         }
         let next = u32::try_from(self.far.len())

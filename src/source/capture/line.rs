@@ -19,11 +19,11 @@
 //! ```
 //!
 //! - Words are separated by blanks. A number has one to nine digits.
-//! - Ports belong to TCP and UDP, where they are required, and to DCCP, SCTP and UDP-Lite. Other protocols have what
-//!   they print instead (`type=`, `srckey=`) among the attributes.
+//! - Ports belong to TCP and UDP, where they are required, and to DCCP, SCTP and UDP-Lite. Other protocols print
+//!   attributes instead (`type=`, `srckey=`).
 //! - All four addresses, and the family if there is one, agree. An IPv4 address that is written as one of IPv6
 //!   (`::ffff:192.0.2.1`) agrees with either.
-//! - The state of TCP is missing where the connection is offloaded.
+//! - The state of TCP is missing if the connection is offloaded.
 //! - `[ASSURED]`, `[OFFLOAD]` and `[HW_OFFLOAD]` count after the reply tuple, up to the first word that begins with
 //!   `secctx=`, `[start=` or `labels=`, whose text may hold anything.
 //! - The line is whole if an attribute follows the reply tuple that belongs neither to the tuple nor to the counters
@@ -139,7 +139,7 @@ fn parse_entry(mut words: Words) -> Option<Entry> {
     let mut timeout = None;
     if is_number(word.strip_prefix(b"-").unwrap_or(word)) {
         if protocol == Protocol::UDP {
-            timeout = number(word);
+            timeout = number(word).map(|left| u16::try_from(left).unwrap_or(u16::MAX));
         }
         word = words.next()?;
     }
@@ -201,7 +201,7 @@ fn parse_protocol(words: &mut Words) -> Option<(Protocol, Families)> {
     ))
 }
 
-/// Whether the word may be the name of a protocol.
+/// True if the word may be the name of a protocol.
 pub(super) fn is_protocol_name(word: &[u8]) -> bool {
     let is_of_name =
         |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
@@ -320,12 +320,12 @@ fn parse_after(mut words: Words) -> Option<Status> {
     (whole && words.0.is_empty()).then_some(status)
 }
 
-/// Whether the word belongs to the addresses of a tuple.
+/// True if the word belongs to the addresses of a tuple.
 pub(super) fn is_address_word(word: &[u8]) -> bool {
     word.starts_with(b"src=") || word.starts_with(b"dst=")
 }
 
-/// Whether the word is an attribute that is printed after the flags.
+/// True if the word is an attribute that is printed after the flags.
 pub(super) fn is_after_flags(word: &[u8]) -> bool {
     key(word).is_some_and(|key| !BEFORE_FLAGS.contains(&key))
 }

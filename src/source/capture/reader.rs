@@ -21,7 +21,8 @@ const CHUNK: usize = 64 << 10;
 /// What reading lines came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lines {
-    /// How the reading went; unless the time was up or reading failed `seen` is how many entries a capture holds.
+    /// The result of the reading. Unless the time was up or reading failed, `seen` is the number of entries in a
+    /// capture.
     pub listing: Listing,
     /// Lines with nothing in them but blanks or the summary of `conntrack -L`.
     pub blank: u64,
@@ -30,7 +31,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// What a capture without a single entry holds; nothing if it is the list of an empty table.
+    /// The content of a capture without a single entry; nothing if it is the list of an empty table.
     pub fn holds_instead(&self) -> Option<Foreign> {
         let Listing { unread, shown, .. } = &self.listing;
         if self.listing.seen > 0 || (self.listing.broken == 0 && *shown == Some(0)) {

@@ -115,7 +115,7 @@ pub(super) fn reason(line: &[u8]) -> Unread {
     }
 }
 
-/// Whether the line begins with the columns of an entry.
+/// True if the line begins with the columns of an entry.
 fn begins_as_entry(words: &[&[u8]]) -> bool {
     let words = match words {
         [b"ipv4", b"2", rest @ ..] | [b"ipv6", b"10", rest @ ..] if !rest.is_empty() => rest,
@@ -130,7 +130,7 @@ fn begins_as_entry(words: &[&[u8]]) -> bool {
     }
 }
 
-/// Whether the word is one that stands in an entry after its first columns.
+/// True if the word is one that stands in an entry after its first columns.
 fn is_of_entry(word: &[u8]) -> bool {
     const KEYS: [&[u8]; 15] = [
         b"src", b"dst", b"sport", b"dport", b"type", b"code", b"id", b"srckey", b"dstkey",
@@ -144,7 +144,7 @@ fn is_port_word(word: &[u8]) -> bool {
     word.starts_with(b"sport=") || word.starts_with(b"dport=")
 }
 
-/// Whether the word is an address or a port that was replaced, as `src=x.x.x.x`, `dst=192.168.1.xxx` or `sport=***`.
+/// True if the word is an address or a port that was replaced, as `src=x.x.x.x`, `dst=192.168.1.xxx` or `sport=***`.
 fn is_redacted(word: &[u8]) -> bool {
     if is_port_word(word) {
         let port = word.split(|byte| *byte == b'=').nth(1).unwrap_or_default();

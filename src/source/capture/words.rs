@@ -75,7 +75,7 @@ pub(super) fn parse_address(word: &[u8]) -> Option<(Address, Families)> {
     Some((address, families))
 }
 
-/// Whether the text is an address.
+/// True if the text is an address.
 pub(super) fn is_address(word: &[u8]) -> bool {
     parse_address(word).is_some()
 }
@@ -116,7 +116,7 @@ pub(super) fn key(word: &[u8]) -> Option<&[u8]> {
     (begins && value.starts_with(b"=")).then_some(key)
 }
 
-/// Whether the word is digits.
+/// True if the word is digits.
 pub(in crate::source) fn is_number(word: &[u8]) -> bool {
     !word.is_empty() && word.iter().all(u8::is_ascii_digit)
 }

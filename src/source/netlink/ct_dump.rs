@@ -239,7 +239,8 @@ impl Decoder {
         let state = state.and_then(|[state]| TcpState::from_number(state));
         let timeout = (protocol == Protocol::UDP)
             .then(|| layout.field(payload, TIMEOUT))
-            .flatten();
+            .flatten()
+            .map(u32::from_be_bytes);
         Some(Entry {
             protocol,
             original,
@@ -248,7 +249,7 @@ impl Decoder {
             replied: status & IPS_SEEN_REPLY != 0,
             assured: status & IPS_ASSURED != 0,
             offloaded: status & (IPS_OFFLOAD | IPS_HW_OFFLOAD) != 0,
-            timeout: timeout.map(u32::from_be_bytes),
+            timeout: timeout.map(|left| u16::try_from(left).unwrap_or(u16::MAX)),
         })
     }
 }

@@ -123,20 +123,20 @@ impl Descent {
                 let end = unit.as_ref().map_or(end, |found| found.end);
                 Cgroup {
                     path: cut(end),
-                    name: Name::Container(Container {
+                    name: Name::Container(Box::new(Container {
                         pod: pod.map(|(pod, _)| pod),
                         inside: unit.map(|found| found.unit),
                         ..container
-                    }),
+                    })),
                 }
             }
             (None, unit) => match (pod, unit) {
                 (Some((pod, end)), _) => Cgroup {
                     path: cut(end),
-                    name: Name::Container(Container {
+                    name: Name::Container(Box::new(Container {
                         pod: Some(pod),
                         ..Container::default()
-                    }),
+                    })),
                 },
                 (None, Some(Found { unit, end })) => Cgroup {
                     path: cut(end),

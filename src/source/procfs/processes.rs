@@ -53,7 +53,7 @@ impl Owners {
 
 /// Looks once for the processes that hold one of these sockets, given as inode and user id, until `deadline`.
 pub fn owners(proc_root: &Path, sockets: &[(u64, u32)], deadline: Instant) -> Owners {
-    let mut search = Search::new(proc_root, sockets, deadline);
+    let mut search = Search::new(proc_root, sockets.to_vec(), deadline);
     search.look();
     search.finish()
 }
@@ -90,7 +90,7 @@ pub struct Search {
 
 impl Search {
     /// Prepares a search for these sockets, given as inode and user id. Sockets without an inode have no holder.
-    pub fn new(proc_root: &Path, sockets: &[(u64, u32)], deadline: Instant) -> Self {
+    pub fn new(proc_root: &Path, sockets: Vec<(u64, u32)>, deadline: Instant) -> Self {
         let wanted = Wanted::new(sockets);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         // nothing is opened if nothing is wanted
@@ -142,6 +142,16 @@ impl Search {
         self.wanted.are_all_held()
     }
 
+    /// Whether a holder was found of this socket.
+    pub fn has_found(&self, inode: u64) -> bool {
+        self.wanted.is_held(inode)
+    }
+
+    /// The sockets of which no holder was found yet, by inode.
+    pub fn missing(&self) -> Vec<u64> {
+        self.wanted.missing()
+    }
+
     /// Looks once more for the holders of the sockets that are missing, of which only `open`, in order, still exist: a
     /// socket may have gone to a process that began after the first look, or stand in the list of a thread.
     pub fn look_again(&mut self, open: &[u64]) {
@@ -166,7 +176,7 @@ impl Search {
 
     /// What was found.
     pub fn finish(self) -> Owners {
-        let missing = self.wanted.missing();
+        let missing = self.missing();
         let cut = self.cut.filter(|cut| match cut {
             SearchCut::TimeUp => !missing.is_empty(),
             SearchCut::TooManyDescriptors { uid } => self.wanted.count(*uid).missing > 0,
@@ -273,7 +283,12 @@ impl Search {
         let Some(Ok(directory)) = self.open(pid) else {
             return;
         };
-        let length = directory.length("fd");
+        // the size of a directory elsewhere is another matter
+        let length = if self.is_procfs {
+            directory.length("fd")
+        } else {
+            0
+        };
         let mut held = Vec::new();
         for thread in directory.other_threads() {
             let list = format!("task/{thread}/fd");
@@ -354,6 +369,9 @@ impl Search {
 
 /// Each process once, by process id: what the first list of a process and those of its threads have comes together.
 fn by_pid(processes: Vec<Process>) -> Vec<Process> {
+    if processes.is_sorted_by(|one, next| one.pid < next.pid) {
+        return processes;
+    }
     let pids = processes.iter().map(|process| process.pid);
     // process ids are positive
     let mut order: Vec<(u64, u32)> = pids.map(|pid| pid.unsigned_abs().into()).zip(0..).collect();

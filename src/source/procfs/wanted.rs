@@ -29,8 +29,7 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// Takes sockets as inode and user id. Sockets without an inode have no holder.
-    pub(super) fn new(sockets: &[(u64, u32)]) -> Self {
-        let mut sockets = sockets.to_vec();
+    pub(super) fn new(mut sockets: Vec<(u64, u32)>) -> Self {
         sockets.retain(|(inode, _)| *inode != 0);
         sockets.sort_unstable();
         sockets.dedup_by_key(|(inode, _)| *inode);
@@ -81,6 +80,11 @@ impl Wanted {
     fn place(&self, inode: u64) -> Option<usize> {
         let by_inode = |socket: &Socket| socket.inode.cmp(&inode);
         self.sockets.binary_search_by(by_inode).ok()
+    }
+
+    pub(super) fn is_held(&self, inode: u64) -> bool {
+        let socket = self.place(inode).and_then(|place| self.sockets.get(place));
+        socket.is_some_and(|socket| socket.is_held)
     }
 
     /// Notes that a holder of a socket was found.
@@ -157,18 +161,18 @@ mod tests {
 
     #[test]
     fn sockets_are_counted_once_and_only_with_an_inode() {
-        let wanted = Wanted::new(&[(3, 7), (0, 7), (1, 8), (3, 7), (2, 7)]);
+        let wanted = Wanted::new(vec![(3, 7), (0, 7), (1, 8), (3, 7), (2, 7)]);
         assert_eq!(wanted.missing(), [1, 2, 3]);
         let counts = [Some(7), Some(8), Some(9), None].map(|uid| wanted.count(uid).all);
         assert_eq!(counts, [2, 1, 0, 3]);
         assert!(wanted.is_stranger(Some(9)) && !wanted.is_stranger(Some(8)));
         assert!(!wanted.is_stranger(None));
-        assert!(Wanted::new(&[(0, 0)]).is_empty());
+        assert!(Wanted::new(vec![(0, 0)]).is_empty());
     }
 
     #[test]
     fn what_is_held_or_closed_is_not_missing() {
-        let mut wanted = Wanted::new(&[(1, 7), (2, 7), (3, 8), (4, 8)]);
+        let mut wanted = Wanted::new(vec![(1, 7), (2, 7), (3, 8), (4, 8)]);
         wanted.hold(1);
         wanted.hold(1);
         wanted.hold(99);

@@ -415,7 +415,8 @@ mod root {
         let me = std::process::id() as i32;
         found.processes.retain(|process| process.pid == me);
         let no_holder = found.no_holder();
-        let owners = Owners::new(found.processes, no_holder, Users::default()).group(&sockets);
+        let owners =
+            Owners::new(found.processes, no_holder, Users::default()).group(sockets.to_vec());
         assert_eq!(owners.len(), 1, "{owners:?}");
         let passed = owners[0].passed.clone().unwrap();
         assert_eq!((passed.user.uid, passed.connections), (1002, 1));

@@ -229,8 +229,14 @@ fn entries_that_the_host_of_a_capture_opened_stay_outbound() {
         ),
         (
             "services below the source port, which was used again for each",
-            dialled(200, |i| {
+            dialled(40, |i| {
                 tcp("192.0.2.10:50000", &format!("198.51.100.9:{}", 30_000 + i))
+            }),
+        ),
+        (
+            "a scan of closed ports from one port",
+            dialled(200, |i| {
+                in_state(TcpState::Close, tcp("192.0.2.10:8080", &far(i)))
             }),
         ),
         (
@@ -296,6 +302,21 @@ fn the_clients_of_a_capture_may_have_ports_below_the_servers() {
 }
 
 #[test]
+fn a_server_of_a_capture_may_have_a_port_above_those_of_clients() {
+    let entries: Vec<Entry> = (0..200)
+        .map(|i| {
+            tcp(
+                "192.0.2.10:61616",
+                &format!("198.51.100.9:{}", 33_000 + 37 * i),
+            )
+        })
+        .collect();
+    assert_eq!(summary(&counted(capture(), &entries))[2], ["200 in"]);
+    // as few may be services
+    assert_eq!(summary(&counted(capture(), &entries[..40]))[2], ["40 out"]);
+}
+
+#[test]
 fn grouped_clients_are_grouped_when_their_entries_turn_out_to_be_inbound() {
     let entries: Vec<Entry> = (0..20)
         .map(|i| tcp("192.0.2.10:8080", &format!("198.51.100.{i}:{}", 40000 + i)))
@@ -357,6 +378,7 @@ fn of_a_few_ports() -> impl Strategy<Value = Entry> {
     let state = prop_oneof![
         20 => Just(TcpState::Established),
         5 => Just(TcpState::TimeWait),
+        2 => Just(TcpState::Close),
         1 => Just(TcpState::SynSent),
     ];
     (near, far, protocol, state, 0..20_u8).prop_map(|(near, far, protocol, state, how)| {
@@ -380,6 +402,7 @@ fn as_they_were_opened(entries: &[Entry]) -> Vec<Entry> {
             && entry.original.destination_port > 1023
             && !entry.is_translated()
             && (entry.protocol, entry.original.source_port) != (Protocol::TCP, 20)
+            && entry.tcp_state != Some(TcpState::Close)
     };
     let opens = |entry: &Entry| entry.tcp_state == Some(TcpState::SynSent);
     let mut groups: BTreeMap<(Side, Protocol), Vec<&Entry>> = BTreeMap::new();

@@ -99,7 +99,6 @@ pub(crate) mod strace {
             "prlimit64" | "sched_getaffinity" => &["EPERM"],
             "rseq" | "set_robust_list" => &["ENOSYS"],
             "lseek" | "uname" => &["EINVAL"],
-            "fstatfs" => &["EIO", "ENOSYS"],
             _ => &[],
         }
     }

@@ -225,16 +225,18 @@ mod strace {
             .unwrap()
     }
 
-    /// The calls of a run from the first one of `main` that is not about signals, each with its number.
+    /// The calls of a run, each with its number among those of its name.
     fn calls(arguments: &[&str]) -> Vec<(String, usize)> {
         let (_, calls) = crate::runtime::faults::strace::run(arguments, None);
         let mut numbered: Vec<(String, usize)> = Vec::new();
         for call in &calls {
-            let number = numbered.iter().filter(|(name, _)| name == call).count();
-            numbered.push((call.clone(), number + 1));
+            numbered.push((call.clone(), how_many(&numbered, call) + 1));
         }
-        let main = calls.iter().position(|call| call == "prctl").unwrap();
-        numbered.split_off(main)
+        numbered
+    }
+
+    fn how_many(calls: &[(String, usize)], name: &str) -> usize {
+        calls.iter().filter(|(call, _)| call == name).count()
     }
 
     fn short(signal: Signal) -> &'static str {
@@ -250,8 +252,10 @@ mod strace {
         let arguments = arguments(&root);
         let whole = Answer::of(check(arguments).output().unwrap());
         let calls = calls(&arguments);
-        assert!(calls.iter().any(|(call, _)| call == "write"), "{calls:?}");
-        for (place, (call, number)) in calls.iter().enumerate() {
+        // the first call of main after its handlers are there
+        let first = calls.iter().position(|(call, _)| call == "prctl").unwrap();
+        assert!(how_many(&calls[first..], "write") == 1, "{calls:?}");
+        for (place, (call, number)) in calls[first..].iter().enumerate() {
             for signal in ENDING.iter().skip(if all { 0 } else { place % 5 }) {
                 let fault = format!("inject={call}:signal={}:when={number}", short(*signal));
                 let got = Answer::of(run(std::slice::from_ref(&fault), &arguments));
@@ -272,27 +276,27 @@ mod strace {
         let root = nearly_full();
         let arguments = arguments(&root);
         let whole = Answer::of(check(arguments).output().unwrap());
+        let calls = calls(&arguments);
+        // once there is a verdict
+        let last_file = how_many(&calls, "openat");
         for (first, second) in [
             (Signal::SIGTERM, Signal::SIGTERM),
             (Signal::SIGTERM, Signal::SIGALRM),
             (Signal::SIGALRM, Signal::SIGINT),
             (Signal::SIGALRM, Signal::SIGALRM),
         ] {
-            let one = format!("inject=close:signal={}:when=2", short(first));
+            let one = format!("inject=openat:signal={}:when={last_file}", short(first));
             let alone = Answer::of(run(std::slice::from_ref(&one), &arguments));
             assert_ne!(alone, whole);
             assert_right(&alone, &whole, &[first], &one);
-            // the second of each is the handler's
-            for call in [
-                "alarm:when=2",
-                "rt_sigprocmask:when=2",
-                "write",
-                "exit_group",
+            for (call, before) in [
+                ("alarm", how_many(&calls, "alarm")),
+                ("rt_sigprocmask", how_many(&calls, "rt_sigprocmask")),
+                ("write", 0),
+                ("exit_group", 0),
             ] {
-                let other = match call.split_once(':') {
-                    Some((name, when)) => format!("inject={name}:signal={}:{when}", short(second)),
-                    None => format!("inject={call}:signal={}", short(second)),
-                };
+                let number = before + 1;
+                let other = format!("inject={call}:signal={}:when={number}", short(second));
                 let got = Answer::of(run(&[one.clone(), other.clone()], &arguments));
                 assert_eq!(got, alone, "{one}, {other}");
             }

@@ -32,7 +32,7 @@ fn a_container_is_named_by_its_id_or_name_with_its_pod_and_its_units() {
     let found = owners(root.path(), &sockets, deadline);
     let by_process = Owners::new(found.processes, NoHolder::NoProcess, Users::default());
     for ((cgroup, name), socket) in rows.iter().zip(&sockets) {
-        let group = by_process.group(&[*socket]);
+        let group = by_process.group(vec![*socket]);
         assert_eq!(group[0].who.to_string(), *name, "{cgroup}");
     }
 }

@@ -126,7 +126,8 @@ done
 
     #[test]
     fn entries_that_expired_and_were_not_collected_are_missing_in_the_list() {
-        // the kernel collects them in the background, so the table is filled again until the check comes before it
+        // the kernel collects some of them in the background, and all of them at last, so the table is filled again
+        // until the check comes first
         let script = format!(
             r#"{INSERT}
 insert() {{
@@ -140,7 +141,7 @@ for attempt in 1 2 3 4 5 6 7 8 9 10; do
     insert
     sleep 1.1 # they expire after a second
     rc=0; "$1" --top -w 0 >answer || rc=$?
-    grep -q " entries=1000;" answer && break
+    grep -q "the table lists 0 of" answer && break
 done
 cat answer; echo "=$rc"
 "#
@@ -149,8 +150,10 @@ cat answer; echo "=$rc"
         let answer = got.last().unwrap();
         assert_eq!(answer.code, 1, "{}", answer.text);
         let first = answer.first_line();
-        assert!(first.contains("the table lists 0 of 1000"), "{first}");
-        assert_eq!(answer.value("entries").unwrap()[0], "1000");
+        let count = &answer.value("entries").unwrap()[0];
+        let part = format!("the table lists 0 of {count},");
+        assert!(first.contains(&part), "{first}");
+        assert!(count.parse::<u32>().unwrap() > 1, "{first}");
         for advice in ["hint:", "no endpoint stands out", "raise net."] {
             assert!(!answer.text.contains(advice), "{}", answer.text);
         }

@@ -12,4 +12,5 @@ mod live_counts;
 mod live_dump;
 mod namespaces;
 mod processes;
+mod search;
 mod untracked;

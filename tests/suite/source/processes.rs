@@ -29,7 +29,7 @@ fn set(inodes: &[u64]) -> Vec<(u64, u32)> {
 
 fn group(processes: &[Process], sockets: &[(u64, u32)]) -> Vec<Owner> {
     let owners = Grouped::new(processes.to_vec(), NoHolder::NotPermitted, Users::default());
-    owners.group(sockets)
+    owners.group(sockets.to_vec())
 }
 
 /// An owner in words, with its first process, sockets, processes and threads.
