@@ -25,6 +25,8 @@ pub enum Metric {
     Growth,
     /// Seconds until the table is full at that growth; infinite when it does not grow.
     FullIn,
+    /// The highest usage since the previous run, in percent of nf_conntrack_max; from a recording.
+    Peak,
     /// Entries of the largest remote endpoint.
     Endpoint,
     /// Entries without a packet of the reply direction.
@@ -36,7 +38,7 @@ pub enum Metric {
 }
 
 /// The name of each metric, in the order of documentation and output.
-const NAMES: [(Metric, &str); 25] = [
+const NAMES: [(Metric, &str); 26] = [
     (Metric::Usage, "usage"),
     (Metric::Entries, "entries"),
     (Metric::Free, "free"),
@@ -57,6 +59,7 @@ const NAMES: [(Metric, &str); 25] = [
     ),
     (Metric::Growth, "growth"),
     (Metric::FullIn, "full_in"),
+    (Metric::Peak, "peak"),
     (Metric::Endpoint, "endpoint"),
     (Metric::Unreplied, "unreplied"),
     (Metric::Evictable, "evictable"),
@@ -106,6 +109,11 @@ impl Metric {
     /// Whether it is a time, whose bounds may carry `s`, `m` and `h`.
     pub fn is_time(self) -> bool {
         self == Self::FullIn
+    }
+
+    /// Whether a bare number is a percentage of nf_conntrack_max.
+    pub fn is_percentage(self) -> bool {
+        matches!(self, Self::Usage | Self::Peak)
     }
 
     /// Whether the entries themselves must be read for it.

@@ -22,8 +22,19 @@ pub struct Readings {
     /// Established TCP connections to other hosts while the table holds no entry: it looks as if it should.
     /// [`Self::MANY`] is as many or more.
     pub untracked: Reading<u64>,
+    /// The moment of the highest usage since the previous run, from a recording.
+    pub peak: Reading<Usage>,
     /// Whether the entries come from a capture, so that the count is the number in it and a missing limit hides nothing.
     pub capture: bool,
+}
+
+/// The fullness of the table at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// nf_conntrack_count.
+    pub count: u32,
+    /// nf_conntrack_max, if there is a limit.
+    pub max: Option<u32>,
 }
 
 /// Entries by class, in the whole table: extrapolated where only a sample was read.
@@ -92,6 +103,7 @@ impl Readings {
             buckets: Err(ReadError::NotReached),
             statistics: Err(ReadError::NotReached),
             untracked: Err(ReadError::NotReached),
+            peak: Err(ReadError::NotReached),
             capture: false,
         }
     }

@@ -73,6 +73,7 @@ fn phrase(metric: Metric, assessment: &Assessment, change: &Reading<Change>) -> 
         Metric::Increase(counter) => Some(format!("{} +{number} {}", counter.name(), since()?)),
         Metric::Growth => Some(format!("growth {}", growth(measurements)?)),
         Metric::FullIn => full_in(measurements),
+        Metric::Peak => Some(format!("peak {}%", measured.truncated(1))),
         Metric::Chain => Some(format!("mean hash chain {}", measured.truncated(1))),
         Metric::Endpoint | Metric::Unreplied | Metric::Evictable | Metric::Class(_) => {
             Some(format!("{metric} {number}"))

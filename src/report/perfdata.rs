@@ -96,6 +96,7 @@ impl Perfdata {
             namespaces
                 .map(|overview| Value::plain("namespaces", overview.number as u64, Unit::None)),
         );
+        values.extend(source.value(Metric::Peak, Unit::Percentage, 1, Some(100)));
         Self(values)
     }
 
@@ -149,7 +150,7 @@ impl Source<'_> {
     fn value(&self, metric: Metric, unit: Unit, decimals: u32, max: Option<u32>) -> Option<Value> {
         let value = self.assessment.measurements.value(metric)?;
         let in_numbers = |range: Option<Range>| match metric {
-            Metric::Usage | Metric::Chain => range,
+            Metric::Usage | Metric::Peak | Metric::Chain => range,
             _ => range.and_then(|range| range.in_units_of(self.whole, false)),
         };
         Some(Value {
@@ -189,7 +190,7 @@ impl Source<'_> {
 fn has_floor(metric: Metric) -> bool {
     matches!(
         metric,
-        Metric::Usage | Metric::Chain | Metric::Lost | Metric::FullIn
+        Metric::Usage | Metric::Peak | Metric::Chain | Metric::Lost | Metric::FullIn
     )
 }
 

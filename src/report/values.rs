@@ -108,6 +108,12 @@ pub(super) fn out_of_range(
             format!("growth {growth} {violation}")
         }
         Metric::FullIn => format!("full_in {violation}"),
+        Metric::Peak => {
+            let peak = measurements
+                .value(Metric::Peak)
+                .map(|v| with_enough_decimals(v, Metric::Peak, assessment).to_string());
+            format!("peak {}% {violation}%", peak.unwrap_or_default())
+        }
         Metric::Endpoint | Metric::Unreplied | Metric::Evictable | Metric::Class(_) => {
             format!("{} {} {violation}", crossing.metric, whole())
         }
