@@ -6,12 +6,17 @@ TARGET ?= $(or $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p'),$(patsubst
 BINARY := target/$(TARGET)/release/check_conntrack
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 
+# cd in a script goes where it says
+unexport CDPATH
+
 # One statically linked file: it runs on any distribution of this architecture, and needs nothing while a host is in trouble.
 export CARGO_TARGET_DIR := $(CURDIR)/target
 # Where it was built does not show in it, so that it has the same bytes wherever that was, and with vendored sources.
+# The words are separated by the byte 0x1f, because a path may have a blank.
 CARGO_HOME ?= $(HOME)/.cargo
-STATIC := RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=/check_conntrack \
-	--remap-path-prefix=$(CURDIR)/vendor=/crates $$(printf -- '--remap-path-prefix=%s=/crates ' "$(CARGO_HOME)"/registry/src/*)"
+STATIC := CARGO_ENCODED_RUSTFLAGS="$$(printf '%s\037' $(RUSTFLAGS) -C target-feature=+crt-static \
+	"--remap-path-prefix=$(CURDIR)=/check_conntrack" "--remap-path-prefix=$(CURDIR)/vendor=/crates"; \
+	printf -- '--remap-path-prefix=%s=/crates\037' "$(CARGO_HOME)"/registry/src/* | sed 's/.$$//')"
 
 # For every time stamp in what is packaged. A source tarball has the time of its commit at each file.
 SOURCE_DATE_EPOCH ?= $(shell { [ -e .git ] && git -c safe.directory='*' log -1 --format=%ct 2>/dev/null; } \
@@ -36,20 +41,20 @@ demo: build ## an OK, a WARNING and a CRITICAL on recorded kernel files, anywher
 	@tests/demo $(BINARY)
 
 test: build ## every test; as root on Debian and Ubuntu installs the test hosts first (NO_INSTALL=1: does not)
-	@CHECK_CONNTRACK=$(CURDIR)/$(BINARY) CARGO=$(CARGO) tests/run
+	@CHECK_CONNTRACK='$(CURDIR)/$(BINARY)' CARGO='$(CARGO)' tests/run
 
 oracle: build ## ORACLE_CASES (100000) thresholds and as many lines of captures, against a second implementation in Python
-	@CHECK_CONNTRACK=$(CURDIR)/$(BINARY) tests/oracle/run $(addprefix --seed ,$(ORACLE_SEED)) \
+	@CHECK_CONNTRACK='$(CURDIR)/$(BINARY)' tests/oracle/run $(addprefix --seed ,$(ORACLE_SEED)) \
 		--runs $(or $(ORACLE_CASES),100000) --lines $(or $(ORACLE_CASES),100000)
 
 soak: build ## SOAK_RUNS (10000) runs under churn, as many with signals, every call failing with each of its errors
-	@CHECK_CONNTRACK=$(CURDIR)/$(BINARY) CARGO=$(CARGO) tests/soak
+	@CHECK_CONNTRACK='$(CURDIR)/$(BINARY)' CARGO='$(CARGO)' tests/soak
 
 kernels: build ## the check on real kernels, 5.10 to the newest, in virtual machines (KERNELS='5.10 newest': these alone)
 	@tests/kernels/run $(BINARY) $(KERNELS)
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (60), or FUZZ_TARGETS='state pipeline' alone; needs cargo-fuzz
-	@CARGO=$(CARGO) FUZZ_DIR=$(CURDIR)/target/fuzz tests/fuzz/run
+	@CARGO='$(CARGO)' FUZZ_DIR='$(CURDIR)/target/fuzz' tests/fuzz/run
 
 check: check-flow ## formatting, lints, documentation
 	$(CARGO) fmt --check
@@ -68,10 +73,10 @@ check-flow: ## the one-way dependencies of docs/design.md
 	@! grep -rnlE 'unsafe *(\{|\(|fn|impl|extern|trait)|allow\(unsafe_code\)' src \
 		| grep -v '^src/runtime/unsafe_calls.rs$$'
 	@! grep -rnE 'crate::(source|judge|analysis|diagnosis|survey|previous_run)' src/runtime
-	@! grep -rnlE 'nagiosplugin::.*(CheckResult|PerfString|Resource|Unit)' src | grep -v '^src/report/mod.rs$$'
+	@! grep -rnlE 'nagiosplugin::.*(CheckResult|PerfString|Resource|Unit)' src | grep -vE '^src/report/(mod|perfdata).rs$$'
 
 coverage: ## which lines of src the tests run (MISSING=1: those they do not, too); needs cargo-llvm-cov
-	@CARGO=$(CARGO) tests/coverage
+	@CARGO='$(CARGO)' tests/coverage
 
 bench: build ## what a run, the table and --netns all cost, beside other programs, in six minutes (ROUNDS=1: quick; UPDATE=1)
 	@tests/bench/run $(BINARY)

@@ -72,7 +72,7 @@ impl Who {
     }
 }
 
-/// Whether a command could be taken for a unit, a container or a user. A process chooses its command itself.
+/// True if a command could be taken for a unit, a container or a user. A process chooses its command itself.
 fn looks_like_another(command: &str) -> bool {
     let command = command.trim_start().to_ascii_lowercase();
     OTHER_NAMES.iter().any(|name| command.starts_with(name))
@@ -262,7 +262,7 @@ impl Owners {
     }
 }
 
-/// What tells the owner of a process from others.
+/// The identity of the owner of a process: the path of its group, and the command if the group has no name.
 fn identity(process: &Process) -> (&str, &str) {
     let command = match process.cgroup.name {
         Name::Nothing => &process.command,

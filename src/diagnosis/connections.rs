@@ -3,9 +3,7 @@
 use super::LARGE_SHARE;
 use super::case::Case;
 use super::finding::{Actor, Finding, Flow};
-use crate::analysis::facts::{
-    Client, Destination, Distinct, End, Facts, Held, Ownership, Pair, Share,
-};
+use crate::analysis::facts::{Client, Destination, Distinct, End, Facts, Held, Pair, Share};
 use crate::analysis::tally::Peer;
 use crate::analysis::traffic::Direction;
 use crate::model::conntrack::Class;
@@ -36,17 +34,7 @@ fn dialler(destination: &Destination) -> Actor {
             _ => Actor::Clients(destination.sources),
         };
     }
-    owner(&destination.ownership)
-}
-
-fn owner(ownership: &Ownership) -> Actor {
-    match ownership.main() {
-        Some(held) => Actor::Here {
-            held: held.clone(),
-            seen: ownership.seen,
-        },
-        None => Actor::ThisHost,
-    }
+    Actor::of(&destination.ownership)
 }
 
 /// Rule 8: one destination holds much of the table, and most of its entries are in TIME_WAIT.
@@ -69,7 +57,10 @@ pub(super) fn kept_open(facts: &Facts) -> Option<Finding> {
             && destination.split.is_mostly(Class::Established)
             && match dialler(destination) {
                 Actor::Here { held, .. } => {
-                    holds_most(&held, destination.split.of(Class::Established))
+                    hold_most(&[held], destination.split.of(Class::Established))
+                }
+                Actor::Owners(owners) => {
+                    hold_most(&owners, destination.split.of(Class::Established))
                 }
                 Actor::Client(_) => true,
                 Actor::ThisHost | Actor::Clients(_) => false,
@@ -82,18 +73,19 @@ pub(super) fn kept_open(facts: &Facts) -> Option<Finding> {
         is_large(client.split.entries)
             && client.direction == Direction::In
             && client.split.is_mostly(Class::Established)
-            && client
-                .ownership
-                .main()
-                .is_some_and(|held| holds_most(held, client.split.of(Class::Established)))
+            && hold_most(
+                &client.ownership.owners,
+                client.split.of(Class::Established),
+            )
     })?;
     Some(Finding::KeptOpen(flow_of(facts, client)?))
 }
 
 /// Whether the sockets of few processes make up most of these entries.
-fn holds_most(held: &Held, established: u64) -> bool {
-    (1..=FEW_PROCESSES).contains(&held.who.processes)
-        && Share::new(held.entries, established).is_most()
+fn hold_most(owners: &[Held], established: u64) -> bool {
+    let processes: u64 = owners.iter().map(|held| held.who.processes).sum();
+    let entries = owners.iter().map(|held| held.entries).sum();
+    (1..=FEW_PROCESSES).contains(&processes) && Share::new(entries, established).is_most()
 }
 
 /// The flow from a client to what it mostly dials.
@@ -125,7 +117,7 @@ pub(super) fn not_closed(facts: &Facts) -> Option<Finding> {
     });
     let (actor, to, split) = match service {
         Some(service) => (
-            owner(&service.ownership),
+            Actor::of(&service.ownership),
             End::Service(service.port),
             service.split,
         ),
@@ -184,6 +176,7 @@ pub(super) fn is_network(peer: &Peer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::facts::Ownership;
     use crate::diagnosis::diagnose;
     use crate::diagnosis::samples::{
         ALL, dialled_by, dialling, filling, found, from, of_class, of_port, plus, sidekiq, tcp,
@@ -238,6 +231,33 @@ mod tests {
         assert!(!keeps(249, 249, 1));
         assert!(!keeps(250, 125, 1), "half of them without a socket");
         assert!(!keeps(250, 250, 65));
+    }
+
+    #[test]
+    fn connections_kept_open_by_several_owners_are_not_the_work_of_nobody() {
+        let facts = |each: u64, processes| {
+            let mut facts = dialling(of_class(Class::Established, 300), sidekiq(each));
+            let ownership = &mut facts.destinations[0].ownership;
+            let mut second = ownership.owners[0].clone();
+            second.who.name = "php-fpm.service".to_owned();
+            ownership.owners.push(second);
+            ownership.seen = 2 * each;
+            for owner in &mut ownership.owners {
+                owner.who.processes = processes;
+            }
+            facts
+        };
+        let Some(Finding::KeptOpen(flow)) = found(&facts(76, 32)) else {
+            panic!("{:?}", found(&facts(76, 32)))
+        };
+        let Actor::Owners(owners) = flow.actor else {
+            panic!("{:?}", flow.actor)
+        };
+        assert_eq!(owners.len(), 2);
+        for near_miss in [facts(75, 32), facts(76, 33)] {
+            let found = found(&near_miss);
+            assert!(!matches!(found, Some(Finding::KeptOpen(_))), "{found:?}");
+        }
     }
 
     #[test]

@@ -3,26 +3,42 @@
 use std::net::IpAddr;
 
 use super::case::{Configured, Listed, PortUse};
-use crate::analysis::facts::{Distinct, End, Held, Port, Share, Split, Who};
+use crate::analysis::facts::{Distinct, End, Held, Ownership, Port, Share, Split, Who};
 use crate::analysis::tally::Peer;
 use crate::analysis::traffic::Direction;
 
 /// Who opens the connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
-    /// A unit, command or user of this host; `of` entries could have been seen at a socket.
+    /// A unit, command or user of this host.
     Here {
         /// The owner and the entries that were seen at its sockets.
         held: Held,
         /// Entries that were seen at a socket of any owner.
         seen: u64,
     },
+    /// Several units, commands or users of this host, the one with most entries first. None of them has most.
+    Owners(Vec<Held>),
     /// An address elsewhere, or in a container of this host.
     Client(Peer),
     /// This host, but no socket tells who.
     ThisHost,
     /// Several addresses elsewhere, none of which has most of the entries.
     Clients(Distinct),
+}
+
+impl Actor {
+    /// The owners of the sockets on this host, or this host if no socket tells.
+    pub(super) fn of(ownership: &Ownership) -> Self {
+        match (ownership.main(), ownership.owners.as_slice()) {
+            (Some(held), _) => Self::Here {
+                held: held.clone(),
+                seen: ownership.seen,
+            },
+            (None, []) => Self::ThisHost,
+            (None, several) => Self::Owners(several.to_vec()),
+        }
+    }
 }
 
 /// A destination and who dials it.

@@ -39,13 +39,9 @@ fn asks(peer: &Peer) -> bool {
 }
 
 fn asker(service: &Service, ownership: &Ownership) -> Actor {
-    match (service.direction, ownership.main()) {
-        (_, Some(held)) => Actor::Here {
-            held: held.clone(),
-            seen: ownership.seen,
-        },
-        (Direction::In | Direction::Forwarded, None) => Actor::Clients(service.far),
-        (Direction::Out | Direction::Local, None) => Actor::ThisHost,
+    match (service.direction, Actor::of(ownership)) {
+        (Direction::In | Direction::Forwarded, Actor::ThisHost) => Actor::Clients(service.far),
+        (_, actor) => actor,
     }
 }
 

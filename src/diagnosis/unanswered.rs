@@ -3,7 +3,7 @@
 use super::LARGE_SHARE;
 use super::connections::flow_to;
 use super::finding::{Actor, Finding, ScanTarget, Sweep};
-use crate::analysis::facts::{End, Facts, Ownership, Port, Share, Who};
+use crate::analysis::facts::{End, Facts, Port, Share, Who};
 use crate::analysis::tally::Peer;
 use crate::analysis::traffic::Direction;
 use crate::model::conntrack::Protocol;
@@ -96,7 +96,7 @@ fn ports_of_one_address(facts: &Facts) -> Option<Sweep> {
     {
         return None;
     }
-    let actor = here(&swept.ownership);
+    let actor = Actor::of(&swept.ownership);
     Some(Sweep {
         direction: Direction::Out,
         candidates: candidates(facts, &actor),
@@ -116,7 +116,7 @@ fn one_port_of_many_addresses(facts: &Facts) -> Option<Sweep> {
             && service.split.is_mostly_unanswered()
             && service.port.number != DNS_PORT
     })?;
-    let actor = here(&service.ownership);
+    let actor = Actor::of(&service.ownership);
     Some(Sweep {
         direction: Direction::Out,
         candidates: candidates(facts, &actor),
@@ -160,7 +160,7 @@ fn out_to_everywhere(facts: &Facts) -> Option<Sweep> {
     if !share.is_most() || named || destinations.seen < MANY_TARGETS {
         return None;
     }
-    let actor = here(&facts.ownership);
+    let actor = Actor::of(&facts.ownership);
     Some(Sweep {
         direction: Direction::Out,
         candidates: candidates(facts, &actor),
@@ -169,16 +169,6 @@ fn out_to_everywhere(facts: &Facts) -> Option<Sweep> {
         split: facts.all,
         share,
     })
-}
-
-fn here(ownership: &Ownership) -> Actor {
-    match ownership.main() {
-        Some(held) => Actor::Here {
-            held: held.clone(),
-            seen: ownership.seen,
-        },
-        None => Actor::ThisHost,
-    }
 }
 
 /// Processes that may be the sender if no socket tells.

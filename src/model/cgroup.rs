@@ -138,8 +138,8 @@ impl Name {
 }
 
 impl Cgroup {
-    /// Whether the process is a service manager of this host: it keeps a copy of each socket that it passed to a
-    /// service (sd_listen_fds(3)).
+    /// True for a service manager of this host: it keeps a copy of each socket that it passed to a service
+    /// (sd_listen_fds(3)).
     pub fn is_service_manager(&self) -> bool {
         self.name == Name::Nothing && self.path.ends_with("/init.scope")
     }

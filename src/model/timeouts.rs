@@ -18,3 +18,21 @@ pub struct Timeouts {
     /// nf_conntrack_udp_timeout.
     pub udp: Option<Duration>,
 }
+
+/// Timeouts of a kernel on which nobody set another (nf_conntrack_proto_tcp.c, nf_conntrack_proto_udp.c).
+pub mod defaults {
+    use std::time::Duration;
+
+    /// TIME_WAIT.
+    pub const TIME_WAIT: Duration = Duration::from_secs(120);
+    /// ESTABLISHED: five days.
+    pub const ESTABLISHED: Duration = Duration::from_secs(5 * 24 * 3600);
+    /// SYN_SENT.
+    pub const SYN_SENT: Duration = Duration::from_secs(120);
+    /// SYN_RECV.
+    pub const SYN_RECV: Duration = Duration::from_secs(60);
+    /// CLOSE_WAIT.
+    pub const CLOSE_WAIT: Duration = Duration::from_secs(60);
+    /// UDP without a reply.
+    pub const UDP: Duration = Duration::from_secs(30);
+}

@@ -1,4 +1,4 @@
-//! What the kernel's settings say about entries of UDP.
+//! The kernel's settings for entries of UDP.
 
 use std::ops::RangeInclusive;
 

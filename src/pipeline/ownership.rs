@@ -1,4 +1,4 @@
-//! Who is behind the endpoints that are shown: from entries to sockets, from sockets to processes.
+//! The owners of the endpoints that are shown: from entries to sockets, from sockets to processes.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use crate::source::procfs::processes::{self, Search as ProcessSearch};
 use crate::source::udp_settings;
 use crate::source::users::{PASSWD, users};
 
-/// Where the processes of this host are.
+/// The proc root of this host.
 const PROC: &str = "/proc";
 
 /// A socket by its inode and user id.
@@ -131,13 +131,14 @@ fn held(attribution: &Attribution, owners: &[Owner], by_process: &Owners) -> Vec
 /// How a look at all sockets went.
 #[derive(Default)]
 struct Look {
-    /// Whether there was at least one.
+    /// True if there was at least one.
     any: bool,
-    /// Why not all were seen.
+    /// The reason why not all were seen.
     failed: Option<ReadError>,
 }
 
-/// Of a sample, every socket to a shown destination counts, not only those whose entry happens to be in the sample.
+/// All sockets to the shown destinations. If only a sample of the entries was read these count, not only those whose
+/// entry happens to be in the sample.
 #[derive(Default)]
 struct Dialled {
     places: HashMap<(SocketAddr, Protocol), usize>,
@@ -177,7 +178,7 @@ impl Dialled {
         }
     }
 
-    /// Whether an endpoint has such sockets.
+    /// True if an endpoint has such sockets.
     fn has(&self, place: usize) -> bool {
         self.sockets
             .get(place)
@@ -198,7 +199,7 @@ fn match_sockets<'t>(
     scale: Scale,
     wanted: &Wanted,
 ) -> (Matched<'t>, Dialled, Look) {
-    // what a process of another namespace shows below its directory has no settings
+    // the directory of a process in another namespace has no settings
     let settings = match wanted.place.not_entered {
         None => udp_settings(&wanted.proc_root),
         Some(_) => UdpSettings::default(),
@@ -238,9 +239,9 @@ fn sockets<'a>(
     })
 }
 
-/// Searches for the processes that hold these sockets. If a holder is missing, the sockets are looked at again: one that
-/// was closed meanwhile must not look like a socket of somebody else. Returns the closed ones too, in order, among them
-/// those that were not asked for.
+/// Searches for the processes that hold these sockets. If a holder is missing, the sockets are looked at again: one
+/// that was closed meanwhile must not look like another owner's socket. Returns the closed ones too, in order, among
+/// them those that were not asked for.
 fn search(
     wanted: &Wanted,
     asked_for: Vec<Socket>,
@@ -264,6 +265,7 @@ fn search(
     });
     if read.is_err() {
         // a socket that was not seen again may still be there
+        search.break_off();
         return (search.finish(), Vec::new());
     }
     open.sort_unstable();
@@ -300,8 +302,8 @@ fn names(
     users(PASSWD.as_ref(), &uids)
 }
 
-/// Whether the process that has the port of an entry by now began after the last packet of the entry. `silence` is how
-/// long ago the entries were read.
+/// True if the process that has the port of an entry by now began after the last packet of the entry. `silence` is the
+/// time since the entries were read.
 fn is_too_young(holder: &Holder, owners: &Owners, silence: Duration) -> bool {
     let silent = Duration::from_secs(holder.silent.into());
     holder.silent > 0
@@ -319,7 +321,7 @@ fn extrapolate(owner: &mut Owner, scale: Scale) {
     }
 }
 
-/// Why names are incomplete.
+/// The reason why names are incomplete.
 fn incomplete(cut: SearchCut, users: &Users) -> String {
     match cut {
         SearchCut::TimeUp => "not every process could be looked at in time".to_owned(),
@@ -332,7 +334,7 @@ fn incomplete(cut: SearchCut, users: &Users) -> String {
     }
 }
 
-/// What must be said besides.
+/// The notes about sockets and processes.
 fn note(look: &Look, missing: usize, no_holder: NoHolder) -> Option<String> {
     let failed = look.failed.as_ref().map(|error| {
         if look.any {

@@ -1,5 +1,6 @@
 //! The remote endpoints that hold most entries, a line for each.
 
+use super::plural;
 use crate::analysis::facts::Share;
 use crate::analysis::owners::Owner;
 use crate::analysis::tally::Peer;
@@ -64,7 +65,8 @@ fn line(place: usize, ranked: &Ranked, share: Share, sockets: bool) -> String {
     parts.extend((!classes.is_empty()).then_some(classes));
     parts.extend(ranked.owners.iter().take(OWNERS).map(holds));
     if ranked.owners.len() > OWNERS {
-        parts.push(format!("{} more owners", ranked.owners.len() - OWNERS));
+        let more = ranked.owners.len() - OWNERS;
+        parts.push(plural(more as u64, "more owner", "more owners"));
     }
     let without: Vec<String> = ranked.without_socket.iter().map(without_socket).collect();
     if !without.is_empty() {
@@ -139,10 +141,6 @@ fn without_socket((reason, n): &(NoSocket, u64)) -> String {
         NoSocket::Elsewhere => "in another namespace",
     };
     format!("{n} {words}")
-}
-
-fn plural(n: u64, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
 }
 
 /// The endpoints that have no line, in one: `2900 more endpoints, none above 0.6%`.

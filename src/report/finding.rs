@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::analysis::facts::{Distinct, End, Port, Share, Who};
+use super::plural;
+use crate::analysis::facts::{Distinct, End, Held, Port, Share, Who};
 use crate::analysis::tally::Peer;
 use crate::analysis::traffic::Direction;
 use crate::diagnosis::{
@@ -36,23 +37,26 @@ pub fn sentence(finding: &Finding, names: &AddressNames) -> String {
         Finding::Scan(sweep) => words.scan(sweep),
         Finding::Crowd(crowd) => words.crowd(crowd),
         Finding::NotReused(flow) => format!(
-            "{} to {} holds {} of the entries, {} of {} already closed (TIME_WAIT)",
+            "{} to {} {} {} of the entries, {} of {} already closed (TIME_WAIT)",
             words.actor(&flow.actor),
             words.end(&flow.to),
+            verb(&flow.actor, "holds", "hold"),
             flow.share,
             flow.split.of(Class::TimeWait),
             flow.split.entries
         ),
         Finding::KeptOpen(flow) => format!(
-            "{} keeps {} connections to {} open, {} of the entries",
+            "{} {} {} connections to {} open, {} of the entries",
             words.actor(&flow.actor),
+            verb(&flow.actor, "keeps", "keep"),
             flow.split.of(Class::Established),
             words.end(&flow.to),
             flow.share
         ),
         Finding::OneClient(flow) => format!(
-            "{} holds {} of the entries, to {}",
+            "{} {} {} of the entries, to {}",
             words.actor(&flow.actor),
+            verb(&flow.actor, "holds", "hold"),
             flow.share,
             words.end(&flow.to)
         ),
@@ -75,7 +79,9 @@ pub fn sentence(finding: &Finding, names: &AddressNames) -> String {
             services,
             largest,
         } => format!(
-            "no one stands out: {endpoints} addresses, {services} ports, the largest holds {largest}"
+            "no one stands out: {}, {}, the largest holds {largest}",
+            plural_of(*endpoints, "address", "addresses"),
+            plural(*services, "port", "ports"),
         ),
     }
 }
@@ -105,7 +111,7 @@ fn not_configured(configured: &Configured) -> String {
 
 fn one_way(port: Port, peers: Distinct, both_ways: bool, share: Share) -> String {
     let name = protocol_name(port);
-    let peers = plural(peers, "peer", "peers");
+    let peers = plural_of(peers, "peer", "peers");
     if both_ways {
         format!("{name} between this host and {peers} holds {share} of the entries")
     } else {
@@ -135,7 +141,7 @@ pub(super) fn bare(port: Port) -> String {
     port.to_string().trim_start_matches(':').to_owned()
 }
 
-pub(super) fn plural(n: Distinct, one: &str, many: &str) -> String {
+pub(super) fn plural_of(n: Distinct, one: &str, many: &str) -> String {
     format!("{n} {}", if n.seen == 1 { one } else { many })
 }
 
@@ -182,17 +188,18 @@ impl Words<'_> {
         match end {
             End::Remote(peer) => self.peer(peer),
             End::Service(port) => format!("{port} of this host"),
-            End::Several(several) => plural(*several, "port or address", "ports or addresses"),
+            End::Several(several) => plural_of(*several, "port or address", "ports or addresses"),
         }
     }
 
     pub(super) fn actor(&self, actor: &Actor) -> String {
         match actor {
             Actor::Here { held, .. } => held.who.name.clone(),
+            Actor::Owners(owners) => several(owners),
             Actor::Client(peer) => self.peer(peer),
             Actor::ThisHost => "this host".to_owned(),
             Actor::Clients(n) if n.seen == 0 => "a client".to_owned(),
-            Actor::Clients(n) => plural(*n, "client", "clients"),
+            Actor::Clients(n) => plural_of(*n, "client", "clients"),
         }
     }
 
@@ -227,9 +234,10 @@ impl Words<'_> {
             _ => String::new(),
         };
         format!(
-            "{} to {} gets no answer, {} of the entries{evidence}",
+            "{} to {} {} no answer, {} of the entries{evidence}",
             self.actor(&flow.actor),
             self.end(&flow.to),
+            verb(&flow.actor, "gets", "get"),
             flow.share
         )
     }
@@ -238,9 +246,11 @@ impl Words<'_> {
         let (n, of) = (flow.split.of(Class::CloseWait), flow.split.entries);
         let to = self.end(&flow.to);
         match &flow.actor {
-            Actor::Here { held, .. } => format!(
-                "{} does not close connections with {to}: {n} of {of} entries in CLOSE_WAIT, {} of the table",
-                held.who.name, flow.share
+            actor @ (Actor::Here { .. } | Actor::Owners(_)) => format!(
+                "{} {} not close connections with {to}: {n} of {of} entries in CLOSE_WAIT, {} of the table",
+                self.actor(actor),
+                verb(actor, "does", "do"),
+                flow.share
             ),
             actor => format!(
                 "{} to {to}: the side that dialled does not close, {n} of {of} entries in CLOSE_WAIT, {} of the table",
@@ -270,8 +280,9 @@ impl Words<'_> {
             some => format!(" (no TCP socket, raw sockets: {})", some.join(", ")),
         };
         format!(
-            "{way}: {} dials {target}, {} of the entries{candidates}",
+            "{way}: {} {} {target}, {} of the entries{candidates}",
             self.actor(&sweep.actor),
+            verb(&sweep.actor, "dials", "dial"),
             sweep.share
         )
     }
@@ -286,7 +297,7 @@ impl Words<'_> {
         } else {
             ("client", "clients")
         };
-        let clients = plural(crowd.clients, one, many);
+        let clients = plural_of(crowd.clients, one, many);
         let service = self.end(&crowd.service);
         if crowd.flood {
             format!(
@@ -312,22 +323,25 @@ impl Words<'_> {
         match direction {
             Direction::In => {
                 let owner = match actor {
-                    Actor::Here { held, .. } => format!(" ({})", held.who.name),
+                    owner @ (Actor::Here { .. } | Actor::Owners(_)) => {
+                        format!(" ({})", self.actor(owner))
+                    }
                     _ => String::new(),
                 };
                 format!(
                     "DNS: {} of :53/udp of this host{owner} hold {share} of the entries",
-                    plural(far, "client", "clients")
+                    plural_of(far, "client", "clients")
                 )
             }
             _ => {
                 let to = match resolver {
                     Some(peer) => self.peer(peer),
-                    None => plural(far, "resolver", "resolvers"),
+                    None => plural_of(far, "resolver", "resolvers"),
                 };
                 format!(
-                    "DNS: {} to {to} holds {share} of the entries",
-                    self.actor(actor)
+                    "DNS: {} to {to} {} {share} of the entries",
+                    self.actor(actor),
+                    verb(actor, "holds", "hold")
                 )
             }
         }
@@ -342,6 +356,25 @@ impl Words<'_> {
             "{} of {} connections{of} are seen from one side only",
             share.part, share.whole
         )
+    }
+}
+
+/// The form of a verb that fits those who act.
+fn verb(actor: &Actor, one: &'static str, many: &'static str) -> &'static str {
+    match actor {
+        Actor::Owners(owners) if owners.len() > 1 => many,
+        Actor::Clients(clients) if clients.seen > 1 => many,
+        _ => one,
+    }
+}
+
+/// `nginx.service and php-fpm.service`, `nginx.service and 3 more`.
+fn several(owners: &[Held]) -> String {
+    match owners {
+        [] => "this host".to_owned(),
+        [only] => only.who.name.clone(),
+        [first, second] => format!("{} and {}", first.who.name, second.who.name),
+        [first, others @ ..] => format!("{} and {} more", first.who.name, others.len()),
     }
 }
 

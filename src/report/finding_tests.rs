@@ -537,7 +537,7 @@ fn a_capture_has_no_command_for_this_host() {
         advice
             .why
             .unwrap()
-            .contains("keeps its entry for its timeout")
+            .contains("keeps its entry for 2 minutes by default")
     );
 }
 

@@ -132,3 +132,8 @@ pub fn render(answer: &Answer<'_>) -> Report {
         text: assemble(first, details::lines(answer), max),
     }
 }
+
+/// A number with the noun that fits it.
+fn plural(n: u64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}

@@ -68,7 +68,8 @@ pub fn timeouts(proc_root: &Path) -> Timeouts {
     }
 }
 
-/// Reads what tells to whom an entry of UDP belongs; what cannot be read is as kernels have it unless told otherwise.
+/// Reads the settings that tell to whom an entry of UDP belongs. A setting that cannot be read is the kernel's default,
+/// or none.
 pub fn udp_settings(proc_root: &Path) -> UdpSettings {
     let timeout = |name| {
         let seconds = sysctl::timeout(proc_root, name)?;

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::file;
 use crate::model::user::Users;
 
-/// Where the names are.
+/// The file with the names.
 pub const PASSWD: &str = "/etc/passwd";
 
 /// A hundred thousand users.

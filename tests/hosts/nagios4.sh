@@ -6,30 +6,13 @@
 #   ROUNDS      so many checks of every service, one after another
 #   NOTIFIED    a file: notifications are on, and those that were sent stand there, a line each
 # Needs root; on Debian: apt-get install --no-install-recommends nagios4-core
-set -euo pipefail
-PATH=$PATH:/usr/sbin
-daemon=
-d=$(mktemp -d /tmp/check_conntrack-nagios.XXXXXX)
+# shellcheck source=tests/hosts/lib.sh
+. "$(dirname -- "$0")/lib.sh"
+own_folder
 mkdir "$d"/{rw,spool,archives}
-touch "$d"/{verify,out,notified}
-cp "$1" "$d/given.cfg"
-
-# shellcheck disable=SC2317 # the trap below calls it
-finish() {
-    local status=$?
-    trap - EXIT
-    if [ -n "$daemon" ]; then
-        kill "$daemon" 2>/dev/null || true
-        wait "$daemon" || true
-    fi
-    if [ "$status" -ne 0 ]; then
-        cat "$d"/verify "$d"/out "$d"/nagios.log >&2 || true
-    fi
-    rm -rf "$d"
-    exit "$status"
-}
-trap finish EXIT
-trap 'exit 98' INT TERM HUP
+logs+=("$d/verify" "$d/nagios.log")
+touch "$d/notified"
+cat -- "$1" >"$d/given.cfg"
 
 notifications=0
 if [ -n "${NOTIFIED:-}" ]; then notifications=1; fi
@@ -59,7 +42,7 @@ enable_notifications=$notifications
 execute_host_checks=0
 execute_service_checks=0
 use_syslog=0
-service_check_timeout=20
+service_check_timeout=60
 CFG
 # a service is not accepted without a contact, nor a contact without commands
 cat >"$d/objects.cfg" <<CFG
@@ -97,53 +80,28 @@ define host {
   contacts              c
 }
 CFG
-chmod 755 "$d"
 chown -R nagios:nagios "$d"
 
 nagios4 -v "$d/nagios.cfg" >"$d/verify" 2>&1
-nagios4 "$d/nagios.cfg" </dev/null >"$d/out" 2>&1 &
-daemon=$!
-for _ in $(seq 400); do
-    if [ -p "$d/rw/nagios.cmd" ] && [ -f "$d/status.dat" ]; then break; fi
-    kill -0 "$daemon"
-    sleep 0.05
-done
-mapfile -t services < <(sed -n '/^define service {/,/}/{
-    s/^.host_name.//p
-    s/^.service_description.//p
-}' "$d/objects.cache" | paste -d ';' - -)
+start nagios nagios4 "$d/nagios.cfg"
+ready() { alive nagios && [ -p "$d/rw/nagios.cmd" ] && [ -f "$d/status.dat" ]; }
+until_true 60 "Nagios to be ready" ready
 
-# a check is known by the second it was made in
-times() { sed -n 's/^.last_check=//p' "$d/blocks"; }
-: >"$d/blocks"
-for round in $(seq "${ROUNDS:-1}"); do
-    before=$(times)
-    if [ "$round" -gt 1 ]; then sleep 1.1; fi
-    now=$(date +%s)
-    for service in "${services[@]:?no service}"; do
-        echo "[$now] SCHEDULE_FORCED_SVC_CHECK;$service;$now"
-    done >"$d/rw/nagios.cmd"
-    done=
-    for _ in $(seq 400); do
-        # the file is replaced by renaming: what was copied is whole
-        cp "$d/status.dat" "$d/seen"
-        sed -n '/^servicestatus/,/}/p' "$d/seen" >"$d/blocks"
-        if [ "$(grep -c '^.has_been_checked=1$' "$d/blocks")" -eq "${#services[@]}" ] \
-            && ! paste -d = <(echo "$before") <(times) | grep -q '^\([0-9]*\)=\1$'; then
-            done=yes
-            break
-        fi
-        sleep 0.05
-    done
-    if [ -z "$done" ]; then
-        echo "not every service was checked in round $round" >&2
-        cat "$d/blocks" >&2
-        exit 97
-    fi
-done
-cat "$d/blocks"
+mapfile -t services < <(list_services "$d/objects.cache")
+times() { sed -n 's/^.last_check=0*//p'; }
+check_rounds "${ROUNDS:-1}" "$d/rw/nagios.cmd" "$d/status.dat" times "${services[@]:?no service}"
+service_blocks "$d/status.dat"
+
+# A notification is logged when it is decided on, which is before its check is in the status file. Its command writes
+# a line after that.
+all_notified() {
+    local logged sent
+    logged=$(grep -c 'SERVICE NOTIFICATION:' "$d/nagios.log" || true)
+    sent=$(wc -l <"$d/notified")
+    echo "$sent of $logged notifications were sent"
+    [ "$sent" -eq "$logged" ]
+}
 if [ -n "${NOTIFIED:-}" ]; then
-    # the last one may be on its way
-    sleep 1
+    until_true 60 "every notification to be sent" all_notified
     cat "$d/notified" >"$NOTIFIED"
 fi

@@ -6,28 +6,13 @@
 # environment: encrypted, as is the default of both sides; without it they need -n.
 # Exit 99: the daemon did not come up, or not on this port; its log is on stderr.
 # Needs root; on Debian: apt-get install --no-install-recommends nagios-nrpe-server nagios-nrpe-plugin
-set -euo pipefail
-PATH=$PATH:/usr/sbin:/usr/lib/nagios/plugins
-port=$1 given=$2 daemon=
+SHOWN=3
+# shellcheck source=tests/hosts/lib.sh
+. "$(dirname -- "$0")/lib.sh"
+own_folder
+port=$1 given=$2
 shift 2
-d=$(mktemp -d /tmp/check_conntrack-nrpe.XXXXXX)
-
-# shellcheck disable=SC2317 # the trap below calls it
-finish() {
-    local status=$?
-    trap - EXIT
-    if [ -n "$daemon" ]; then
-        kill "$daemon" 2>/dev/null || true
-        wait "$daemon" || true
-    fi
-    if [ "$status" -gt 3 ]; then
-        cat "$d"/out "$d"/nrpe.log >&2 || true
-    fi
-    rm -rf "$d"
-    exit "$status"
-}
-trap finish EXIT
-trap 'exit 98' INT TERM HUP
+logs+=("$d/nrpe.log")
 
 cat >"$d/nrpe.cfg" <<CFG
 log_file=$d/nrpe.log
@@ -37,32 +22,29 @@ server_port=$port
 nrpe_user=nagios
 nrpe_group=nagios
 allowed_hosts=127.0.0.1
-command_timeout=20
+command_timeout=60
 dont_blame_nrpe=0
 include=$d/commands.cfg
 CFG
 if [ $# -gt 0 ]; then
-    cp "$given" "$d/commands.cfg"
+    cat -- "$given" >"$d/commands.cfg"
 else
     echo "command[t]=$given" >"$d/commands.cfg"
     # without -t's :UNKNOWN a slow plugin would look like a CRITICAL one
-    set -- check_nrpe -n -H 127.0.0.1 -p "$port" -t 30:UNKNOWN ${NRPE_PKT:+"$NRPE_PKT"} -c t
+    set -- check_nrpe -n -H 127.0.0.1 -p "$port" -t 60:UNKNOWN ${NRPE_PKT:+"$NRPE_PKT"} -c t
 fi
-chmod 755 "$d"
 chown -R nagios:nagios "$d"
 
 plain=(-n)
 if [ -n "${NRPE_TLS:-}" ]; then plain=(); fi
-nrpe -c "$d/nrpe.cfg" -f "${plain[@]}" </dev/null >"$d/out" 2>&1 &
-daemon=$!
-for _ in $(seq 200); do
-    # its own word: something else could answer on the port
-    if grep -q 'Listening for connections' "$d/nrpe.log" 2>/dev/null; then break; fi
-    kill -0 "$daemon" 2>/dev/null || exit 99
-    sleep 0.05
-done
+start nrpe nrpe -c "$d/nrpe.cfg" -f "${plain[@]}"
+# Listens, or has ended. Its own word: another program could answer on the port.
+# shellcheck disable=SC2317 # until_true calls it
+listens_or_ended() { grep -q 'Listening for connections' "$d/nrpe.log" || ! alive nrpe; }
+until_true 60 "NRPE to listen on port $port" listens_or_ended
+alive nrpe || exit 99
 
 status=0
 "$@" </dev/null || status=$?
-kill -0 "$daemon" 2>/dev/null || exit 99
+alive nrpe || exit 99
 exit "$status"

@@ -8,8 +8,6 @@ NAMES = {
     "a word between the tuples",
     # a refusal names the option, also if its value is not UTF-8
     "a range that is no UTF-8 is refused with the name of its option",
-    # a table that is above its warning threshold and will be full before the next check is CRITICAL
-    "full before the next check",
     # the range that decides is the range that is printed; rounded ends of a value with fractions are another range
     "thresholds of growth and full_in are rounded",
 }

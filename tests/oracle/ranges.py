@@ -82,6 +82,18 @@ class Range:
         within = self.start.in_units(limit) <= value <= self.end.in_units(limit)
         return within == self.inside
 
+    def exceeded(self, value, limit=None):
+        """True if the range alerts because the value is above its end, also if it is written as @START:."""
+        if self.inside:
+            return self.end.value == INFINITE and self.start.value != -INFINITE and self.alerts(value, limit)
+        return self.alerts(value, limit) and value > self.end.in_units(limit)
+
+    def undercut(self, value, limit=None):
+        """True if the range alerts because the value is below its start, also if it is written as @~:END."""
+        if self.inside:
+            return self.start.value == -INFINITE and self.end.value != INFINITE and self.alerts(value, limit)
+        return self.alerts(value, limit) and value < self.start.in_units(limit)
+
     def printed(self, limit=None, whole=False):
         """The text for the performance data, and True if that is a plain number; None if the range cannot be written.
 

@@ -202,7 +202,9 @@ def verdict(host, given, previous=None, remembered=False, counts=None):
             if metric in values:
                 if range_.alerts(values[metric], limit):
                     worse(severity)
-                    filling = filling or (severity == WARNING and metric in FULLNESS)
+                if severity == WARNING and metric in FULLNESS:
+                    filling_up = range_.undercut if metric == "free" else range_.exceeded
+                    filling = filling or filling_up(values[metric], limit)
             elif unlimited(host, metric) or metric not in given[severity]:
                 pass  # never exceeded; or a default that could not be judged
             elif metric in OF_PREVIOUS_RUN and remembered and previous is None and (
@@ -211,7 +213,7 @@ def verdict(host, given, previous=None, remembered=False, counts=None):
             else:
                 worse(UNKNOWN)
     no_range = not any("full_in" in given[severity] for severity in given)
-    if "full before the next check" not in pending.NAMES and no_range and filling and previous is not None:
+    if no_range and filling and previous is not None:
         if values.get("full_in", INFINITE) < Fraction(host.uptime - previous.uptime, 100):
             worse(CRITICAL)
     return Expected(state, perfdata(host, ranges, values))

@@ -6,14 +6,13 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::{Answer, check};
+use crate::common::programs::{printed, script};
+use crate::common::{Answer, binary, check};
 use check_conntrack::cli::{Elevation, parse};
 
 #[test]
 fn every_output_in_the_documentation_is_what_is_printed() {
-    let script = "cd \"$1\" && PATH=\"$(dirname \"$2\"):$PATH\" tests/docs-outputs";
-    let root = OsStr::new(env!("CARGO_MANIFEST_DIR"));
-    crate::common::sh(script, &[root, crate::common::binary().as_os_str()]);
+    printed(script("docs-outputs").arg(binary()));
 }
 
 #[test]
@@ -96,7 +95,7 @@ fn every_command_line_in_the_documentation_is_accepted_or_refused_as_shown() {
 /// On kernel files kept for the tests: what the example shows of its own host cannot be repeated, but it has to run.
 #[test]
 fn every_command_line_in_the_documentation_gives_an_answer() {
-    let state = tempfile::tempdir().unwrap();
+    let state = crate::common::new_folder();
     let mut ran = 0;
     for example in documented().iter().chain(&packaged()) {
         let has = |option: &str| {

@@ -2,8 +2,9 @@
 //! themselves are run by `make kernels`.
 
 use std::path::Path;
-use std::process::Command;
 use std::{env, fs};
+
+use crate::common::programs::{printed, script};
 
 const DOCUMENT: &str = "docs/reliability.md";
 
@@ -20,11 +21,7 @@ fn table_in(document: &str) -> std::ops::Range<usize> {
 #[test]
 fn the_documentation_has_the_table_that_the_kernels_are_held_to() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let made = Command::new(root.join("tests/kernels/table"))
-        .output()
-        .expect("tests/kernels/table starts");
-    assert!(made.status.success(), "{made:?}");
-    let made = String::from_utf8(made.stdout).expect("ASCII");
+    let made = printed(&mut script("kernels/table"));
     assert!(made.lines().count() > 30, "{made}");
     let path = root.join(DOCUMENT);
     let document = fs::read_to_string(&path).expect(DOCUMENT);
@@ -35,7 +32,7 @@ fn the_documentation_has_the_table_that_the_kernels_are_held_to() {
     } else {
         assert_eq!(
             document[range], made,
-            "UPDATE=1 cargo test --test kernels writes it"
+            "UPDATE=1 cargo test --test suite kernel:: writes it"
         );
     }
 }

@@ -9,6 +9,8 @@
 )]
 
 mod common;
+mod heap;
+mod roles;
 
 mod cli;
 mod source;

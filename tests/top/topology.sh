@@ -6,6 +6,7 @@
 #   redirect    the server takes its port 80 at 6379
 # Addresses: client 10.1.0.2, router 10.1.0.1 and 10.2.0.1, server 10.2.0.2, likewise 2001:db8:1:: and 2001:db8:2::.
 set -euo pipefail
+export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 
 # "ip netns add" wants to write below /run
 mount -t tmpfs none /run
@@ -16,8 +17,11 @@ for name in client router server; do
     ip netns exec "$name" bash -c 'echo 0 | tee /proc/sys/net/ipv6/conf/{all,default}/accept_dad >/dev/null'
     ip -n "$name" link set lo up
     # without a rule that asks for the state the kernel makes no entries
+    # Of two packets that overtook each other the late one meets a closed connection and is answered by a reset, which
+    # would take the entry of the connection away before its time. No reset leaves a namespace, or reaches its table.
     ip netns exec "$name" nft -f - <<'RULES'
 table inet track {
+    chain no_reset { type filter hook output priority raw; tcp flags & rst == rst drop; }
     chain in { type filter hook input priority 0; ct state new accept; }
     chain forward { type filter hook forward priority 0; ct state new accept; }
     chain out { type filter hook output priority 0; ct state new accept; }

@@ -18,9 +18,9 @@ pub struct Holder {
     pub inode: u64,
     /// The user id of the socket.
     pub uid: u32,
-    /// Whether the socket is the end that was dialled, a server's.
+    /// True for the end that was connected to, a server's.
     pub dialled: bool,
-    /// What the socket and the entries have in common.
+    /// The ends that the socket and the entries have in common.
     pub fit: Fit,
     /// For a socket that was found by its port: seconds that its entries have seen no packet, at least. A process that
     /// is younger has not sent or received one.
@@ -29,7 +29,7 @@ pub struct Holder {
     pub entries: u32,
 }
 
-/// What a socket and an entry have in common.
+/// The ends that a socket and an entry have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fit {
     /// Both ends.

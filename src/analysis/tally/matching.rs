@@ -1,4 +1,4 @@
-//! Which local sockets the entries of a sample belong to.
+//! The local sockets that the entries of a sample belong to.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;

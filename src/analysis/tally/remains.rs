@@ -15,7 +15,7 @@ pub(super) struct Seen {
     pub(super) class: u8,
     /// Where its socket would be.
     pub(super) place: Place,
-    /// Whether no packet came back.
+    /// True if no packet came back.
     pub(super) unreplied: bool,
     /// What was dialled, and the way.
     pub(super) dialled: Dialled,
@@ -88,7 +88,7 @@ const TRANSLATED: u8 = 1 << 6;
 const UNREPLIED: u8 = 1 << 7;
 const UDP: u8 = Class::Udp as u8;
 
-/// Whether an entry with this mark has a UDP end.
+/// True if an entry with this mark has a UDP end.
 fn has_udp_end(mark: u8) -> bool {
     mark & CLASS == UDP && mark & PLACE != 0
 }
@@ -103,7 +103,7 @@ pub(super) struct Remains {
     originals: Vec<u64>,
     /// Of those that are marked as translated.
     replies: Vec<u64>,
-    /// Of those of UDP that have a place here.
+    /// The ends of the entries of UDP that have a place here.
     udp: Vec<UdpEnd>,
 }
 

@@ -2,7 +2,7 @@
 
 use super::remains;
 
-/// How much is known of the socket of an entry; more is greater.
+/// The knowledge of the socket of an entry; more is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Found {
     Nothing,
@@ -11,7 +11,7 @@ pub(super) enum Found {
     Held,
 }
 
-/// What is kept of a socket whose two ends are known: 24 bytes.
+/// The part that is kept of a socket with two known ends: 24 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Connected {
     /// A hash of [`crate::model::conntrack::Sides`].
@@ -23,13 +23,13 @@ pub(super) struct Connected {
     pub(super) dials: u8,
 }
 
-/// Sockets by the hash of their sides. Hashes are spread evenly, so their first bits lead to where each would stand.
+/// Sockets by the hash of their sides. Hashes are spread evenly, so their first bits lead to the place of each.
 #[derive(Debug)]
 pub(super) struct BySides {
     sorted: Vec<Connected>,
-    /// Where the sockets of each beginning start, and where the last end.
+    /// The place of the first socket of each beginning, and at last the number of sockets.
     starts: Vec<u32>,
-    /// How many of the last bits a beginning has not.
+    /// The number of last bits that a beginning lacks.
     shift: u32,
 }
 

@@ -12,7 +12,7 @@ use super::remains::{Place, Seen};
 use crate::model::socket::LocalSocket;
 use crate::model::udp::UdpSettings;
 
-/// Where an unconnected socket is bound.
+/// The address that an unconnected socket is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Bound {
     /// To the address of this hash.
@@ -28,11 +28,11 @@ enum Bound {
 struct Unconnected {
     inode: u64,
     uid: u32,
-    /// Whether several users share the port and the address (SO_REUSEADDR): a packet may be for any of them.
+    /// True if several users share the port and the address (SO_REUSEADDR): a packet may be for any of them.
     is_shared: bool,
 }
 
-/// Unconnected sockets by where they are bound.
+/// Unconnected sockets by port and address.
 #[derive(Debug)]
 pub(super) struct ByPort {
     settings: UdpSettings,
@@ -94,7 +94,7 @@ impl ByPort {
         self.settings.ephemeral.contains(&port)
     }
 
-    /// How many sockets each user has at ports that the kernel chooses.
+    /// The number of sockets that each user has at ports that the kernel chooses.
     pub(super) fn ephemeral_of_users(&self) -> HashMap<u32, u32> {
         let mut of_users = HashMap::new();
         for ((port, _), socket) in &self.sockets {
@@ -105,7 +105,7 @@ impl ByPort {
         of_users
     }
 
-    /// Whether chance explains that `matched` of `entries` at ports of the kernel's choice are at ports which a user
+    /// True if chance explains that `matched` of `entries` at ports of the kernel's choice are at ports which a user
     /// has by now, with this many sockets: there are no more than four standard deviations above the mean.
     pub(super) fn is_chance(&self, matched: u64, entries: u64, sockets: u32) -> bool {
         let ports = self.settings.ephemeral.clone().count().max(1) as f64;

@@ -52,8 +52,11 @@ pub(super) fn spoken(time: Duration) -> String {
 }
 
 /// A timeout, or words for one that could not be read.
-pub(super) fn timeout(known: Option<Duration>) -> String {
-    known.map_or_else(|| "its timeout".to_owned(), spoken)
+pub(super) fn timeout(known: Option<Duration>, default: Duration) -> String {
+    match known {
+        Some(known) => spoken(known),
+        None => format!("{} by default", spoken(default)),
+    }
 }
 
 /// The command that ends a service, or words if it is not one of the system manager.
@@ -121,12 +124,4 @@ pub(super) fn limit(flow: &Flow) -> Option<String> {
         port.number
     );
     (command.len() <= LONGEST_LINE).then_some(command)
-}
-
-pub(super) fn plural_processes(n: u64) -> String {
-    format!("{n} {}", if n == 1 { "process" } else { "processes" })
-}
-
-pub(super) fn count(n: u64, one: &str) -> String {
-    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
 }

@@ -1,11 +1,13 @@
 //! The advice of rules 8, 9, 11 and 12: connections closed too soon, or not at all.
 
 use super::commands::LONGEST_LINE;
-use super::commands::{count, plural_processes, restarting, timeout, who_dials};
+use super::commands::{restarting, timeout, who_dials};
 use super::{Advice, Basis};
 use crate::diagnosis::{Actor, Flow};
 use crate::model::conntrack::Class;
+use crate::model::timeouts::defaults;
 use crate::report::finding::Words;
+use crate::report::plural;
 
 /// A timeout for idle connections that keeps no entry for days, seconds.
 const SHORT_ESTABLISHED: u64 = 86_400;
@@ -13,7 +15,7 @@ const SHORT_ESTABLISHED: u64 = 86_400;
 pub(super) fn not_reused(flow: &Flow, basis: Basis<'_>, words: &Words<'_>) -> Advice {
     let closed = format!(
         "a closed connection keeps its entry for {}",
-        timeout(basis.timeouts.time_wait)
+        timeout(basis.timeouts.time_wait, defaults::TIME_WAIT)
     );
     let (why, fix) = match &flow.actor {
         Actor::Here { held, .. } => {
@@ -33,8 +35,8 @@ pub(super) fn not_reused(flow: &Flow, basis: Basis<'_>, words: &Words<'_>) -> Ad
                 format!(
                     "give {} a connection pool that outlives the request ({}, {} open)",
                     who.name,
-                    count(who.threads, "thread"),
-                    count(who.connections, "connection")
+                    plural(who.threads, "thread", "threads"),
+                    plural(who.connections, "connection", "connections")
                 ),
             )
         }
@@ -63,12 +65,33 @@ pub(super) fn kept_open(flow: &Flow, words: &Words<'_>) -> Advice {
         Actor::Here { held, .. } => Advice {
             why: Some(format!(
                 "{why} ({} in {})",
-                count(held.who.threads, "thread"),
-                plural_processes(held.who.processes)
+                plural(held.who.threads, "thread", "threads"),
+                plural(held.who.processes, "process", "processes")
             )),
             fix: Some(format!(
                 "{} frees them within minutes; then limit its pool",
                 restarting(&held.who)
+            )),
+            ..Advice::default()
+        },
+        Actor::Owners(owners) => Advice {
+            why: Some(format!(
+                "{why} ({} in {} of {} owners)",
+                plural(
+                    owners.iter().map(|held| held.who.threads).sum(),
+                    "thread",
+                    "threads"
+                ),
+                plural(
+                    owners.iter().map(|held| held.who.processes).sum(),
+                    "process",
+                    "processes"
+                ),
+                owners.len()
+            )),
+            fix: Some(format!(
+                "a restart of {} frees them within minutes; then limit the pool of each",
+                words.actor(&flow.actor)
             )),
             ..Advice::default()
         },
@@ -84,7 +107,7 @@ pub(super) fn kept_open(flow: &Flow, words: &Words<'_>) -> Advice {
 }
 
 pub(super) fn not_closed(flow: &Flow, basis: Basis<'_>, words: &Words<'_>) -> Advice {
-    let waits = timeout(basis.timeouts.close_wait);
+    let waits = timeout(basis.timeouts.close_wait, defaults::CLOSE_WAIT);
     let (who, fix) = match &flow.actor {
         Actor::Here { held, .. } => (
             held.who.name.clone(),
@@ -93,6 +116,13 @@ pub(super) fn not_closed(flow: &Flow, basis: Basis<'_>, words: &Words<'_>) -> Ad
                 restarting(&held.who)
             ),
         ),
+        owners @ Actor::Owners(_) => {
+            let owners = words.actor(owners);
+            let fix = format!(
+                "a restart of {owners} frees them; then let each close what the far side has closed"
+            );
+            (owners, fix)
+        }
         _ => (
             "the other side".to_owned(),
             format!(
@@ -115,7 +145,7 @@ pub(super) fn peers_vanished(basis: Basis<'_>) -> Advice {
     Advice {
         why: Some(format!(
             "peers vanished without closing, and an idle entry stays for {}",
-            timeout(now)
+            timeout(now, defaults::ESTABLISHED)
         )),
         fix: Some(format!(
             "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established={SHORT_ESTABLISHED} (now {}; acts at the next packet of an entry, frees none that is idle)",

@@ -5,6 +5,7 @@ use super::{Advice, Basis};
 use crate::analysis::facts::Share;
 use crate::diagnosis::{Crowd, Flow};
 use crate::model::conntrack::Class;
+use crate::model::timeouts::defaults;
 use crate::report::finding::Words;
 
 /// A timeout for half-open entries that a flood does not outlast, seconds.
@@ -25,11 +26,11 @@ pub(super) fn crowd_of(crowd: &Crowd, basis: Basis<'_>, words: &Words<'_>) -> Ad
     Advice {
         why: Some(format!(
             "the entries wait up to {} for an answer that does not come; source addresses may be forged, blocking them is of no use",
-            timeout(if syn_recv {
-                basis.timeouts.syn_recv
+            if syn_recv {
+                timeout(basis.timeouts.syn_recv, defaults::SYN_RECV)
             } else {
-                basis.timeouts.udp
-            })
+                timeout(basis.timeouts.udp, defaults::UDP)
+            }
         )),
         fix: Some(if syn_recv {
             format!(

@@ -86,7 +86,7 @@ fn of_finding(finding: &Finding, basis: Basis<'_>, words: &Words<'_>) -> Advice 
         Finding::PeersVanished { .. } => connections::peers_vanished(basis),
         Finding::Dns {
             actor, direction, ..
-        } => rest::dns(actor, *direction, basis),
+        } => rest::dns(actor, *direction, basis, words),
         Finding::OneSided { .. } => unanswered::one_sided(),
         Finding::CountDisagrees(_) => rest::count_disagrees(),
         Finding::NobodyStandsOut { .. } => rest::nobody_stands_out(basis),

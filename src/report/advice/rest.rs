@@ -5,13 +5,20 @@ use super::crowd::permanent_limit;
 use super::{Advice, Basis};
 use crate::analysis::traffic::Direction;
 use crate::diagnosis::Actor;
+use crate::model::timeouts::defaults;
+use crate::report::finding::Words;
 
-pub(super) fn dns(actor: &Actor, direction: Direction, basis: Basis<'_>) -> Advice {
+pub(super) fn dns(
+    actor: &Actor,
+    direction: Direction,
+    basis: Basis<'_>,
+    words: &Words<'_>,
+) -> Advice {
     let untrack =
         |chain, side| format!("iptables -t raw -I {chain} -p udp --{side} 53 -j CT --notrack");
     let why = format!(
         "each query is an entry for {}, answered or not",
-        timeout(basis.timeouts.udp)
+        timeout(basis.timeouts.udp, defaults::UDP)
     );
     let fix = match direction {
         Direction::In => format!(
@@ -24,7 +31,7 @@ pub(super) fn dns(actor: &Actor, direction: Direction, basis: Basis<'_>) -> Advi
         }
         Direction::Out | Direction::Local => {
             let who = match actor {
-                Actor::Here { held, .. } => format!(" for {}", held.who.name),
+                Actor::Here { .. } | Actor::Owners(_) => format!(" for {}", words.actor(actor)),
                 _ => String::new(),
             };
             format!(

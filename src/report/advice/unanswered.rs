@@ -6,6 +6,7 @@ use crate::analysis::facts::Port;
 use crate::analysis::traffic::Direction;
 use crate::diagnosis::{Actor, Flow, ScanTarget, Sweep};
 use crate::model::conntrack::Protocol;
+use crate::model::timeouts::defaults;
 use crate::report::finding::{Words, protocol_name};
 
 pub(super) fn no_answer(flow: &Flow, basis: Basis<'_>, words: &Words<'_>) -> Advice {
@@ -18,7 +19,7 @@ pub(super) fn no_answer(flow: &Flow, basis: Basis<'_>, words: &Words<'_>) -> Adv
         why: Some(format!(
             "{} attempts wait for an answer, each for up to {}, and retries add more",
             flow.split.unanswered,
-            timeout(basis.timeouts.syn_sent)
+            timeout(basis.timeouts.syn_sent, defaults::SYN_SENT)
         )),
         fix: Some(format!("check that {to} is up and not firewalled; {stop}")),
         ..Advice::default()

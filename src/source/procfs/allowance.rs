@@ -1,4 +1,4 @@
-//! How much of the processes of each user is looked at.
+//! A limit for the part of each user's processes that the check looks at.
 //!
 //! A look at a descriptor takes two to five microseconds, and a kilobyte of the kernel's caches. Any user can have
 //! millions of them.
@@ -17,14 +17,14 @@ const SHARE_OF_TIME: u32 = 4;
 /// The user that may take all of the time.
 const ROOT: Option<u32> = Some(0);
 
-/// What was spent on a user.
+/// The cost of a user's processes so far.
 #[derive(Debug, Clone, Copy, Default)]
 struct Spent {
     descriptors: usize,
     time: Duration,
 }
 
-/// What was spent on each user, and what is left.
+/// The cost of each user's processes so far, and the limits.
 #[derive(Debug)]
 pub(super) struct Allowances {
     deadline: Instant,
@@ -34,7 +34,7 @@ pub(super) struct Allowances {
     users: Vec<(Option<u32>, Spent)>,
 }
 
-/// What may be spent on a process.
+/// The most that one process may cost.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Allowance {
     begin: Instant,
@@ -53,8 +53,8 @@ impl Allowances {
         }
     }
 
-    /// What may be spent on the next process of a user that has so many of the sockets; none if nothing is left. A user
-    /// without an id stands for all users.
+    /// The most that the next process of a user with so many of the sockets may cost; none if the user is at a limit. A
+    /// user without an id stands for all users.
     pub(super) fn of(&self, uid: Option<u32>, sockets: Count) -> Option<Allowance> {
         let user = self.user(uid).ok().and_then(|place| self.users.get(place));
         let spent = user.map(|(_, spent)| *spent).unwrap_or_default();
@@ -81,7 +81,7 @@ impl Allowances {
         })
     }
 
-    /// Notes what a process of a user took.
+    /// Notes the cost of a process of a user.
     pub(super) fn spend(&mut self, uid: Option<u32>, allowance: Allowance, descriptors: usize) {
         let place = self.user(uid).unwrap_or_else(|place| {
             self.users.insert(place, (uid, Spent::default()));

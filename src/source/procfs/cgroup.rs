@@ -40,20 +40,20 @@ pub(super) fn parse_cgroup(cgroup: &[u8]) -> Cgroup {
         .unwrap_or_default()
 }
 
-/// A unit and where the path of its group ends.
+/// A unit and the end of the path of its group.
 struct Found {
     unit: Unit,
     end: usize,
 }
 
-/// What was met on the way down a path.
+/// The units and containers on the way down a path.
 #[derive(Default)]
 struct Descent {
-    /// The innermost container, and where the path of its group ends.
+    /// The innermost container, and the end of the path of its group.
     container: Option<(Container, usize)>,
-    /// Whether the path leads through the groups of Kubernetes.
+    /// True if the path leads through the groups of Kubernetes.
     in_kubernetes: bool,
-    /// The uid of the innermost pod, and where the path of its group ends.
+    /// The uid of the innermost pod, and the end of the path of its group.
     pod: Option<(String, usize)>,
     /// The innermost unit since the container.
     unit: Option<Found>,

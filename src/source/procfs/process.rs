@@ -1,9 +1,10 @@
 //! One process: the sockets among its descriptors, its name, its group.
 //!
 //! The check reads the list and the links of fd (`socket:[4711]`, proc_pid_fd(5)), and of a process that holds one of
-//! the sockets comm, stat and cgroup; of a process whose fd may not be read, stat. It never reads cmdline, environ, maps
-//! or exe: these wait for the memory map of the process, and so behind one that is stuck in uninterruptible sleep. The
-//! directory of a process stays open meanwhile, so that a process id that is used again is not taken for the old one.
+//! the sockets comm, stat and cgroup; of a process whose fd may not be read, stat. It never reads cmdline, environ,
+//! maps or exe: these wait for the memory map of the process, and so behind one that is stuck in uninterruptible sleep.
+//! The directory of a process stays open meanwhile, so that a process id that is used again is not taken for the old
+//! one.
 //!
 //! The files are taken apart here. The parsers of the procfs crate give up a whole file that holds a cgroup's name in
 //! another encoding, panic on a stat file that is cut short, and leave out descriptors whose links may not be read, so
@@ -40,7 +41,7 @@ const KERNEL_THREAD: u64 = 0x0020_0000;
 /// USER_HZ: the unit of times in stat is a hundredth of a second on every architecture that this check is built for.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// Why the descriptors of a process are not known.
+/// The reason why the descriptors of a process are not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unlisted {
     /// The process has ended.
@@ -101,8 +102,7 @@ impl ProcessDirectory {
         threads
     }
 
-    /// The process with what is told of it and the sockets it holds; none if it has ended. `uptime` is how long the
-    /// kernel runs.
+    /// The process with the sockets it holds; none if it has ended. `uptime` is the time since the kernel started.
     pub(super) fn describe(
         &self,
         uid: Option<u32>,
@@ -130,7 +130,7 @@ impl ProcessDirectory {
         parse_cgroup(&self.read("cgroup", CGROUP_MAX).unwrap_or_default())
     }
 
-    /// Whether a process whose descriptors may not be read can have any that matter.
+    /// True if a process whose descriptors may not be read can have any that matter.
     pub(super) fn may_hold_sockets(&self) -> bool {
         let stat = self.read("stat", STAT_MAX).unwrap_or_default();
         Stat::parse(&stat).is_none_or(|stat| !stat.is_kernel_thread && !stat.is_zombie)
@@ -234,7 +234,7 @@ pub(super) fn parse_uptime(bytes: &[u8]) -> Option<Duration> {
     Some(Duration::new(seconds, hundredths * 10_000_000))
 }
 
-/// What is used of stat (proc_pid_stat(5)).
+/// The fields of stat (proc_pid_stat(5)) that are used.
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     threads: u64,
@@ -296,7 +296,7 @@ mod tests {
         }
     }
 
-    /// Of a shell on 6.18, but for the name, state, flags and threads.
+    /// The file of a shell on 6.18, except for the name, state, flags and threads.
     fn stat(name: &[u8], state: char, flags: u64, threads: u64) -> Vec<u8> {
         [
             b"812 (",

@@ -1,7 +1,7 @@
 //! Local sockets to the processes that hold them.
 //!
-//! The search begins with the processes of the users that the sockets belong to. The processes of other users are looked
-//! at only until every socket has a holder. What it costs is bounded for each process and each user.
+//! The search begins with the processes of the users that the sockets belong to. The processes of other users are
+//! looked at only until every socket has a holder. The cost is bounded for each process and each user.
 
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
@@ -33,15 +33,15 @@ pub struct Owners {
     pub missing: Vec<u64>,
     /// The sockets that were closed during the search, by inode.
     pub closed: Vec<u64>,
-    /// Whether there are processes whose descriptors may not be read for lack of privilege. Kernel threads and zombies
-    /// do not count, because they hold no descriptors.
+    /// True if there are processes whose descriptors could not be read, for lack of privilege as a rule. Kernel threads
+    /// and zombies do not count, because they hold no descriptors.
     pub unseen: bool,
-    /// Why not every process was looked at that may hold one of the missing sockets.
+    /// The reason why a process that may hold a missing socket was not looked at.
     pub cut: Option<SearchCut>,
 }
 
 impl Owners {
-    /// Why sockets are missing.
+    /// The reason why sockets are missing.
     pub fn no_holder(&self) -> NoHolder {
         match (self.cut, self.unseen) {
             (Some(_), _) => NoHolder::NotReached,
@@ -123,7 +123,7 @@ impl Search {
             return;
         }
         let listed = self.list();
-        // who cannot see process 1 does not see those of other users (hidepid=2 in proc(5))
+        // a user that cannot see process 1 does not see those of other users (hidepid=2 in proc(5))
         self.unseen |= self.is_procfs && listed.first().is_none_or(|first| first.pid != 1);
         for of_strangers in [false, true] {
             for process in &listed {
@@ -137,12 +137,12 @@ impl Search {
         }
     }
 
-    /// Whether a holder was found of each socket.
+    /// True if a holder was found of each socket.
     pub fn has_found_all(&self) -> bool {
         self.wanted.are_all_held()
     }
 
-    /// Whether a holder was found of this socket.
+    /// True if a holder was found of this socket.
     pub fn has_found(&self, inode: u64) -> bool {
         self.wanted.is_held(inode)
     }
@@ -174,7 +174,12 @@ impl Search {
         }
     }
 
-    /// What was found.
+    /// Ends the search before the missing sockets were looked for again.
+    pub fn break_off(&mut self) {
+        self.cut = Some(SearchCut::TimeUp);
+    }
+
+    /// The result of the search.
     pub fn finish(self) -> Owners {
         let missing = self.missing();
         let cut = self.cut.filter(|cut| match cut {
@@ -224,7 +229,7 @@ impl Search {
         Some(directory.st_uid)
     }
 
-    /// Whether the time is over.
+    /// True if the time is over.
     fn is_over(&mut self) -> bool {
         let is_over = Instant::now() >= self.deadline;
         if is_over {
@@ -310,7 +315,7 @@ impl Search {
         self.note(&directory, uid, held);
     }
 
-    /// Adds the sockets of a list of descriptors that are wanted to `held`; returns how many descriptors were looked at.
+    /// Adds the wanted sockets of a list of descriptors to `held`; returns how many descriptors were looked at.
     fn read_list(
         &mut self,
         directory: &ProcessDirectory,

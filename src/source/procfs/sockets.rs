@@ -18,7 +18,7 @@ use crate::source::file;
 /// A line is 150 bytes: some hundred thousand sockets.
 const LONGEST: usize = 64 << 20;
 
-/// So much of a file is parsed at once.
+/// The part of a file that is parsed at once, in bytes.
 const PIECE: usize = 64 << 10;
 
 /// What is longer is no line of such a table.

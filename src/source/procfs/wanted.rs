@@ -125,7 +125,7 @@ impl Wanted {
         self.sockets.iter().filter(|socket| !socket.is_held)
     }
 
-    /// Whether a holder was found of each socket.
+    /// True if a holder was found of each socket.
     pub(super) fn are_all_held(&self) -> bool {
         self.missing == 0
     }
@@ -149,7 +149,7 @@ impl Wanted {
         }
     }
 
-    /// Whether none of the sockets belongs to the user.
+    /// True if none of the sockets belongs to the user.
     pub(super) fn is_stranger(&self, uid: Option<u32>) -> bool {
         uid.is_some_and(|uid| self.user(uid).is_err())
     }

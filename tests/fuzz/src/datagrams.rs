@@ -80,8 +80,13 @@ pub(crate) fn line(entry: &Entry) -> Option<String> {
     let unreplied = if entry.replied { "" } else { "[UNREPLIED] " };
     let assured = if entry.assured { "[ASSURED] " } else { "" };
     let offloaded = if entry.offloaded { "[OFFLOAD] " } else { "" };
+    // only the timeout of UDP is read
+    let timeout = match (entry.protocol, entry.timeout) {
+        (Protocol::UDP, None) => String::new(),
+        (_, timeout) => format!("{} ", timeout.unwrap_or(119)),
+    };
     Some(format!(
-        "{family} {name:<8} {number} 119 {}{original}{unreplied}{reply}{assured}{offloaded}mark=0 zone=0 use=2",
+        "{family} {name:<8} {number} {timeout}{}{original}{unreplied}{reply}{assured}{offloaded}mark=0 zone=0 use=2",
         state.unwrap_or_default()
     ))
 }

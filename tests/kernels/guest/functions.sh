@@ -128,6 +128,18 @@ flood() {
     refused=${refused:-0}
 }
 
+# until_true WHAT COMMAND...: waits until the command succeeds, or fails with what it printed at last
+until_true() {
+    what=$1
+    shift
+    looks=0
+    while ! said=$("$@" 2>&1); do
+        looks=$((looks + 1))
+        [ "$looks" -lt 600 ] || fail "waited for $what, at last: $said"
+        sleep 0.1
+    done
+}
+
 # hold NAMESPACE COMMAND ARGUMENTS...: peers, in that namespace and under that name, until the scenario ends; sets $pid
 hold() {
     where=$1
@@ -137,9 +149,5 @@ hold() {
     ip netns exec "$where" "/tmp/$name" "$@" >"/tmp/$name.out" 2>&1 </dev/null &
     # shellcheck disable=SC2034 # for the scenarios
     pid=$!
-    for _ in $(seq 300); do
-        if grep -q ready "/tmp/$name.out" 2>/dev/null; then return 0; fi
-        sleep 0.1
-    done
-    fail "$name is not ready: $(cat "/tmp/$name.out")"
+    until_true "$name to be ready" grep ready "/tmp/$name.out"
 }

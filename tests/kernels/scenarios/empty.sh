@@ -17,14 +17,13 @@ same entries "$(ip netns exec here cat "$sysctl/nf_conntrack_count")" 0
 
 # connections to other hosts
 connections() { ip netns exec here ss -Htn state established dst 192.0.2.2 | wc -l; }
-# await N
-await() {
-    for _ in $(seq 100); do
-        [ "$(connections)" != "$1" ] || return 0
-        sleep 0.1
-    done
-    fail "$(connections) connections instead of $1"
+are_open() {
+    connections
+    [ "$(connections)" = "$1" ]
 }
+# await N
+await() { until_true "$1 connections" are_open "$1"; }
+listens() { ip netns exec there ss -Htln 'sport = 9000' | grep .; }
 empty() { check --empty critical; }
 
 empty
@@ -37,10 +36,7 @@ sleep 1000 >input &
 input=$!
 ip netns exec there nc -l -p 9000 <input >/dev/null 2>&1 &
 server=$!
-for _ in $(seq 100); do
-    [ -z "$(ip netns exec there ss -Htln 'sport = 9000')" ] || break
-    sleep 0.1
-done
+until_true 'a listener' listens
 ip netns exec here nc 192.0.2.2 9000 <input >/dev/null 2>&1 &
 client=$!
 await 1

@@ -9,11 +9,7 @@ hold() {
     ip netns exec "$1" sleep 1000 </dev/null >/dev/null 2>&1 &
     holder=$!
     # ip becomes sleep once it is inside
-    for _ in $(seq 100); do
-        [ "$(cat "/proc/$holder/comm")" != sleep ] || return 0
-        sleep 0.1
-    done
-    fail "no sleep in $1"
+    until_true "sleep in $1" grep -x sleep "/proc/$holder/comm"
 }
 hold quiet
 quiet=$holder

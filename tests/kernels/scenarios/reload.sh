@@ -21,13 +21,7 @@ measures lost 300
 
 nft flush ruleset
 # rules hold their modules until the kernel has got round to freeing them
-unload() {
-    for _ in $(seq 100); do
-        if rmmod "$1" 2>/dev/null; then return 0; fi
-        sleep 0.1
-    done
-    rmmod "$1"
-}
+unload() { until_true "$1 to go" rmmod "$1"; }
 for module in $(tac /modules/order); do unload "$module"; done
 [ ! -e "$sysctl/nf_conntrack_count" ] || fail 'the modules are still there'
 lost

@@ -75,7 +75,7 @@ sockets='1. to 10.2.0.2:5432/tcp, 6 entries 37.5%, ESTABLISHED 100%, proxy.servi
 3. to 127.0.0.1:9999/tcp local, 4 entries 25.0%, ESTABLISHED 100%, self.service (self[PID]) 2 connections 1 thread
 4. to [2001:db8:2::2]:5432/tcp, 2 entries 12.5%, ESTABLISHED 100%, proxy.service (proxy[PID]) 2 connections 1 thread'
 # to whom a process belongs is for those who may look into it
-of_nobody=$(echo "$sockets" | sed 's/100%, [^ ]* ([^)]*) \(.*\) 1 thread/100%, uid 0 \1/')
+of_nobody=$(echo "$sockets" | sed 's/100%, [^ ]* ([^)]*) \(.*\) 1 thread/100%, user root \1/')
 # a capture has no owners
 captured=$(echo "$table" | sed 's/\(%\), \(gate\|proxy\|self\|no socket\).*/\1/')
 
@@ -241,10 +241,7 @@ says 'kernels built without CONFIG_NF_CONNTRACK_PROCFS do not show other network
 fact netns-without-files UNKNOWN
 
 # a kernel without ctnetlink
-for _ in $(seq 100); do
-    if rmmod nf_conntrack_netlink 2>/dev/null; then break; fi
-    sleep 0.1
-done
+until_true 'nf_conntrack_netlink to go' rmmod nf_conntrack_netlink
 [ ! -e /sys/module/nf_conntrack_netlink ] || fail 'nf_conntrack_netlink is still there'
 same 'what should have been loaded' "$(cat /tmp/wanted)" ''
 through=$inside

@@ -13,6 +13,8 @@ use check_conntrack::model::socket::LocalSocket;
 use check_conntrack::model::udp::UdpSettings;
 use proptest::prelude::*;
 
+use crate::heap;
+
 /// This host: a router with an inner and an outer side.
 const OWN: [&str; 5] = [
     "192.0.2.10",
@@ -1000,7 +1002,7 @@ fn a_port_that_another_program_used_before_is_not_believed() {
         .collect();
     let found = attributed(label, &entries, &all);
     assert_eq!((found.holders.len(), found.attributed), (3000, 3000));
-    // and the other one beside it, which has a port that is left
+    // the other program beside it has a port that is left
     let entries = queries("10.0.0.53:53", 40_000..43_001);
     let both: Vec<LocalSocket> = all.into_iter().chain([bound(43_000, 9, 1000)]).collect();
     let found = attributed(label, &entries, &both);
@@ -1013,7 +1015,7 @@ fn a_port_that_another_program_used_before_is_not_believed() {
         &[bound(41_234, 9, 1000)],
     );
     assert_eq!(found.attributed, 1);
-    // at a port that the kernel gives to nobody the program chose it
+    // the program chose a port that the kernel gives to no socket
     let entries = queries("10.0.0.53:53", 1000..4000);
     let found = attributed(label, &entries, &[bound(1234, 9, 1000)]);
     assert_eq!((found.holders.len(), found.attributed), (1, 1));
@@ -1485,64 +1487,6 @@ fn worst(n: u32) -> impl Iterator<Item = Entry> {
     })
 }
 
-/// Counts what this thread has on the heap.
-#[allow(unsafe_code)] // an allocator cannot be written without
-mod heap {
-    use std::alloc::{GlobalAlloc, Layout, System};
-    use std::cell::Cell;
-
-    thread_local! {
-        static NOW: Cell<usize> = const { Cell::new(0) };
-        static PEAK: Cell<usize> = const { Cell::new(0) };
-    }
-
-    struct Counting;
-
-    fn more(size: usize) {
-        let now = NOW.get().wrapping_add(size);
-        NOW.set(now);
-        PEAK.set(PEAK.get().max(now));
-    }
-
-    fn less(size: usize) {
-        NOW.set(NOW.get().saturating_sub(size));
-    }
-
-    // SAFETY: everything is handed to the system's allocator as it came
-    unsafe impl GlobalAlloc for Counting {
-        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            more(layout.size());
-            // SAFETY: the caller's promises are this call's
-            unsafe { System.alloc(layout) }
-        }
-
-        unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-            less(layout.size());
-            // SAFETY: the caller's promises are this call's
-            unsafe { System.dealloc(block, layout) }
-        }
-
-        unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-            // as if both blocks were there at once, the worst it may do
-            more(size);
-            less(layout.size());
-            // SAFETY: the caller's promises are this call's
-            unsafe { System.realloc(block, layout, size) }
-        }
-    }
-
-    #[global_allocator]
-    static COUNTING: Counting = Counting;
-
-    /// The most that `work` adds to the heap at any time.
-    pub(crate) fn peak_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
-        let before = NOW.get();
-        PEAK.set(before);
-        let result = work();
-        (result, PEAK.get() - before)
-    }
-}
-
 #[test]
 fn a_default_sample_of_the_worst_kind_takes_less_than_its_share_of_memory() {
     let (tally, counting) = heap::peak_of(|| {
@@ -1584,49 +1528,4 @@ fn a_default_sample_of_the_worst_kind_takes_less_than_its_share_of_memory() {
     );
     assert!(counting + ranking < 5_500_000, "{counting} + {ranking}");
     assert!(matching < 5_500_000, "{matching}");
-}
-
-/// Nanoseconds this thread has run; what else the machine does counts little.
-fn cpu_time() -> u64 {
-    let times = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    times.split(' ').next().unwrap().parse().unwrap()
-}
-
-/// Not a test, a measurement: `cargo test --release --test tally -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn a_million_entries() {
-    let clients: Vec<Entry> = (0..1_000_000_u32)
-        .map(|at| {
-            let client = Ipv4Addr::from(0xcb00_0000 + at % 5000);
-            let mut entry = tcp("203.0.113.1:1", "192.0.2.10:443");
-            entry.original.source = client.into();
-            entry.reply.destination = client.into();
-            entry.original.source_port = (at / 5000) as u16;
-            entry.reply.destination_port = entry.original.source_port;
-            entry
-        })
-        .collect();
-    let worst: Vec<Entry> = worst(1_000_000).collect();
-    for (name, entries) in [
-        ("5000 clients", clients),
-        ("all different, forwarded, translated", worst),
-    ] {
-        let start = cpu_time();
-        let (tally, memory) = heap::peak_of(|| tally_of(&entries));
-        let counted = cpu_time();
-        let top = tally.top(50);
-        let ranked = cpu_time();
-        let found = tally.match_sockets(&top, sockets_of(&entries[..10_000]).iter());
-        let matched = cpu_time();
-        let ms = |from: u64, to: u64| (to - from) / 1_000_000;
-        println!(
-            "{name}: {} MB, counted in {} ms, {} endpoints ranked in {} ms, matched in {} ms",
-            memory / 1_000_000,
-            ms(start, counted),
-            found.len(),
-            ms(counted, ranked),
-            ms(ranked, matched)
-        );
-    }
 }

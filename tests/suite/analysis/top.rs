@@ -3,41 +3,17 @@
 
 mod netns {
     use std::collections::BTreeMap;
-    use std::ffi::OsStr;
-    use std::io::{BufRead, BufReader, Read, Write};
-    use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
-    use std::path::Path;
-    use std::process::{Child, Command, Stdio};
-    use std::sync::mpsc;
-    use std::time::{Duration, Instant};
+    use std::net::IpAddr;
+    use std::process::Stdio;
 
-    use crate::common::{Answer, binary, needs, sh};
+    use crate::common::namespaces::{Namespaces, inside};
+    use crate::common::plugin::{UNPRIVILEGED, check_after};
+    use crate::common::programs::{command_line, file, printed, printed_for, run, script};
+    use crate::common::{Answer, conntrack, wait_for};
+    use crate::common::{new_file, new_folder};
+    use crate::roles::{Client, Role};
 
     // ---- namespaces ---------------------------------------------------------------------------------------------
-
-    /// Runs one of the tests below again, as the root of namespaces of its own. A cgroup namespace hides the unit that
-    /// these tests happen to run in, so that processes go by their command. A process namespace, where procfs may be
-    /// mounted, keeps the processes of other tests from being walked and ends every process with the test; the time
-    /// limit is for a test that hangs.
-    fn again(test: &str) {
-        needs("unshare", "util-linux");
-        needs("ip", "iproute2");
-        needs("nft", "nftables");
-        needs("conntrack", "conntrack");
-        let script = r#"
-flags=(-UrnmC)
-if unshare "${flags[@]}" -pf --mount-proc true 2>/dev/null; then
-    flags+=(-pf --mount-proc --kill-child)
-fi
-exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
-"#;
-        let exe = std::env::current_exe().unwrap();
-        let test = crate::common::here(module_path!(), test);
-        let mut arguments: Vec<&OsStr> = vec![exe.as_os_str()];
-        arguments.extend(["--exact", &test, "--ignored", "--nocapture"].map(OsStr::new));
-        let printed = sh(script, &arguments);
-        assert!(printed.contains("1 passed"), "{printed}");
-    }
 
     /// The topology of topology.sh.
     struct Net;
@@ -50,49 +26,40 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
     const CLIENT6: &str = "2001:db8:1::2";
     const SERVER6: &str = "2001:db8:2::2";
 
-    /// Without any capability, and without a way to one.
-    const UNPRIVILEGED: [&str; 4] = [
-        "setpriv",
-        "--bounding-set=-all",
-        "--inh-caps=-all",
-        "--no-new-privs",
-    ];
-
     impl Net {
         fn new(parts: &[&str]) -> Self {
-            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/top/topology.sh");
-            let arguments = [script.as_os_str()].into_iter();
-            sh(
-                "exec \"$@\"",
-                &arguments
-                    .chain(parts.iter().map(OsStr::new))
-                    .collect::<Vec<_>>(),
-            );
+            printed(script("top/topology.sh").args(parts));
             Self
         }
 
-        /// A shell script in one of the namespaces; what it printed.
-        fn run(&self, name: &str, script: &str) -> String {
-            let arguments = [name, script].map(OsStr::new);
-            sh(
-                "exec ip netns exec \"$1\" bash -euo pipefail -c \"$2\"",
-                &arguments,
-            )
+        /// Runs a command line in one of the namespaces; returns what it printed.
+        fn run(&self, name: &str, line: &str) -> String {
+            run(&format!("ip netns exec {name} {line}"))
+        }
+
+        /// Sets a number below /proc/sys/net/netfilter.
+        fn set(&self, name: &str, file: &str, value: u32) {
+            let mut tee = command_line(&format!(
+                "ip netns exec {name} tee /proc/sys/net/netfilter/{file}"
+            ));
+            printed_for(value.to_string(), &mut tee);
         }
 
         /// Runs the binary in one of the namespaces; `through` comes before it.
         fn answer(&self, name: &str, through: &[&str], arguments: &[&str]) -> Answer {
-            let output = Command::new("ip")
-                .args(["netns", "exec", name])
-                .args(through)
-                .arg(binary())
-                // no answer depends on how busy this host is
-                .args(["-t", "60"])
-                .args(arguments)
-                .stdin(Stdio::null())
-                .output()
-                .unwrap();
-            let answer = Answer::of(output);
+            self.answer_to(Stdio::null(), name, through, arguments)
+        }
+
+        fn answer_to(
+            &self,
+            stdin: Stdio,
+            name: &str,
+            through: &[&str],
+            arguments: &[&str],
+        ) -> Answer {
+            let words = [&enter(name)[..], through].concat();
+            let mut command = check_after(&words, arguments);
+            let answer = Answer::of(command.stdin(stdin).output().unwrap());
             assert!(
                 answer.fits_nrpe_2() || arguments.contains(&"-v"),
                 "{}",
@@ -107,61 +74,41 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
         /// The table as conntrack lists it.
         fn list(&self, name: &str) -> Vec<Listed> {
-            let script =
-                "for family in ipv4 ipv6; do conntrack -L -f \"$family\" 2>/dev/null; done";
-            self.run(name, script).lines().map(Listed::parse).collect()
+            let list = conntrack::list_by(&enter(name));
+            list.lines().map(Listed::parse).collect()
         }
 
         /// Waits until so many entries, of which so many are in TIME_WAIT, are listed: the last packets of a connection
         /// may still be under way when both ends have closed it.
         fn settled(&self, name: &str, entries: usize, time_wait: usize) -> Vec<Listed> {
-            self.settles(name, entries, time_wait, PATIENCE).unwrap_or_else(|listed| {
-                panic!(
-                    "{} entries in {name} instead of {entries}, of which {time_wait} in TIME_WAIT: {:#?}",
-                    listed.len(),
-                    classes(&listed)
-                )
-            })
-        }
-
-        /// The same without a judgement: what is listed when they are there, or else when the patience is over.
-        fn settles(
-            &self,
-            name: &str,
-            entries: usize,
-            time_wait: usize,
-            patience: Duration,
-        ) -> Result<Vec<Listed>, Vec<Listed>> {
-            let end = Instant::now() + patience;
-            loop {
+            let what = format!("{entries} entries in {name}, {time_wait} of them in TIME_WAIT");
+            wait_for(&what, || {
                 let listed = self.list(name);
-                if listed.len() == entries && of_state(&listed, "TIME_WAIT") == time_wait {
-                    return Ok(listed);
+                if (listed.len(), of_state(&listed, "TIME_WAIT")) == (entries, time_wait) {
+                    Ok(listed)
+                } else {
+                    Err((listed.len(), classes(&listed)))
                 }
-                if Instant::now() >= end {
-                    return Err(listed);
-                }
-                std::thread::sleep(Duration::from_millis(50));
-            }
+            })
         }
 
         /// Empties a table of so many connections that all are closed now. A packet that comes later would make an
         /// entry again.
         fn forget(&self, name: &str, entries: usize) {
             self.settled(name, entries, entries);
-            self.run(name, "conntrack -F >/dev/null 2>&1");
+            conntrack::flush_by(&enter(name));
         }
 
         /// Inserts entries given as conntrack's options, one a line.
         fn insert(&self, name: &str, entries: &str) {
-            let file = tempfile::NamedTempFile::new().unwrap();
-            std::fs::write(file.path(), entries).unwrap();
-            self.run(
-                name,
-                &format!("conntrack -R {} >/dev/null 2>&1", file.path().display()),
-            );
+            conntrack::insert_by(&enter(name), entries);
             assert_eq!(self.list(name).len(), entries.lines().count());
         }
+    }
+
+    /// The words that lead into one of the namespaces.
+    fn enter(name: &str) -> [&str; 4] {
+        ["ip", "netns", "exec", name]
     }
 
     /// A line of conntrack -L.
@@ -300,259 +247,22 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
         }
     }
 
-    // ---- roles --------------------------------------------------------------------------------------------------
+    // ---- servers and clients ------------------------------------------------------------------------------------
 
-    /// A process of this executable in one of the namespaces, that has begun its part and lives until it is dropped.
-    struct Role(Child);
-
-    impl Role {
-        fn start(name: &str, role: &str, through: &[&str], variables: &[(&str, &str)]) -> Self {
-            let mut child = Command::new("ip")
-                .args(["netns", "exec", name])
-                .args(through)
-                .arg(std::env::current_exe().unwrap())
-                .args(["--exact", &crate::common::here(module_path!(), role)])
-                .args(["--ignored", "--nocapture"])
-                .envs(variables.iter().copied())
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let stdout = BufReader::new(child.stdout.take().unwrap());
-            let begun = stdout
-                .lines()
-                .map_while(Result::ok)
-                .any(|line| line.contains(READY));
-            let role_of = Self(child);
-            assert!(begun, "{role} in {name} ended early");
-            role_of
-        }
-
-        /// A server that echoes at these addresses.
-        fn server(name: &str, listen: &str) -> Self {
-            Self::start(
-                name,
-                "role_server",
-                &[],
-                &[("LISTEN", listen), ("COMM", "redis")],
-            )
-        }
-
-        /// A client with so many threads that holds connections and has closed others first.
-        fn client(
-            name: &str,
-            dial: &str,
-            comm: &str,
-            threads: u32,
-            held: u32,
-            closed: u32,
-        ) -> Self {
-            Self::client_through(name, &[], dial, comm, threads, held, closed)
-        }
-
-        fn client_through(
-            name: &str,
-            through: &[&str],
-            dial: &str,
-            comm: &str,
-            threads: u32,
-            held: u32,
-            closed: u32,
-        ) -> Self {
-            let [threads, held, closed] = [threads, held, closed].map(|n| n.to_string());
-            let variables = [
-                ("DIAL", dial),
-                ("COMM", comm),
-                ("THREADS", &threads),
-                ("HELD", &held),
-                ("CLOSED", &closed),
-            ];
-            Self::start(name, "role_client", through, &variables)
-        }
-
-        fn pid(&self) -> u32 {
-            self.0.id()
-        }
-
-        /// As the kernel counts them: the workers and those of the test harness.
-        fn threads(&self) -> u32 {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-            let threads = status
-                .lines()
-                .find_map(|line| line.strip_prefix("Threads:"));
-            threads.unwrap().trim().parse().unwrap()
-        }
+    fn server(name: &str, listen: &str) -> Role {
+        Role::server(&enter(name), listen)
     }
 
-    impl Drop for Role {
-        fn drop(&mut self) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
-        }
-    }
-
-    const READY: &str = "=ready=";
-
-    fn variable(name: &str) -> String {
-        std::env::var(name).unwrap_or_else(|_| panic!("no {name}: only the tests below start this"))
-    }
-
-    fn addresses(name: &str) -> Vec<SocketAddr> {
-        let list = variable(name);
-        list.split(',').map(|one| one.parse().unwrap()).collect()
-    }
-
-    /// The name that /proc shows; at most 15 bytes of it.
-    fn rename() {
-        // the file takes one write
-        std::fs::write("/proc/self/comm", variable("COMM")).unwrap();
-    }
-
-    fn say_ready() {
-        let mut stdout = std::io::stdout();
-        stdout.write_all(format!("{READY}\n").as_bytes()).unwrap();
-        stdout.flush().unwrap();
-    }
-
-    /// Says that everything is set up, and holds it until the test is done with it, or gone.
-    fn hold() {
-        say_ready();
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-    }
-
-    const PATIENCE: Duration = Duration::from_secs(30);
-
-    #[test]
-    #[ignore = "the server of the tests below"]
-    fn role_server() {
-        rename();
-        for address in addresses("LISTEN") {
-            let listener = TcpListener::bind(address).unwrap();
-            std::thread::spawn(move || {
-                for stream in listener.incoming().map_while(Result::ok) {
-                    std::thread::spawn(move || echo(stream));
-                }
-            });
-        }
-        hold();
-    }
-
-    /// Answers each connection once; then, for each line on its stdin, sends a byte over all of them.
-    #[test]
-    #[ignore = "the server of the tests below that sends by itself"]
-    fn role_sender() {
-        rename();
-        let listener = TcpListener::bind(addresses("LISTEN")[0]).unwrap();
-        let (accepted, streams) = mpsc::channel();
-        std::thread::spawn(move || {
-            for mut stream in listener.incoming().map_while(Result::ok) {
-                stream.read_exact(&mut [0]).unwrap();
-                stream.write_all(b"x").unwrap();
-                accepted.send(stream).unwrap();
-            }
-        });
-        std::thread::spawn(move || {
-            let mut all = Vec::new();
-            for line in std::io::stdin().lines() {
-                line.unwrap();
-                all.extend(streams.try_iter());
-                all.iter_mut()
-                    .for_each(|stream: &mut TcpStream| stream.write_all(b"y").unwrap());
-            }
-        });
-        say_ready();
-        loop {
-            std::thread::park();
-        }
-    }
-
-    fn echo(mut stream: TcpStream) {
-        let mut buffer = [0; 16];
-        while let Ok(n @ 1..) = stream.read(&mut buffer) {
-            if stream.write_all(&buffer[..n]).is_err() {
-                break;
-            }
-        }
-    }
-
-    #[test]
-    #[ignore = "the client of the tests below"]
-    fn role_client() {
-        rename();
-        let number = |name| variable(name).parse::<usize>().unwrap();
-        let [threads, held, closed] = ["THREADS", "HELD", "CLOSED"].map(number);
-        let dial = addresses("DIAL");
-        // ports of its own for each process, each used once: the kernel's choice may fall on one in TIME_WAIT, whose
-        // entry then becomes that of the new connection
-        let ports = 10_000 + (std::process::id() % 50) as u16 * 1000;
-        assert!(closed <= 500 && held <= 500);
-        let (done, all_done) = mpsc::channel();
-        for first in 0..threads {
-            let (dial, done) = (dial.clone(), done.clone());
-            std::thread::spawn(move || {
-                let talk_to = |n: usize, port: u16| talk(dial[n % dial.len()], port + n as u16);
-                (first..closed)
-                    .step_by(threads)
-                    .map(|n| talk_to(n, ports))
-                    .for_each(leave);
-                let streams: Vec<_> = (first..held)
-                    .step_by(threads)
-                    .map(|n| talk_to(n, ports + 500))
-                    .collect();
-                done.send(()).unwrap();
-                // the process ends with the connections open
-                loop {
-                    std::thread::park();
-                    std::hint::black_box(&streams);
-                }
-            });
-        }
-        drop(done);
-        for _ in 0..threads {
-            // a thread that failed sends nothing
-            all_done.recv_timeout(PATIENCE).unwrap();
-        }
-        hold();
-    }
-
-    /// A connection from this port over which a byte went both ways.
-    fn talk(address: SocketAddr, port: u16) -> TcpStream {
-        use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
-        let (family, any) = match address {
-            SocketAddr::V4(_) => (AddressFamily::INET, IpAddr::from([0; 4])),
-            SocketAddr::V6(_) => (AddressFamily::INET6, IpAddr::from([0_u16; 8])),
+    /// A client that holds connections and has closed none.
+    fn holding_client(name: &str, dial: &str, comm: &str, threads: u32, held: u32) -> Role {
+        let client = Client {
+            dial,
+            comm,
+            threads,
+            held,
+            closed: 0,
         };
-        let end = socket(family, SocketType::STREAM, None).unwrap();
-        sockopt::set_socket_reuseaddr(&end, true).unwrap();
-        bind(&end, &SocketAddr::new(any, port)).unwrap();
-        connect(&end, &address).unwrap();
-        let mut stream = TcpStream::from(end);
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(b"x").unwrap();
-        stream.read_exact(&mut [0]).unwrap();
-        stream
-    }
-
-    /// Closes first, so that TIME_WAIT is at this end.
-    fn leave(mut stream: TcpStream) {
-        stream.shutdown(Shutdown::Write).unwrap();
-        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
-    }
-
-    #[test]
-    #[ignore = "a client over UDP of the tests below"]
-    fn role_udp() {
-        rename();
-        let dial = addresses("DIAL");
-        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-        if let Ok(address) = std::env::var("CONNECT") {
-            socket.connect(address).unwrap();
-            socket.send(b"x").unwrap();
-        }
-        for address in dial {
-            socket.send_to(b"x", address).unwrap();
-        }
-        hold();
+        Role::client(&enter(name), &client)
     }
 
     // ---- traffic ------------------------------------------------------------------------------------------------
@@ -563,7 +273,14 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
     /// 40 connections held and 300 in TIME_WAIT, by four threads.
     fn usual_client(dial: &str) -> Role {
-        let client = Role::client("client", dial, "sidekiq", 4, HELD as u32, CLOSED as u32);
+        let client = Client {
+            dial,
+            comm: "sidekiq",
+            threads: 4,
+            held: HELD as u32,
+            closed: CLOSED as u32,
+        };
+        let client = Role::client(&enter("client"), &client);
         // and the main thread, and the harness may have its own
         assert!((5..=6).contains(&client.threads()));
         client
@@ -583,19 +300,11 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
     #[test]
     fn a_client_that_does_not_reuse_connections_is_named() {
-        again("client_that_does_not_reuse");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn client_that_does_not_reuse() {
+        inside!(Namespaces::Network);
         let net = Net::new(&[]);
         // so that it is seen to be read, and not known
-        net.run(
-            "client",
-            "echo 321 >/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_time_wait",
-        );
-        let _server = Role::server("server", "[::]:6379");
+        net.set("client", "nf_conntrack_tcp_timeout_time_wait", 321);
+        let _server = server("server", "[::]:6379");
         let client = usual_client(&format!("{SERVER}:6379"));
         let listed = net.settled("client", ALL, CLOSED);
         let label = format!("to {SERVER}:6379/tcp");
@@ -631,16 +340,11 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
     #[test]
     fn a_server_sees_who_calls_and_which_process_answers() {
-        again("server_sees_who_calls");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn server_sees_who_calls() {
+        inside!(Namespaces::Network);
         let net = Net::new(&[]);
         // one takes IPv4 as mapped addresses, the other does not
         for (listen, port) in [("[::]:6379", 6379), ("0.0.0.0:6380", 6380)] {
-            let server = Role::server("server", listen);
+            let server = server("server", listen);
             let client = usual_client(&format!("{SERVER}:{port}"));
             let listed = net.settled("server", ALL, CLOSED);
             let answer = net.check("server", &["--top", "3", "-w", "0"]);
@@ -703,14 +407,9 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
     #[test]
     fn dnat_is_seen_from_all_three_hosts() {
-        again("dnat_from_all_three_hosts");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn dnat_from_all_three_hosts() {
+        inside!(Namespaces::Network);
         let net = Net::new(&["dnat", "masquerade"]);
-        let server = Role::server("server", "[::]:6379");
+        let server = server("server", "[::]:6379");
         let client = usual_client(&format!("{ROUTER}:8080"));
 
         // the client knows what it dialled
@@ -737,14 +436,9 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
     #[test]
     fn masquerade_is_seen_from_all_three_hosts() {
-        again("masquerade_from_all_three_hosts");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn masquerade_from_all_three_hosts() {
+        inside!(Namespaces::Network);
         let net = Net::new(&["masquerade"]);
-        let server = Role::server("server", "0.0.0.0:6379");
+        let server = server("server", "0.0.0.0:6379");
         let client = usual_client(&format!("{SERVER}:6379"));
         net.settled("client", ALL, CLOSED);
         let answer = net.check("client", &["--top", "-w", "0"]);
@@ -764,23 +458,16 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
     #[test]
     fn clients_stay_clients_when_the_server_sends_first_after_a_flush() {
-        again("clients_stay_clients_after_a_flush");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn clients_stay_clients_after_a_flush() {
+        inside!(Namespaces::Network);
         const CALLS: usize = 200;
         let net = Net::new(&[]);
-        let variables = [("LISTEN", "0.0.0.0:8080"), ("COMM", "app")];
-        let mut server = Role::start("server", "role_sender", &[], &variables);
+        let mut sender = Role::sender(&enter("server"), "app", "0.0.0.0:8080");
         let dial = format!("{SERVER}:8080");
-        let _clients = Role::client("client", &dial, "browser", 4, CALLS as u32, 0);
+        let _clients = holding_client("client", &dial, "browser", 4, CALLS as u32);
         net.settled("server", CALLS, 0);
 
-        net.run("server", "conntrack -F >/dev/null 2>&1");
-        let mut orders = server.0.stdin.take().unwrap();
-        orders.write_all(b"send\n").unwrap();
+        conntrack::flush_by(&enter("server"));
+        sender.send();
         let listed = net.settled("server", CALLS, 0);
         let from_here = |one: &&Listed| one.source == SERVER.parse::<IpAddr>().unwrap();
         assert_eq!(
@@ -802,48 +489,40 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
         called(&answer);
         has(
             &answer,
-            &format!("app (app[{}]) {CALLS} connections", server.pid()),
+            &format!("app (app[{}]) {CALLS} connections", sender.pid()),
         );
         called(&net.check("server", &[&ranges[..], &["--source", "procfs"]].concat()));
         // a range alone has it measured too
         assert_eq!(net.check("server", &["-c", "endpoint=100"]).code, 2);
 
         // somebody who is sent the list knows no sockets
-        let capture = tempfile::NamedTempFile::new().unwrap();
+        let capture = new_file();
+        std::fs::write(capture.path(), net.run("server", "conntrack -L")).unwrap();
         let path = capture.path().to_str().unwrap();
-        net.run("server", &format!("conntrack -L >{path} 2>&1"));
         let from_afar = ["--table", path, "--own", SERVER];
         called(&net.check("router", &[&ranges[..], &from_afar].concat()));
     }
 
     #[test]
     fn connections_that_this_host_opened_stay_outbound_after_a_flush() {
-        again("connections_stay_outbound_after_a_flush");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn connections_stay_outbound_after_a_flush() {
+        inside!(Namespaces::Network);
         const CALLS: usize = 100;
         let net = Net::new(&[]);
         // the host listens on the port that it dials elsewhere
-        let _own = Role::server("client", "0.0.0.0:8080");
-        let variables = [("LISTEN", "0.0.0.0:8080"), ("COMM", "app")];
-        let mut server = Role::start("server", "role_sender", &[], &variables);
+        let _own = server("client", "0.0.0.0:8080");
+        let mut sender = Role::sender(&enter("server"), "app", "0.0.0.0:8080");
         let dial = format!("{SERVER}:8080");
-        let _clients = Role::client("client", &dial, "browser", 4, CALLS as u32, 0);
+        let _clients = holding_client("client", &dial, "browser", 4, CALLS as u32);
         net.settled("client", CALLS, 0);
         // the entries are new, and the first packet in each is an acknowledgement that this host sends
         for name in ["client", "server"] {
-            net.run(name, "conntrack -F >/dev/null 2>&1");
+            conntrack::flush_by(&enter(name));
         }
-        net.run(
-            "client",
-            "nft -f - <<<'table ip late { chain in { type filter hook prerouting priority -400; \
-             tcp sport 8080 notrack; }; }'",
-        );
-        let mut orders = server.0.stdin.take().unwrap();
-        orders.write_all(b"send\n").unwrap();
+        let late = "table ip late {
+            chain in { type filter hook prerouting priority -400; tcp sport 8080 notrack; }
+        }";
+        printed_for(late, &mut command_line("ip netns exec client nft -f -"));
+        sender.send();
         net.settled("client", CALLS, 0);
         let answer = net.check("client", &["--top", "-w", "0"]);
         first_has(&answer, &format!(", {CALLS} to {SERVER}:8080/tcp "));
@@ -852,14 +531,9 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
     #[test]
     fn a_redirected_connection_has_its_server() {
-        again("redirected_connection_has_its_server");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn redirected_connection_has_its_server() {
+        inside!(Namespaces::Network);
         let net = Net::new(&["redirect"]);
-        let server = Role::server("server", "[::]:6379");
+        let server = server("server", "[::]:6379");
         let client = usual_client(&format!("{SERVER}:80"));
         let listed = net.settled("server", ALL, CLOSED);
         // the socket is at 6379, the client dialled 80
@@ -881,25 +555,11 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
     #[test]
     fn ipv6_is_told_apart_by_address_or_by_network() {
-        again("ipv6_by_address_or_by_network");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn ipv6_by_address_or_by_network() {
-        // over IPv6 the kernel has now and then (one run of thirty) one entry less than there were connections, for as
-        // long as one looks, whatever the ports: then the set-up is made anew, since the numbers below rest on it
-        let set_up = || {
-            let net = Net::new(&[]);
-            let server = Role::server("server", "[::]:6379");
-            let client = usual_client(&format!("[{SERVER6}]:6379"));
-            let listed = net.settles("client", ALL, CLOSED, Duration::from_secs(5));
-            listed.map(|listed| (net, server, client, listed))
-        };
-        let (net, server, client, listed) = set_up()
-            .or_else(|_| set_up())
-            .or_else(|_| set_up())
-            .unwrap_or_else(|listed| panic!("{:#?}", classes(&listed)));
+        inside!(Namespaces::Network);
+        let net = Net::new(&[]);
+        let server = server("server", "[::]:6379");
+        let client = usual_client(&format!("[{SERVER6}]:6379"));
+        let listed = net.settled("client", ALL, CLOSED);
         let answer = net.check("client", &["--top", "-w", "0"]);
         let label = format!("to [{SERVER6}]:6379/tcp");
         assert_eq!(lines(&answer), [usual_line(&label, &client)]);
@@ -917,14 +577,11 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
         counts_are_conntracks(&answer, ALL, &listed);
 
         // two do not
-        net.run(
-            "client",
-            &format!(
-                "ip address add 2001:db8:1::a/64 dev link1 nodad
-                 ip -6 route add {SERVER6} via 2001:db8:1::1 src 2001:db8:1::a"
-            ),
-        );
-        let second = Role::client("client", &format!("[{SERVER6}]:6379"), "other", 2, 20, 0);
+        run("ip -n client address add 2001:db8:1::a/64 dev link1 nodad");
+        run(&format!(
+            "ip -n client -6 route add {SERVER6} via 2001:db8:1::1 src 2001:db8:1::a"
+        ));
+        let second = holding_client("client", &format!("[{SERVER6}]:6379"), "other", 2, 20);
         let listed = net.settled("server", ALL + 20, CLOSED);
         let answer = net.check("server", &["--top", "-w", "0", "--aggregate", "32,64"]);
         assert_eq!(lines(&answer).len(), 1, "{}", answer.text);
@@ -965,14 +622,9 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
     #[test]
     fn traffic_within_a_host_is_local() {
-        again("traffic_within_a_host");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn traffic_within_a_host() {
+        inside!(Namespaces::Network);
         let net = Net::new(&[]);
-        let server = Role::server("client", "127.0.0.1:7000");
+        let server = server("client", "127.0.0.1:7000");
         let client = usual_client("127.0.0.1:7000");
         let listed = net.settled("client", ALL, CLOSED);
         let answer = net.check("client", &["--top", "-w", "0"]);
@@ -986,21 +638,11 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
     #[test]
     fn udp_is_attributed_by_connection_or_by_port() {
-        again("udp_by_connection_or_by_port");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn udp_by_connection_or_by_port() {
+        inside!(Namespaces::Network);
         let net = Net::new(&[]);
         // nobody is at home, and nobody says so
         net.run("server", "nft add rule inet track in meta l4proto udp drop");
-        let one = Role::start(
-            "client",
-            "role_udp",
-            &[],
-            &[("COMM", "resolver"), ("DIAL", "10.2.0.2:53,10.2.0.3:53")],
-        );
+        let one = Role::udp_client(&enter("client"), "resolver", "10.2.0.2:53,10.2.0.3:53");
         let listed = net.settled("client", 2, 0);
         let answer = net.check("client", &["--top"]);
         let line = |n: u32, address: &str| {
@@ -1017,15 +659,10 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
     #[test]
     fn a_sample_still_counts_every_connection_of_its_owners() {
-        again("sample_counts_every_connection");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn sample_counts_every_connection() {
+        inside!(Namespaces::Network);
         let net = Net::new(&[]);
-        let server = Role::server("server", "[::]:6379");
-        let client = Role::client("client", &format!("{SERVER}:6379"), "sidekiq", 4, 100, 0);
+        let server = server("server", "[::]:6379");
+        let client = holding_client("client", &format!("{SERVER}:6379"), "sidekiq", 4, 100);
         for (name, label, role, comm) in [
             (
                 "client",
@@ -1046,16 +683,11 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
     #[test]
     fn sockets_tell_who_called_whom() {
-        again("sockets_tell_who_called");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn sockets_tell_who_called() {
+        inside!(Namespaces::Network);
         let net = Net::new(&["redirect"]);
-        let server = Role::server("server", "[::]:6379");
+        let server = server("server", "[::]:6379");
         let dial = format!("{SERVER}:80,[{SERVER6}]:6379");
-        let client = Role::client("client", &dial, "sidekiq", 4, 40, 0);
+        let client = holding_client("client", &dial, "sidekiq", 4, 40);
         for (name, labels, role, comm) in [
             (
                 "client",
@@ -1153,12 +785,7 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
     #[test]
     fn every_class_is_counted_as_conntrack_does() {
-        again("every_class_is_counted");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn every_class_is_counted() {
+        inside!(Namespaces::Network);
         let net = Net::new(&[]);
         net.insert("client", &of_every_kind());
         let listed = net.list("client");
@@ -1224,13 +851,9 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
         // percent is of nf_conntrack_max, which is not ours to lower: another file is put over it
         for (max, code) in [(450, 0), (449, 1)] {
-            let file = tempfile::NamedTempFile::new().unwrap();
-            std::fs::write(file.path(), format!("{max}\n")).unwrap();
-            let script = format!(
-                "mount --bind {} /proc/sys/net/netfilter/nf_conntrack_max; exec \"$@\"",
-                file.path().display()
-            );
-            let through = ["bash", "-euo", "pipefail", "-c", &script, "check"];
+            let with_limit = file("scripts/with-limit");
+            let max_text = max.to_string();
+            let through = [with_limit.to_str().unwrap(), &max_text];
             let answer = net.answer("client", &through, &["-w", "unreplied=10%"]);
             assert_eq!(answer.code, code, "{}", answer.text);
             assert_eq!(
@@ -1277,12 +900,7 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
     #[test]
     fn a_sample_stands_for_the_table() {
-        again("sample_stands_for_the_table");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn sample_stands_for_the_table() {
+        inside!(Namespaces::Network);
         let net = Net::new(&[]);
         net.insert("client", &many());
         let listed = net.list("client");
@@ -1331,12 +949,7 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
     #[test]
     fn every_source_tells_the_same() {
-        again("every_source_the_same");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn every_source_the_same() {
+        inside!(Namespaces::Network);
         let net = Net::new(&[]);
         net.insert("client", &many());
         let listed = net.list("client");
@@ -1345,18 +958,19 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
         let expected = net.check("client", &[&common[..], &["--source", "netlink"]].concat());
         counts_are_conntracks(&expected, MANY[0], &listed);
         assert_eq!(endpoints(&expected).len(), 5, "{}", expected.text);
-        let directory = tempfile::tempdir().unwrap();
-        let capture = |script: &str, file: &str| {
-            let path = directory.path().join(file).to_str().unwrap().to_owned();
-            net.run("client", &format!("({script}) >{path} 2>/dev/null"));
-            path
+        let directory = new_folder();
+        let capture = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
         };
-        let listing = capture("conntrack -L -f ipv4; conntrack -L -f ipv6", "list");
-        let extended = capture(
-            "conntrack -L -f ipv4 -o extended; conntrack -L -f ipv6 -o extended",
-            "extended",
-        );
-        let procfs = capture("cat /proc/net/nf_conntrack", "procfs");
+        let lists = |how: &str| {
+            let list = |family| net.run("client", &format!("conntrack -L -f {family} {how}"));
+            ["ipv4", "ipv6"].map(list).concat()
+        };
+        let listing = capture("list", &lists(""));
+        let extended = capture("extended", &lists("-o extended"));
+        let procfs = capture("procfs", &net.run("client", "cat /proc/net/nf_conntrack"));
         for arguments in [
             &["--source", "procfs"][..],
             &["--table", &listing],
@@ -1369,13 +983,9 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
             assert_eq!(endpoints(&answer), endpoints(&expected), "{}", answer.text);
             counts_are_conntracks(&answer, MANY[0], &listed);
         }
-        let script = "exec \"$@\" <\"$0\"";
-        let through = ["bash", "-euo", "pipefail", "-c", script, &listing];
-        let answer = net.answer(
-            "client",
-            &through,
-            &[&common[..], &["--table", "-"]].concat(),
-        );
+        let stdin = std::fs::File::open(&listing).unwrap();
+        let arguments = [&common[..], &["--table", "-"]].concat();
+        let answer = net.answer_to(stdin.into(), "client", &[], &arguments);
         assert_eq!(endpoints(&answer), endpoints(&expected), "{}", answer.text);
         counts_are_conntracks(&answer, MANY[0], &listed);
     }
@@ -1384,17 +994,19 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
     #[test]
     fn without_privilege_local_sockets_have_to_do() {
-        again("without_privilege_local_sockets");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn without_privilege_local_sockets() {
+        inside!(Namespaces::Network);
         let net = Net::new(&[]);
-        let _server = Role::server("server", "[::]:6379");
+        let _server = server("server", "[::]:6379");
         let dial = format!("{SERVER}:6379");
-        let own = Role::client_through("client", &UNPRIVILEGED, &dial, "mine", 4, 25, 30);
-        let _other = Role::client("client", &dial, "privileged", 2, 15, 0);
+        let mine = Client {
+            dial: &dial,
+            comm: "mine",
+            threads: 4,
+            held: 25,
+            closed: 30,
+        };
+        let own = Role::client(&[&enter("client")[..], &UNPRIVILEGED].concat(), &mine);
+        let _other = holding_client("client", &dial, "privileged", 2, 15);
         net.settled("client", 70, 30);
         // root may read the file without any capability; its owner here is this namespace's root
         net.run("client", "chmod 0 /proc/net/nf_conntrack");
@@ -1471,14 +1083,9 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
     #[test]
     fn foreign_names_do_not_break_the_answer() {
-        again("foreign_names");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn foreign_names() {
+        inside!(Namespaces::Network);
         let net = Net::new(&[]);
-        let _server = Role::server("server", "[::]:6379");
+        let _server = server("server", "[::]:6379");
         for (comm, cleaned) in [
             ("x|evil=1;rm", "xevil=1rm"),
             ("a\nb\u{1b}[31mc", "ab[31mc"),
@@ -1487,7 +1094,7 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
             ("\n", "(unnamed)"),
             ("d\u{e9}mon", "d"),
         ] {
-            let client = Role::client("client", &format!("{SERVER}:6379"), comm, 2, 6, 0);
+            let client = holding_client("client", &format!("{SERVER}:6379"), comm, 2, 6);
             net.settled("client", 6, 0);
             let answer = net.check("client", &["--top", "-w", "0", "-v"]);
             let line = lines(&answer)[0];
@@ -1520,12 +1127,7 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
         #[test]
         fn an_ok_run_does_not_touch_the_table_unless_asked_to() {
-            again("strace::ok_run_does_not_touch_the_table");
-        }
-
-        #[test]
-        #[ignore = "run in namespaces of its own by the test above"]
-        fn ok_run_does_not_touch_the_table() {
+            inside!(Namespaces::Network);
             let net = Net::new(&[]);
             net.insert("client", &of_every_kind());
             let traced = |arguments: &[&str]| {
@@ -1548,17 +1150,10 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
         #[test]
         fn a_kernel_that_does_not_track_is_asked_for_no_entries() {
-            again("strace::kernel_that_does_not_track");
-        }
-
-        #[test]
-        #[ignore = "run in namespaces of its own by the test above"]
-        fn kernel_that_does_not_track() {
+            inside!(Namespaces::Network);
             // the live procfs, as far as the check can tell, of a kernel without the module
-            sh(
-                "mount -t tmpfs none /proc; mkdir -p /proc/sys/net/core",
-                &[],
-            );
+            run("mount -t tmpfs none /proc");
+            std::fs::create_dir_all("/proc/sys/net/core").unwrap();
             for (state, code) in [("ok", 0), ("warning", 1), ("critical", 2), ("unknown", 3)] {
                 for top in [
                     &["--top"][..],
@@ -1585,28 +1180,15 @@ exec timeout --kill-after=5 120 unshare "${flags[@]}" -- "$@"
 
 /// What a run asks of the kernel.
 mod trace {
-    use std::process::{Command, Stdio};
-
-    use crate::common::{binary, needs};
+    use crate::common::plugin::check_after;
 
     /// The system calls of a run from its timer on, each with the path it opens. Before it are start-up and the
     /// handling of capabilities, which differs: they are given up at once where nothing will need them. Memory is left
     /// out, because the answer itself takes some.
     pub(crate) fn calls(through: &[&str], arguments: &[&str]) -> Vec<String> {
-        let log = tempfile::NamedTempFile::new().unwrap();
-        let strace = needs("strace", "strace");
-        let (program, rest) = match through {
-            [program, rest @ ..] => (program.as_ref(), rest),
-            [] => (std::ffi::OsStr::new("env"), through),
-        };
-        let output = Command::new(program)
-            .args(rest)
-            .arg(strace)
-            .args(["-f", "-o"])
-            .arg(log.path())
-            .arg(binary())
-            .args(arguments)
-            .stdin(Stdio::null())
+        let log = crate::common::new_file();
+        let strace = ["strace", "-f", "-o", log.path().to_str().unwrap()];
+        let output = check_after(&[through, &strace].concat(), arguments)
             .output()
             .unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);

@@ -1,99 +1,87 @@
 //! What the tests with monitoring hosts share: the plugin as user nagios, and the scripts of tests/hosts.
 
 use std::ffi::OsStr;
-use std::fs::{self, Permissions};
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use super::{Answer, binary, needs};
+use super::Answer;
+use super::folder::new_folder;
+use super::plugin::{binary, start, with_defaults};
+use super::programs::{install, program, report, script};
+
+/// The longest time that a script of a host may take, in seconds. A script has limits of its own for each of its steps;
+/// only one that hangs meets this limit.
+const TIME_LIMIT: &str = "600";
+
+/// The words that start a program as the user of the monitoring hosts.
+pub const AS_NAGIOS: [&str; 4] = [
+    "setpriv",
+    "--reuid=nagios",
+    "--regid=nagios",
+    "--clear-groups",
+];
 
 /// The binary where every user can run it: the folders above the build are not everybody's.
 pub struct Plugin {
     pub path: String,
-    directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 impl Plugin {
     pub fn for_everybody() -> Self {
-        needs_root();
-        let directory = tempfile::Builder::new()
-            .prefix("check_conntrack-plugin.")
-            .permissions(Permissions::from_mode(0o755))
-            .tempdir_in("/tmp")
-            .expect("a temporary directory");
+        let directory = new_folder();
         let path = directory.path().join("check_conntrack");
-        // in a process of its own: while a test beside this one starts a program, that program has our open files for
-        // a moment, and Linux does not execute what somebody has open for writing
-        let mut install = Command::new("install");
-        install.arg("-m755").arg(binary()).arg(&path);
-        assert!(install.status().expect("install starts").success());
+        install(binary(), &path);
         Self {
             path: path.into_os_string().into_string().expect("ASCII"),
-            directory,
+            _directory: directory,
         }
     }
 }
 
-/// Runs a program as the hosts do.
+/// Runs the plugin as the hosts do.
 pub fn as_nagios(words: &[&str]) -> Answer {
-    let mut command = Command::new(needs("setpriv", "util-linux"));
-    command.args(["--reuid=nagios", "--regid=nagios", "--clear-groups", "--"]);
-    Answer::of(
-        command
-            .args(words)
-            .stdin(Stdio::null())
-            .output()
-            .expect("setpriv starts"),
-    )
+    let (plugin, arguments) = words.split_first().expect("a program");
+    let arguments = with_defaults(arguments);
+    let mut command = start(&AS_NAGIOS, plugin.as_ref(), &arguments);
+    Answer::of(command.output().expect("setpriv starts"))
 }
 
-pub fn needs_root() {
-    let user = fs::metadata("/proc/self").expect("a procfs").uid();
-    assert_eq!(
-        user, 0,
-        "this test starts a monitoring host and needs root: run make test, which leaves it out otherwise"
-    );
+/// A command that runs a script of tests/hosts, or another one below tests, started by these words.
+pub fn host_by(words: &[&str], name: &str) -> Command {
+    let script = script(name);
+    let mut command = program("timeout");
+    command.args(["--kill-after=5", TIME_LIMIT]).args(words);
+    command.arg(script.get_program());
+    command
 }
 
-/// Runs a script of tests/hosts, which has a minute: a host that hangs fails its test.
+/// Runs a script of tests/hosts.
 pub fn host<S: AsRef<OsStr>>(
-    script: &str,
+    name: &str,
     arguments: impl IntoIterator<Item = S>,
     environment: &[(&str, &str)],
 ) -> Output {
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hosts");
-    Command::new("timeout")
-        .args(["--kill-after=5", "60"])
-        .arg(scripts.join(script))
-        .args(arguments)
-        .envs(environment.iter().copied())
-        .stdin(Stdio::null())
-        .output()
-        .expect("timeout starts")
+    let mut command = host_by(&[], &format!("hosts/{name}"));
+    command.args(arguments).envs(environment.iter().copied());
+    command.output().expect("timeout starts")
 }
 
 /// Like `host`, and what it printed when all went well.
 pub fn successful_host<S: AsRef<OsStr>>(
-    script: &str,
+    name: &str,
     arguments: impl IntoIterator<Item = S>,
     environment: &[(&str, &str)],
 ) -> String {
-    let output = host(script, arguments, environment);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{script}: {}\n{stderr}",
-        output.status
-    );
+    let output = host(name, arguments, environment);
+    assert!(output.status.success(), "{name}: {}", report(&output));
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 /// Calls `run` with a port until the daemon that it starts gets it: the port is free when it is looked for, and should
-/// somebody take it before the daemon does, there are others. Exit status 99 says that it was taken.
+/// another process take it before the daemon does, there are others. Exit status 99 says that it was taken.
 pub fn on_a_free_port(run: impl Fn(&str) -> Output) -> Output {
     for _ in 0..5 {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

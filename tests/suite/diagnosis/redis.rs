@@ -2,171 +2,129 @@
 //! request, the table fills with TIME_WAIT, and the one line that arrives through NRPE's small packets says all of it.
 //!
 //! Connections, processes, rule and daemon are real, in namespaces of their own (tests/redis/story).
-/// Named for what `make test` looks for before it runs them (tests/run).
 mod nrpe {
-    use std::ffi::OsStr;
-    use std::fs::{self, Permissions};
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    use std::path::{Path, PathBuf};
-    use std::process::{Command, Output, Stdio};
+    mod admin {
+        use crate::common::Answer;
+        use crate::common::folder::new_folder;
+        use crate::common::hosts::{AS_NAGIOS, host_by};
+        use crate::common::programs::{file, install};
+        use std::path::PathBuf;
+        use std::process::Output;
 
-    use crate::common::{Answer, needs};
+        /// What of a packet of version 2 is text.
+        const SMALL_PACKET: usize = 1023;
 
-    /// What of a packet of version 2 is text.
-    const SMALL_PACKET: usize = 1023;
+        /// The capabilities the package gives the plugin: for the table, and for the processes of other users.
+        const CAPABILITIES: &str = "+net_admin,+sys_ptrace,+dac_read_search";
 
-    /// The capabilities the package gives the plugin: for the table, and for the processes of other users.
-    const CAPABILITIES: &str = "+net_admin,+sys_ptrace,+dac_read_search";
-
-    fn file(path: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests")
-            .join(path)
-    }
-
-    /// Runs a command inside the story, which has a minute.
-    fn in_story<S: AsRef<OsStr>>(
-        words: impl IntoIterator<Item = S>,
-        environment: &[(&str, &str)],
-    ) -> Output {
-        for (program, package) in [
-            ("unshare", "util-linux"),
-            ("setpriv", "util-linux"),
-            ("ip", "iproute2"),
-            ("nft", "nftables"),
-            ("cc", "gcc libc6-dev"),
-            ("nrpe", "nagios-nrpe-server"),
-            ("check_nrpe", "nagios-nrpe-plugin"),
-        ] {
-            needs(program, package);
+        /// Runs a command inside the story.
+        fn in_story(words: &[&str], environment: &[(&str, &str)]) -> Output {
+            let mut story = host_by(&[], "redis/story");
+            story.args(words).envs(environment.iter().copied());
+            story.output().expect("timeout starts")
         }
-        let user = fs::metadata("/proc/self").expect("a procfs").uid();
-        assert_eq!(
-            user, 0,
-            "this test starts a daemon as another user and needs root: run make test, which leaves it out otherwise"
-        );
-        Command::new("timeout")
-            .args(["--kill-after=5", "60"])
-            .arg(file("redis/story"))
-            .args(words)
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .output()
-            .expect("timeout starts")
-    }
 
-    /// The plugin, and the script that starts the daemon, where user nagios may run them: a checkout may be for its owner
-    /// alone.
-    fn for_everybody() -> (tempfile::TempDir, String, String) {
-        let directory = tempfile::Builder::new()
-            .prefix("check_conntrack-plugin.")
-            .permissions(Permissions::from_mode(0o755))
-            .tempdir_in("/tmp")
-            .expect("a temporary directory");
-        let installed = |from: PathBuf, name: &str| {
-            let path = directory.path().join(name);
-            let mut install = Command::new("install");
-            install.arg("-m755").arg(from).arg(&path);
-            assert!(install.status().expect("install starts").success());
-            path.into_os_string().into_string().expect("ASCII")
-        };
-        let plugin = installed(crate::common::binary(), "check_conntrack");
-        let script = installed(file("hosts/nrpe.sh"), "nrpe.sh");
-        (directory, plugin, script)
-    }
-
-    /// What arrives through a daemon inside the namespace of the application. The daemon is user nagios from the start,
-    /// so it can hand on the capabilities of `privileges`.
-    fn arrives(privileges: &[&str], arguments: &str) -> (Option<i32>, String) {
-        let (_directory, path, script) = for_everybody();
-        let nagios = [
-            "setpriv",
-            "--reuid=nagios",
-            "--regid=nagios",
-            "--clear-groups",
-        ];
-        // a namespace of its own, so every port is free
-        let line = format!("{path} {arguments}");
-        let words = nagios
-            .iter()
-            .chain(privileges)
-            .copied()
-            .chain(["--", &script, "5666", &line]);
-        let output = in_story(words, &[("NRPE_PKT", "-2")]);
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        let text = String::from_utf8(output.stdout).expect("ASCII");
-        let code = output.status.code();
-        assert!(matches!(code, Some(0..=3)), "{}\n{stderr}", output.status);
-        (code, text)
-    }
-
-    #[test]
-    fn line_1_names_the_redis_the_share_of_time_wait_and_the_culprit_within_a_small_packet() {
-        let inheritable = format!("--inh-caps={CAPABILITIES}");
-        let ambient = format!("--ambient-caps={CAPABILITIES}");
-        // said here because a table of this host that is a hundred times as large would rule the dump out
-        let arguments = "--top --source netlink";
-        let (code, text) = arrives(&[&inheritable, &ambient], arguments);
-        assert!(text.len() <= SMALL_PACKET, "{}: {text}", text.len());
-        assert_eq!(code, Some(2), "{text}");
-        // all of it in the text of the first line, the only one a pager shows
-        let first = text.lines().next().expect("a line");
-        let (words, perfdata) = first.split_once('|').expect("perfdata");
-        assert!(
-            words.starts_with("CONNTRACK is CRITICAL: 98."),
-            "nearly full: {words}"
-        );
-        // entries of the daemon's own connections are in the table too, so the numbers of the whole vary by a few
-        for fact in [
-            " to 10.0.3.7:6379/tcp ",        // whom
-            " 2060 to ",                     // how many entries
-            "80% TIME_WAIT",                 // what they do
-            "sidekiq 412 connections by 25", // who holds the rest
-            " threads",
-        ] {
-            assert!(words.contains(fact), "{fact:?} in {words}");
+        /// The plugin, and the scripts that start the daemon, where user nagios may run them: a checkout may be for its owner
+        /// alone.
+        fn for_everybody() -> (tempfile::TempDir, String, String) {
+            let directory = new_folder();
+            let installed = |from: PathBuf, name: &str| {
+                let path = directory.path().join(name);
+                install(from, &path);
+                path.into_os_string().into_string().expect("ASCII")
+            };
+            let plugin = installed(crate::common::binary(), "check_conntrack");
+            installed(file("hosts/lib.sh"), "lib.sh");
+            installed(file("scripts/scratch"), "scratch");
+            installed(file("scripts/scratch"), "scratch");
+            let script = installed(file("hosts/nrpe.sh"), "nrpe.sh");
+            (directory, plugin, script)
         }
-        // the address is for people, not for labels
-        assert!(!perfdata.contains("10.0.3.7"), "{perfdata}");
-        assert!(perfdata.contains(" time_wait=16"), "{perfdata}");
-    }
 
-    #[test]
-    fn without_privilege_the_redis_and_its_connections_are_still_named_and_what_is_missing_is_said()
-    {
-        let (code, text) = arrives(&[], "--top");
-        assert!(text.len() <= SMALL_PACKET, "{}: {text}", text.len());
-        assert_eq!(code, Some(2), "{text}");
-        let first = text.lines().next().expect("a line");
-        let (words, _) = first.split_once('|').expect("perfdata");
-        assert!(words.contains(" to 10.0.3.7:6379/tcp "), "{words}");
-        // the reason behind it is mostly the missing CAP_NET_ADMIN
-        assert!(words.contains("from local sockets ("), "{words}");
-        // the sockets are root's, and so is the process
-        assert!(!words.contains("sidekiq"), "{words}");
-    }
+        /// What arrives through a daemon inside the namespace of the application. The daemon is user nagios from the start,
+        /// so it can hand on the capabilities of `privileges`.
+        fn arrives(privileges: &[&str], arguments: &str) -> (Option<i32>, String) {
+            let (_directory, path, script) = for_everybody();
+            // a namespace of its own, so every port is free
+            let line = format!("{path} --state-dir /nonexistent -t 60 {arguments}");
+            let words = [&AS_NAGIOS[..], privileges, &["--", &script, "5666", &line]].concat();
+            let output = in_story(&words, &[("NRPE_PKT", "-2")]);
+            let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+            let text = String::from_utf8(output.stdout).expect("ASCII");
+            let code = output.status.code();
+            assert!(matches!(code, Some(0..=3)), "{}\n{stderr}", output.status);
+            (code, text)
+        }
 
-    #[test]
-    fn with_the_verdict_alone_nobody_is_named() {
-        let (code, text) = arrives(&[], "");
-        assert_eq!(code, Some(2), "{text}");
-        assert!(!text.contains("6379"), "{text}");
-    }
+        #[test]
+        fn line_1_names_the_redis_the_share_of_time_wait_and_the_culprit_within_a_small_packet() {
+            let inheritable = format!("--inh-caps={CAPABILITIES}");
+            let ambient = format!("--ambient-caps={CAPABILITIES}");
+            // said here because a table of this host that is a hundred times as large would rule the dump out
+            let arguments = "--top --source netlink";
+            let (code, text) = arrives(&[&inheritable, &ambient], arguments);
+            assert!(text.len() <= SMALL_PACKET, "{}: {text}", text.len());
+            assert_eq!(code, Some(2), "{text}");
+            // all of it in the text of the first line, the only one a pager shows
+            let first = text.lines().next().expect("a line");
+            let (words, perfdata) = first.split_once('|').expect("perfdata");
+            assert!(
+                words.starts_with("CONNTRACK is CRITICAL: 98."),
+                "nearly full: {words}"
+            );
+            // entries of the daemon's own connections are in the table too, so the numbers of the whole vary by a few
+            for fact in [
+                " to 10.0.3.7:6379/tcp ",        // whom
+                " 2060 to ",                     // how many entries
+                "80% TIME_WAIT",                 // what they do
+                "sidekiq 412 connections by 25", // who holds the rest
+                " threads",
+            ] {
+                assert!(words.contains(fact), "{fact:?} in {words}");
+            }
+            // the address is for people, not for labels
+            assert!(!perfdata.contains("10.0.3.7"), "{perfdata}");
+            assert!(perfdata.contains(" time_wait=16"), "{perfdata}");
+        }
 
-    #[test]
-    fn the_answer_keeps_the_contract_where_no_host_is_in_between() {
-        let (_directory, path, _script) = for_everybody();
-        let words = [path.as_str(), "--top", "--source", "netlink"];
-        let answer = Answer::of(in_story(words, &[]));
-        assert_eq!(answer.code, 2, "{}", answer.text);
-        assert!(answer.fits_nrpe_2(), "{}", answer.text);
-        assert!(
-            answer
-                .first_line()
-                .contains("sidekiq 412 connections by 25 threads"),
-            "{}",
-            answer.text
-        );
-        assert!(answer.text.contains("\nhint: "), "{}", answer.text);
+        #[test]
+        fn without_privilege_the_redis_and_its_connections_are_still_named_and_what_is_missing_is_said()
+         {
+            let (code, text) = arrives(&[], "--top");
+            assert!(text.len() <= SMALL_PACKET, "{}: {text}", text.len());
+            assert_eq!(code, Some(2), "{text}");
+            let first = text.lines().next().expect("a line");
+            let (words, _) = first.split_once('|').expect("perfdata");
+            assert!(words.contains(" to 10.0.3.7:6379/tcp "), "{words}");
+            // the reason behind it is mostly the missing CAP_NET_ADMIN
+            assert!(words.contains("from local sockets ("), "{words}");
+            // the sockets are root's, and so is the process
+            assert!(!words.contains("sidekiq"), "{words}");
+        }
+
+        #[test]
+        fn with_the_verdict_alone_nobody_is_named() {
+            let (code, text) = arrives(&[], "");
+            assert_eq!(code, Some(2), "{text}");
+            assert!(!text.contains("6379"), "{text}");
+        }
+
+        #[test]
+        fn the_answer_keeps_the_contract_where_no_host_is_in_between() {
+            let (_directory, path, _script) = for_everybody();
+            let words = "--state-dir /nonexistent -t 60 --top --source netlink".split(' ');
+            let words: Vec<&str> = [path.as_str()].into_iter().chain(words).collect();
+            let answer = Answer::of(in_story(&words, &[]));
+            assert_eq!(answer.code, 2, "{}", answer.text);
+            assert!(answer.fits_nrpe_2(), "{}", answer.text);
+            assert!(
+                answer
+                    .first_line()
+                    .contains("sidekiq 412 connections by 25 threads"),
+                "{}",
+                answer.text
+            );
+            assert!(answer.text.contains("\nhint: "), "{}", answer.text);
+        }
     }
 }

@@ -4,13 +4,12 @@
 //! The plugin stands behind a script that notes its arguments. What the host then stores is held against what the
 //! plugin says when it is called with the same arguments and nothing in between.
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use crate::common::Answer;
-use crate::common::hosts::{Plugin, as_nagios, successful_host};
+use crate::common::hosts::{Plugin, as_nagios, host_by, successful_host};
+use crate::common::programs::{file, printed, program, script};
 
 // ---- the options, and the plugin behind a script -----------------------------------------------------------------
 
@@ -37,45 +36,8 @@ impl Recorder {
     fn on(case: &str) -> Self {
         let plugin = Plugin::for_everybody();
         let directory = Path::new(&plugin.path).parent().unwrap().to_owned();
-        // written by a process that is gone when it is executed: nobody may have a program open for writing then
-        let script = r#"
-            mkdir -m 755 "$1/plugins"
-            cp -rP "$2/tests/cases/$3/proc" "$1/proc"
-            cp "$2/tests/cases/capture-redis-client/capture" "$1/capture"
-            # what tells one start of a host from another
-            mkdir -p "$1/proc/sys/kernel/random" "$1/proc/self/ns"
-            echo 5f3e0a52-5b1e-4a9c-8a55-0f1ff8d4b1c7 >"$1/proc/sys/kernel/random/boot_id"
-            echo 1000.00 1000.00 >"$1/proc/uptime"
-            ln -s 'net:[4026531840]' "$1/proc/self/ns/net"
-            chmod -R u+w,a+rX "$1/proc" "$1/capture"
-            install -d -m 1777 "$1/calls"
-            install -d -o nagios -g nagios -m 700 "$1/state"
-            mkdir "$1/rounds"
-            install -m 666 /dev/null "$1/lock"
-            chown -R nagios: "$1/proc"
-            cat >"$1/plugins/check_conntrack" <<SCRIPT
-#!/bin/sh
-d=$1
-SCRIPT
-            cat >>"$1/plugins/check_conntrack" <<'SCRIPT'
-# a host makes calls at the same time; none may read what another is just writing. Held until the plugin ends
-exec 9>"$d/lock"
-flock 9
-n=1
-until mkdir "$d/calls/$n" 2>/dev/null; do
-    n=$((n + 1))
-    [ "$n" -lt 100 ] || exit 3
-done
-for argument; do printf '%s\n' "$argument"; done >"$d/calls/$n/arguments"
-[ ! -d "$d/rounds/$n" ] || cp -r "$d/rounds/$n/." "$d/proc"
-case " $* " in *' --proc-root '*) ;; *) set -- --proc-root "$d/proc" "$@" ;; esac
-case " $* " in *' --state-dir '*) ;; *) set -- --state-dir "$d/state" "$@" ;; esac
-exec "$d/check_conntrack" "$@"
-SCRIPT
-            chmod 755 "$1/plugins/check_conntrack"
-        "#;
-        let repository = OsStr::new(env!("CARGO_MANIFEST_DIR"));
-        crate::common::sh(script, &[directory.as_os_str(), repository, case.as_ref()]);
+        let mut make = script("scripts/recorder");
+        printed(make.arg(&directory).arg(file("cases")).arg(case));
         Self { plugin, directory }
     }
 
@@ -249,7 +211,7 @@ fn shipped(name: &str) -> String {
 
 /// A file with these texts one after another.
 fn file_of(texts: &[&str]) -> tempfile::NamedTempFile {
-    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let file = crate::common::new_file();
     fs::write(file.path(), texts.concat()).expect("a temporary file");
     file
 }
@@ -282,7 +244,6 @@ mod icinga {
 
     /// Lets Icinga 2 check every service of the shipped files and of `more`; its results by host and service.
     fn results(recorder: &Recorder, more: &str, rounds: &str) -> BTreeMap<String, Value> {
-        crate::common::needs("icinga2", "icinga2-bin");
         let command = shipped("icinga2/check_conntrack.conf");
         let services = shipped("icinga2/services.conf");
         let file = file_of(&[AROUND, &command, &services, more]);
@@ -447,7 +408,6 @@ mod icinga {
 
     #[test]
     fn a_constant_leaves_the_command_to_another_definition() {
-        crate::common::needs("icinga2", "icinga2-bin");
         let recorder = Recorder::on("half-full");
         let own = r#"
             const ConntrackCommand = "own"
@@ -569,18 +529,19 @@ mod icinga {
         }
     }
 
-    /// Icinga's own way to a host: the master has the shipped definitions, the agent fetches the command, and the check
-    /// of its host runs where the master has no plugin and the table is another one.
-    #[test]
-    fn an_agent_fetches_the_command_and_answers_for_its_own_table() {
-        crate::common::needs("icinga2", "icinga2-bin");
-        crate::common::needs("conntrack", "conntrack");
-        let plugin = Plugin::for_everybody();
-        let plugins = Path::new(&plugin.path).parent().unwrap();
-        let state = plugins.join("state");
-        let command = file_of(&[&shipped("icinga2/check_conntrack.conf")]);
-        let host = format!(
-            r#"
+    mod admin {
+        use super::*;
+
+        /// Icinga's own way to a host: the master has the shipped definitions, the agent fetches the command, and the check
+        /// of its host runs where the master has no plugin and the table is another one.
+        #[test]
+        fn an_agent_fetches_the_command_and_answers_for_its_own_table() {
+            let plugin = Plugin::for_everybody();
+            let plugins = Path::new(&plugin.path).parent().unwrap();
+            let state = plugins.join("state");
+            let command = file_of(&[&shipped("icinga2/check_conntrack.conf")]);
+            let host = format!(
+                r#"
             object Host "agent" {{
               check_command = "dummy"
               enable_active_checks = false
@@ -591,49 +552,34 @@ mod icinga {
               vars.conntrack_state_dir = "{}"
             }}
             "#,
-            state.display()
-        );
-        let services = shipped("icinga2/services.conf");
-        let master = file_of(&[AROUND_AGENT, &services, &host]);
-        let in_agent = r#"
-            install -d -o nagios -g nagios -m 700 "$1"
-            for port in 4001 4002 4003; do
-                conntrack -I -p tcp -s 192.0.2.2 -d 198.51.100.7 --sport "$port" --dport 443 --state ESTABLISHED -t 600
-            done >&2
-        "#;
-        // the keys alone may take half a minute
-        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hosts");
-        let output = Command::new("timeout")
-            .args(["--kill-after=5", "180"])
-            .arg(scripts.join("icinga2-agent.sh"))
-            .args([plugins, command.path(), master.path()])
-            .args(["bash", "-euc", in_agent, "in-agent"])
-            .arg(&state)
-            .stdin(Stdio::null())
-            .output()
-            .expect("timeout starts");
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{stderr}");
-        let results = results_in(&String::from_utf8(output.stdout).expect("UTF-8"));
-        assert_eq!(results.len(), 2, "{results:?}");
-        let (level, lost) = (
-            &results["agent!conntrack"],
-            &results["agent!conntrack-lost"],
-        );
-        let path = plugin.path.as_str();
-        let dir = state.to_str().unwrap();
-        let line =
-            format!("{path} --state-dir {dir} --top 5 --top-when problem --warning entries=2");
-        assert_eq!(level["command"], serde_json::json!(words(&line)));
-        for result in [level, lost] {
-            assert_eq!(result["check_source"], "agent", "{result}");
-            let output = result["output"].as_str().expect("an output");
-            assert!(output.contains(" (3 of "), "{output}");
+                state.display()
+            );
+            let services = shipped("icinga2/services.conf");
+            let master = file_of(&[AROUND_AGENT, &services, &host]);
+            let in_agent = file("scripts/agent-with-three-entries");
+            let mut agent = host_by(&[], "hosts/icinga2-agent.sh");
+            agent.args([plugins, command.path(), master.path(), &in_agent, &state]);
+            let results = results_in(&printed(&mut agent));
+            assert_eq!(results.len(), 2, "{results:?}");
+            let (level, lost) = (
+                &results["agent!conntrack"],
+                &results["agent!conntrack-lost"],
+            );
+            let path = plugin.path.as_str();
+            let dir = state.to_str().unwrap();
+            let line =
+                format!("{path} --state-dir {dir} --top 5 --top-when problem --warning entries=2");
+            assert_eq!(level["command"], serde_json::json!(words(&line)));
+            for result in [level, lost] {
+                assert_eq!(result["check_source"], "agent", "{result}");
+                let output = result["output"].as_str().expect("an output");
+                assert!(output.contains(" (3 of "), "{output}");
+            }
+            assert_eq!(level["state"].as_f64(), Some(1.0), "{level}");
+            assert_eq!(lost["state"].as_f64(), Some(0.0), "{lost}");
+            let entries = level["performance_data"][1].as_str().expect("a token");
+            assert!(entries.starts_with("entries=3;2;;0;"), "{level}");
         }
-        assert_eq!(level["state"].as_f64(), Some(1.0), "{level}");
-        assert_eq!(lost["state"].as_f64(), Some(0.0), "{lost}");
-        let entries = level["performance_data"][1].as_str().expect("a token");
-        assert!(entries.starts_with("entries=3;2;;0;"), "{level}");
     }
 }
 
@@ -721,7 +667,6 @@ define host {
     }
 
     fn check(recorder: &Recorder, definitions: &[&str]) -> BTreeMap<String, Stored> {
-        crate::common::needs("nagios4", "nagios4-core");
         let commands = shipped("nagios/check_conntrack.cfg");
         let file = file_of(&[AROUND, &commands, &definitions.concat()]);
         let plugins = recorder.path("plugins");
@@ -773,7 +718,6 @@ define host {
 
     /// Three rounds of the shipped service for losses, with 1234 packets lost before the second; what was notified.
     fn spike(services: &str) -> String {
-        crate::common::needs("nagios4", "nagios4-core");
         let recorder = Recorder::on("half-full");
         for (round, drop) in [(1, 5), (2, 1239), (3, 1239)] {
             recorder.round(round, drop, 1000 + 300 * round);
@@ -861,8 +805,6 @@ mod nrpe {
 
     /// Asks the daemon with the shipped commands; exit status and text.
     fn ask(recorder: &Recorder, question: &[&str]) -> (i32, String) {
-        crate::common::needs("nrpe", "nagios-nrpe-server");
-        crate::common::needs("check_nrpe", "nagios-nrpe-plugin");
         let file = commands(recorder);
         let output = on_a_free_port(|port| {
             let file = file.path().to_str().expect("ASCII");
@@ -928,10 +870,7 @@ mod nrpe {
 
     /// Nagios with the shipped commands and services, on its own loopback, where the port and the encryption are those
     /// that both sides have when nobody says anything.
-    #[test]
-    fn the_shipped_services_of_nagios_reach_the_shipped_commands() {
-        crate::common::needs("nrpe", "nagios-nrpe-server");
-        crate::common::needs("nagios4", "nagios4-core");
+    fn shipped_services_reach_shipped_commands() {
         let recorder = Recorder::on("half-full");
         let far = nagios::host("far", "conntrack");
         let here = nagios::host("here", "conntrack-local");
@@ -941,25 +880,17 @@ mod nrpe {
         );
         let objects = file_of(&[nagios::AROUND, &definitions, &services, &far, &here]);
         let commands = commands(&recorder);
-        let check_nrpe = crate::common::needs("check_nrpe", "nagios-nrpe-plugin");
+        let check_nrpe = crate::common::needs("check_nrpe");
         std::os::unix::fs::symlink(check_nrpe, recorder.path("plugins/check_nrpe"))
             .expect("own directory");
-        let script = r#"
-            ip link set lo up
-            exec timeout -k 5 60 "$1/nrpe.sh" 5666 "$2" "$1/nagios4.sh" "$3"
-        "#;
-        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hosts");
-        let output = Command::new(crate::common::needs("unshare", "util-linux"))
-            .args(["-n", "bash", "-euc", script, "test"])
-            .args([scripts.as_path(), commands.path(), objects.path()])
+        let mut nrpe = host_by(&[], "hosts/nrpe.sh");
+        nrpe.arg("5666")
+            .arg(commands.path())
+            .arg(file("hosts/nagios4.sh"));
+        nrpe.arg(objects.path())
             .env("PLUGIN_DIR", recorder.path("plugins"))
-            .env("NRPE_TLS", "1")
-            .stdin(Stdio::null())
-            .output()
-            .expect("unshare starts");
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{stderr}");
-        let stored = nagios::stored(&String::from_utf8(output.stdout).expect("UTF-8"));
+            .env("NRPE_TLS", "1");
+        let stored = nagios::stored(&printed(&mut nrpe));
         let top = words("--top --top-when problem");
         let expected = [
             ("far!conntrack", top.clone()),
@@ -970,40 +901,40 @@ mod nrpe {
         let expected = expected.map(|(name, arguments)| (name.to_owned(), arguments));
         assert_checked(&recorder, &stored, &expected.into_iter().collect());
     }
+
+    mod admin {
+        mod nagios {
+            use crate::common::namespaces::{Namespaces, inside};
+            use crate::common::network::loopback_up;
+
+            #[test]
+            fn the_shipped_services_of_nagios_reach_the_shipped_commands() {
+                inside!(Namespaces::RootNetwork);
+                loopback_up();
+                super::super::shipped_services_reach_shipped_commands();
+            }
+        }
+    }
 }
 
 // ---- by format ------------------------------------------------------------------------------------------------------
 
 /// For the agents that are no daemon of a monitoring host: their formats, by the rules of their documentation.
-mod root {
+mod nagios_user {
+    use std::process::Command;
+
     use super::*;
 
     /// Runs a shipped command line by a shell, as its agent does, with the plugin elsewhere and a fixed table.
     fn run_line(recorder: &Recorder, line: &str) -> (i32, String) {
-        run_by(recorder, &["sh", "-c"], line)
+        run_by(recorder, program("sh").arg("-c"), line)
     }
 
-    /// The quoting of the Checkmk agent, version 2.3: a line with an interval is written between quotes into a program
-    /// for another shell, and every line is evaluated once more.
-    const CHECKMK: &str = r#"
-        run_mrpe() { shift && eval "$*"; }
-        export -f run_mrpe
-        case $1 in
-        "") run_mrpe name "$2" ;;
-        *) echo "run_mrpe 'name' '$2'" | bash ;;
-        esac
-    "#;
-
-    fn run_by(recorder: &Recorder, shell: &[&str], line: &str) -> (i32, String) {
+    fn run_by(recorder: &Recorder, shell: &mut Command, line: &str) -> (i32, String) {
         let here = recorder.path("plugins/check_conntrack");
         let moved = line.replace("/usr/lib/nagios/plugins/check_conntrack", &here);
         assert_ne!(moved, line);
-        let output = Command::new(shell[0])
-            .args(&shell[1..])
-            .arg(&moved)
-            .stdin(Stdio::null())
-            .output()
-            .expect("sh starts");
+        let output = shell.arg(&moved).output().expect("a shell starts");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
         let code = output.status.code().expect("an exit status");
         (code, String::from_utf8(output.stdout).expect("ASCII"))
@@ -1046,13 +977,12 @@ mod root {
             assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
             assert!(command.starts_with("/usr/lib/nagios/plugins/check_conntrack "));
             let recorder = Recorder::on("nearly-full");
-            let state = tempfile::tempdir().expect("a temporary directory");
+            let state = crate::common::new_folder();
             let command = match command.contains("--state-dir") {
                 true => with_own_state(command, state.path()),
                 false => command.to_owned(),
             };
-            let agent = ["bash", "-c", CHECKMK, "agent", interval];
-            let (code, text) = run_by(&recorder, &agent, &command);
+            let (code, text) = run_by(&recorder, script("scripts/mrpe").arg(interval), &command);
             assert!((0..=3).contains(&code));
             assert!(!text.contains(" refused: "), "{text}");
             let expected = match name {
@@ -1131,7 +1061,7 @@ mod root {
             panic!("{commands:?}")
         };
         let recorder = Recorder::on("nearly-full");
-        let state = tempfile::tempdir().expect("a temporary directory");
+        let state = crate::common::new_folder();
         let (code, text) = run_line(&recorder, &with_own_state(command, state.path()));
         assert_eq!(code, 2, "{text}");
         let perfdata = Answer { code, text }.perfdata();
@@ -1173,14 +1103,10 @@ mod systemd {
 
     /// Every set of system calls by its name, as systemd knows them.
     fn sets() -> BTreeMap<String, Vec<String>> {
-        let output = Command::new(crate::common::needs("systemd-analyze", "systemd"))
-            .args(["--no-pager", "syscall-filter"])
-            .stdin(Stdio::null())
-            .output()
-            .expect("systemd-analyze starts");
+        let listed = printed(program("systemd-analyze").args(["--no-pager", "syscall-filter"]));
         let mut sets: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut set = String::new();
-        for line in String::from_utf8(output.stdout).expect("UTF-8").lines() {
+        for line in listed.lines() {
             match line.strip_prefix("    ") {
                 Some(call) => sets.entry(set.clone()).or_default().push(call.to_owned()),
                 None => set = line.trim().to_owned(),
@@ -1201,8 +1127,8 @@ mod systemd {
     #[test]
     fn the_units_are_valid() {
         let plugin = Plugin::for_everybody();
-        let units = tempfile::tempdir().expect("a temporary directory");
-        let mut verify = Command::new(crate::common::needs("systemd-analyze", "systemd"));
+        let units = crate::common::new_folder();
+        let mut verify = program("systemd-analyze");
         verify.args(["--recursive-errors=no", "verify"]);
         for name in ["check_conntrack.service", "check_conntrack.timer"] {
             // what is started has to be there
@@ -1212,71 +1138,71 @@ mod systemd {
             fs::write(&path, unit).expect("own file");
             verify.arg(path);
         }
-        let output = verify
-            .stdin(Stdio::null())
-            .output()
-            .expect("systemd-analyze starts");
+        let output = verify.output().expect("systemd-analyze starts");
         let said = String::from_utf8_lossy(&output.stderr);
         // it only tells of an unknown setting, and ends well
         assert!(output.status.success() && said.is_empty(), "{said}");
     }
 
-    #[test]
-    fn the_plugin_needs_no_system_call_and_no_socket_that_the_unit_forbids() {
-        let settings = settings(&shipped("systemd/check_conntrack.service"));
-        let sets = sets();
-        let mut allowed = BTreeSet::new();
-        expand(&sets, "@default", &mut allowed);
-        for filter in &settings["[Service]SystemCallFilter"] {
-            let mut named = BTreeSet::new();
-            let (taken_away, names) = match filter.strip_prefix('~') {
-                Some(names) => (true, names),
-                None => (false, filter.as_str()),
-            };
-            for name in names.split_whitespace() {
-                expand(&sets, name, &mut named);
-            }
-            match taken_away {
-                true => allowed.retain(|call| !named.contains(call)),
-                false => allowed.extend(named),
-            }
-        }
-        assert!(
-            allowed.contains("openat") && !allowed.contains("mount"),
-            "{allowed:?}"
-        );
-        let families: Vec<_> = settings["[Service]RestrictAddressFamilies"][0]
-            .split_whitespace()
-            .collect();
+    /// The live kernel, under strace.
+    mod netns {
+        mod strace {
+            use super::super::*;
+            use crate::common::namespaces::{Namespaces, inside};
+            use crate::common::plugin::check_after;
 
-        let state = tempfile::tempdir().expect("a temporary directory");
-        let trace = file_of(&[]);
-        let [line] = settings["[Service]ExecStart"].as_slice() else {
-            panic!("{settings:?}")
-        };
-        let (_, arguments) = line.split_once(' ').expect("arguments");
-        // twice, because the second run has something to compare with, and with --top, for which it is made too
-        for more in [&[][..], &["--top"]] {
-            let output = Command::new(crate::common::needs("strace", "strace"))
-                .arg("-o")
-                .arg(trace.path())
-                .arg("--")
-                .arg(crate::common::binary())
-                .args(arguments.split_whitespace())
-                .arg("--state-dir")
-                .arg(state.path())
-                .args(more)
-                .stdin(Stdio::null())
-                .output()
-                .expect("strace starts");
-            assert!(!output.stdout.is_empty());
-            let trace = fs::read_to_string(trace.path()).expect("own file");
-            let calls = trace.lines().filter_map(|line| line.split_once('('));
-            for (call, rest) in calls.filter(|(call, _)| !call.contains(' ')) {
-                assert!(allowed.contains(call), "{call}({rest}");
-                if call == "socket" {
-                    let family = rest.split(',').next().unwrap();
-                    assert!(families.contains(&family), "{call}({rest}");
+            #[test]
+            fn the_plugin_needs_no_system_call_and_no_socket_that_the_unit_forbids() {
+                inside!(Namespaces::Network);
+                let settings = settings(&shipped("systemd/check_conntrack.service"));
+                let sets = sets();
+                let mut allowed = BTreeSet::new();
+                expand(&sets, "@default", &mut allowed);
+                for filter in &settings["[Service]SystemCallFilter"] {
+                    let mut named = BTreeSet::new();
+                    let (taken_away, names) = match filter.strip_prefix('~') {
+                        Some(names) => (true, names),
+                        None => (false, filter.as_str()),
+                    };
+                    for name in names.split_whitespace() {
+                        expand(&sets, name, &mut named);
+                    }
+                    match taken_away {
+                        true => allowed.retain(|call| !named.contains(call)),
+                        false => allowed.extend(named),
+                    }
+                }
+                assert!(
+                    allowed.contains("openat") && !allowed.contains("mount"),
+                    "{allowed:?}"
+                );
+                let families: Vec<_> = settings["[Service]RestrictAddressFamilies"][0]
+                    .split_whitespace()
+                    .collect();
+
+                let state = crate::common::new_folder();
+                let trace = file_of(&[]);
+                let [line] = settings["[Service]ExecStart"].as_slice() else {
+                    panic!("{settings:?}")
+                };
+                let (_, arguments) = line.split_once(' ').expect("arguments");
+                // twice, because the second run has something to compare with, and with --top, for which it is made too
+                for more in [&[][..], &["--top"]] {
+                    let strace = ["strace", "-o", trace.path().to_str().unwrap(), "--"];
+                    let given = arguments.split_whitespace();
+                    let state = ["--state-dir", state.path().to_str().unwrap()];
+                    let all: Vec<&str> = given.chain(state).chain(more.iter().copied()).collect();
+                    let output = check_after(&strace, all).output().expect("strace starts");
+                    assert!(!output.stdout.is_empty());
+                    let trace = fs::read_to_string(trace.path()).expect("own file");
+                    let calls = trace.lines().filter_map(|line| line.split_once('('));
+                    for (call, rest) in calls.filter(|(call, _)| !call.contains(' ')) {
+                        assert!(allowed.contains(call), "{call}({rest}");
+                        if call == "socket" {
+                            let family = rest.split(',').next().unwrap();
+                            assert!(families.contains(&family), "{call}({rest}");
+                        }
+                    }
                 }
             }
         }

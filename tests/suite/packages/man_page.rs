@@ -1,10 +1,10 @@
 //! The man page and the completions know every option, every metric and every word that an option takes.
 
-use std::process::{Command, Stdio};
-
 use check_conntrack::cli;
 use check_conntrack::judge::metric::Metric;
 use clap_complete::Shell;
+
+use crate::common::programs::{printed, script};
 
 #[expect(dead_code, reason = "its main is that of the example")]
 #[path = "../../../packaging/man/manual.rs"]
@@ -38,26 +38,17 @@ fn options() -> Vec<String> {
 
 /// What bash offers for the last of the words.
 fn offered(words: &[&str]) -> Vec<String> {
-    let mut script = Vec::new();
+    let mut completion = Vec::new();
     let mut command = manual::command();
-    clap_complete::generate(Shell::Bash, &mut command, "check_conntrack", &mut script);
-    let mut script = String::from_utf8(script).unwrap();
-    let (last, previous) = words.split_last().unwrap();
-    let before = previous.last().copied().unwrap_or("check_conntrack");
-    script.push_str("\nCOMP_WORDS=(check_conntrack \"$@\")\nCOMP_CWORD=$#\n");
-    script.push_str(&format!(
-        "_check_conntrack check_conntrack '{last}' {before}\n"
-    ));
-    script.push_str("printf '%s\\n' \"${COMPREPLY[@]}\"\n");
-    let output = Command::new("bash")
-        .args(["--norc", "-c", &script, "bash"])
-        .args(words)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{said}");
-    let reply = String::from_utf8(output.stdout).unwrap();
+    clap_complete::generate(
+        Shell::Bash,
+        &mut command,
+        "check_conntrack",
+        &mut completion,
+    );
+    let file = crate::common::new_file();
+    std::fs::write(file.path(), completion).unwrap();
+    let reply = printed(script("scripts/offered").arg(file.path()).args(words));
     reply.lines().map(str::to_owned).collect()
 }
 

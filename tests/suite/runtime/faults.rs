@@ -2,13 +2,15 @@
 //! change meanwhile. Whatever happens there is one answer, and it is no lie. docs/reliability.md has the table of them.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
-use crate::common::{
-    Answer, ProcRoot, STATISTICS, STATISTICS_HEADER, binary, check, needs, sh, statistics_row,
+use crate::common::plugin::check_after;
+use crate::common::programs::file;
+use crate::common::wait::{
+    at_any_moment, holds, wait_for, wait_until_handled, wait_until_it_waits,
 };
+use crate::common::{Answer, ProcRoot, STATISTICS, STATISTICS_HEADER, check, statistics_row};
 
 const BOOT: &str = "5f3e0a52-5b1e-4a9c-8a55-0f1ff8d4b1c7\n";
 
@@ -26,28 +28,16 @@ fn at(root: &ProcRoot, uptime: &str, drop: u32) {
     root.file(STATISTICS, format!("{STATISTICS_HEADER}{row}"));
 }
 
-/// A program of tests/kernels/tools, compiled.
-fn tool(directory: &Path, name: &str) -> std::path::PathBuf {
-    let source =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/kernels/tools/{name}.c"));
-    let program = directory.join(name);
-    sh(
-        r#"cc -O1 -o "$1" "$2""#,
-        &[program.as_os_str(), source.as_os_str()],
-    );
-    program
+/// The arguments of a service for losses.
+fn losses<'a>(root: &'a ProcRoot, state: &'a tempfile::TempDir) -> [&'a str; 6] {
+    let [root, state] = [root.path(), state.path()].map(|path| path.to_str().unwrap());
+    ["--proc-root", root, "--state-dir", state, "-c", "lost=0"]
 }
 
-/// What a command line prints and exits with, started by bash with these words before it: `ulimit -n 3;`.
-fn started_by<S: AsRef<OsStr>>(words: &str, arguments: impl IntoIterator<Item = S>) -> Output {
-    Command::new("bash")
-        .arg("-c")
-        .arg(format!("{words} exec \"$0\" \"$@\""))
-        .arg(binary())
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+/// What a run prints and exits with under these limits of prlimit.
+fn under(limits: &[&str], arguments: &[&str]) -> Output {
+    let words = [&["prlimit"][..], limits, &["--"]].concat();
+    check_after(&words, arguments).output().unwrap()
 }
 
 fn entries_of(answer: &Answer) -> Option<u64> {
@@ -130,19 +120,13 @@ pub(crate) mod strace {
 
     /// Runs the check under strace; one call fails, or, with nothing, none does and their list is returned.
     pub(crate) fn run(arguments: &[&str], fault: Option<&str>) -> (Output, Vec<String>) {
-        let log = tempfile::NamedTempFile::new().unwrap();
-        let mut command = Command::new(needs("strace", "strace"));
-        command.arg("-f");
-        match fault {
-            Some(fault) => command.args(["-o", "/dev/null", "-e", fault]),
-            None => command.arg("-o").arg(log.path()),
+        let log = crate::common::new_file();
+        let how = match fault {
+            Some(fault) => ["-o", "/dev/null", "-e", fault],
+            None => ["-o", log.path().to_str().unwrap(), "-e", "trace=all"],
         };
-        let output = command
-            .arg(binary())
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
+        let words = [&["strace", "-f"][..], &how].concat();
+        let output = check_after(&words, arguments).output().unwrap();
         let calls = std::fs::read_to_string(log.path()).unwrap();
         let calls = calls
             .lines()
@@ -317,19 +301,19 @@ pub(crate) mod strace {
 
     #[test]
     fn a_call_that_fails_below_another_proc_root_changes_no_verdict() {
-        let root = "tests/cases/table-below-proc-root/proc";
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(root);
-        let root = root.to_str().unwrap();
-        every_call_fails_once(&["--proc-root", root, "--top", "--state-dir", "/nonexistent"]);
+        let root = file("cases/table-below-proc-root/proc");
+        every_call_fails_once(&["--proc-root", root.to_str().unwrap(), "--top"]);
     }
 
     #[test]
     fn a_call_that_fails_while_a_capture_is_read_makes_no_other_number() {
-        let capture = "tests/cases/capture-redis-client/capture";
-        let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join(capture);
+        let capture = file("cases/capture-redis-client/capture");
+        let root = host("100.00", 0);
         every_call_fails_once(&[
             "--table",
             capture.to_str().unwrap(),
+            "--proc-root",
+            root.path().to_str().unwrap(),
             "--top",
             "--own",
             "192.0.2.10",
@@ -340,15 +324,8 @@ pub(crate) mod strace {
     #[test]
     fn what_was_lost_is_told_by_the_run_with_the_fault_or_by_the_next() {
         let root = host("100.00", 0);
-        let state = tempfile::tempdir().unwrap();
-        let arguments = [
-            "--proc-root",
-            root.path().to_str().unwrap(),
-            "--state-dir",
-            state.path().to_str().unwrap(),
-            "-c",
-            "lost=0",
-        ];
+        let state = crate::common::new_folder();
+        let arguments = losses(&root, &state);
         assert_eq!(Answer::of(check(arguments).output().unwrap()).code, 0);
         let files = || -> Vec<std::path::PathBuf> {
             let entries = std::fs::read_dir(state.path()).unwrap();
@@ -384,9 +361,10 @@ pub(crate) mod strace {
                 match lost(&got) {
                     Some(lost) => assert_eq!((lost, got.code), (7, 2), "{inject}: {}", got.text),
                     None => {
-                        let said = got.code == 3
-                            && got.text.contains(&*format!("{}", root.path().display()))
-                            || got.text.contains("lost not measured: ");
+                        // a long path is cut at its front
+                        let folder = root.path().file_name().unwrap().to_str().unwrap();
+                        let said =
+                            got.text.contains(folder) || got.text.contains("lost not measured: ");
                         assert!(said && got.code == 3, "{inject}: {}", got.text);
                     }
                 }
@@ -419,57 +397,44 @@ pub(crate) mod strace {
 }
 
 /// In a network namespace with a table, a server and clients of its own, and a /proc that shows nobody else.
-mod netns {
+mod pidns {
     use std::net::{TcpListener, TcpStream};
+    use std::path::PathBuf;
+    use std::process::Command;
+    use std::sync::mpsc;
+    use std::time::Duration;
 
     use super::*;
+    use crate::common::namespaces::{Namespaces, inside};
+    use crate::common::network::{Neighbour, cover, loopback_up, track};
+    use crate::common::programs::{compiled, printed};
+    use crate::common::{MAX, answer, conntrack};
     use check_conntrack::model::conntrack::Class;
-
-    /// Runs one of the tests below again in such a namespace.
-    fn again(test: &str) {
-        // /proc belongs to the new process namespace, so that of the host is another
-        let script = "mount -t proc proc /proc\nip link set lo up\nnft 'add table t; add chain t o { type filter hook output priority 0; }; add rule t o ct state new accept'";
-        crate::common::again_in_namespaces(
-            "-Urnmpf",
-            script,
-            &crate::common::here(module_path!(), test),
-        );
-    }
 
     /// So many entries of one client, and a server of this host with five connections.
     struct Table {
         directory: tempfile::TempDir,
-        load: std::path::PathBuf,
+        load: PathBuf,
         connections: Vec<(TcpStream, TcpStream)>,
     }
 
     impl Table {
         fn of(entries: u32) -> Self {
-            needs("conntrack", "conntrack");
-            let directory = tempfile::tempdir().unwrap();
-            let load = tool(directory.path(), "ctload");
+            loopback_up();
+            track();
             let server = TcpListener::bind("127.0.0.1:7000").unwrap();
             let connections = (0..5).map(|_| {
                 let client = TcpStream::connect("127.0.0.1:7000").unwrap();
                 (client, server.accept().unwrap().0)
             });
-            let connections = connections.collect();
             let table = Self {
-                directory,
-                load,
-                connections,
+                connections: connections.collect(),
+                directory: crate::common::new_folder(),
+                load: compiled("ctload"),
             };
-            table.add(entries, "");
+            printed(Command::new(&table.load).arg(entries.to_string()));
             assert_eq!(table.connections.len(), 5);
             table
-        }
-
-        fn add(&self, entries: u32, how: &str) {
-            let [entries, how] = [&entries.to_string(), how].map(str::to_owned);
-            sh(
-                r#""$1" "$2" $3"#,
-                &[self.load.as_os_str(), entries.as_ref(), how.as_ref()],
-            );
         }
 
         fn state(&self) -> String {
@@ -477,97 +442,67 @@ mod netns {
         }
     }
 
+    /// Does `step` over and over, in a thread of its own, while `work` runs. Between two steps it waits for `pause`.
+    fn meanwhile<T>(
+        pause: Duration,
+        mut step: impl FnMut(u32) + Send,
+        work: impl FnOnce() -> T,
+    ) -> T {
+        let (end, ended) = mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for n in 0.. {
+                    step(n);
+                    if ended.recv_timeout(pause) != Err(mpsc::RecvTimeoutError::Timeout) {
+                        break;
+                    }
+                }
+            });
+            let result = work();
+            drop(end);
+            result
+        })
+    }
+
     mod strace {
         use super::super::strace::{Fault, assert_no_lie, every_call_fails_once, run};
         use super::*;
 
-        fn again(test: &str) {
-            super::again(&format!("strace::{test}"));
-        }
-
         #[test]
         fn a_call_that_fails_while_the_table_is_read_changes_no_verdict_and_no_number() {
-            again("while_the_table_is_read");
-        }
-
-        #[test]
-        #[ignore = "run in namespaces of its own by the test above"]
-        fn while_the_table_is_read() {
+            inside!(Namespaces::Processes);
             let _table = Table::of(300);
-            every_call_fails_once(&[
-                "--top",
-                "-c",
-                "endpoint=1000",
-                "--state-dir",
-                "/nonexistent",
-            ]);
+            every_call_fails_once(&["--top", "-c", "endpoint=1000"]);
         }
 
         #[test]
         fn a_call_that_fails_while_namespaces_are_looked_for_changes_no_verdict_and_no_number() {
-            again("while_namespaces_are_looked_for");
-        }
-
-        #[test]
-        #[ignore = "run in namespaces of its own by the test above"]
-        fn while_namespaces_are_looked_for() {
+            inside!(Namespaces::Processes);
             let table = Table::of(300);
             // found by its process, which cannot be attributed to a command that may change its name
-            let mut other = Command::new("unshare")
-                .args(["-n", "sleep", "100"])
-                .spawn()
-                .unwrap();
-            crate::common::wait_for("another namespace", || {
-                let got = crate::common::answer(["--netns", "all"]);
-                got.value("namespaces").is_some_and(|n| n[0] == "2")
-            });
+            let _other = Neighbour::with_entries(0);
             let state = table.state();
             every_call_fails_once(&["--netns", "all", "-w", "entries=250", "--state-dir", &state]);
-            other.kill().unwrap();
-            other.wait().unwrap();
         }
 
         #[test]
         fn a_call_that_fails_while_other_sources_are_read_changes_no_number() {
-            again("while_other_sources_are_read");
-        }
-
-        #[test]
-        #[ignore = "run in namespaces of its own by the test above"]
-        fn while_other_sources_are_read() {
+            inside!(Namespaces::Processes);
             let _table = Table::of(300);
-            every_call_fails_once(&[
-                "--top",
-                "--source",
-                "sockets",
-                "--state-dir",
-                "/nonexistent",
-            ]);
-            every_call_fails_once(&[
-                "-c",
-                "endpoint=1000",
-                "--source",
-                "procfs",
-                "--state-dir",
-                "/nonexistent",
-            ]);
+            every_call_fails_once(&["--top", "--source", "sockets"]);
+            every_call_fails_once(&["-c", "endpoint=1000", "--source", "procfs"]);
         }
 
         #[test]
         fn a_dump_that_fails_breaks_off_or_stalls_leaves_the_verdict() {
-            again("dump_fails_breaks_off_or_stalls");
-        }
-
-        #[test]
-        #[ignore = "run in namespaces of its own by the test above"]
-        fn dump_fails_breaks_off_or_stalls() {
+            inside!(Namespaces::Processes);
             let _table = Table::of(15_000);
             let within = |seconds| {
                 // one, so that there is room for what is told besides
                 let arguments = "--top=1 -w entries=10 --source netlink -t";
                 arguments.split(' ').chain([seconds]).collect::<Vec<_>>()
             };
-            let (clean, calls) = run(&within("20"), None);
+            let (clean, calls) = run(&within("60"), None);
             let clean = Answer::of(clean);
             assert_eq!((clean.code, entries_of(&clean)), (1, Some(15_005)));
             let receives = calls.iter().filter(|call| *call == "recvfrom").count();
@@ -577,7 +512,7 @@ mod netns {
                 let lasts = ["retval=0", "delay_enter", "ppoll:error=EINTR"];
                 let lasts =
                     lasts.iter().any(|kind| fault.contains(kind)) && !fault.contains("1..200");
-                let (output, _) = run(&within(if lasts { "2" } else { "20" }), Some(fault));
+                let (output, _) = run(&within(if lasts { "6" } else { "60" }), Some(fault));
                 let got = Answer::of(output);
                 assert_eq!(
                     (got.code, entries_of(&got)),
@@ -649,27 +584,20 @@ mod netns {
 
         #[test]
         fn a_dump_that_hangs_in_the_kernel_is_the_verdict_at_the_time_limit() {
-            again("dump_hangs_in_the_kernel");
-        }
-
-        #[test]
-        #[ignore = "run in namespaces of its own by the test above"]
-        fn dump_hangs_in_the_kernel() {
+            inside!(Namespaces::Processes);
             let _table = Table::of(300);
-            let hang = "inject=recvfrom:delay_enter=1500000:when=1";
-            let begin = std::time::Instant::now();
-            let (output, _) = run(&["--top", "-w", "entries=10", "-t", "1"], Some(hang));
-            let took = begin.elapsed();
+            // longer than the time limit, which is long enough for the rest on a busy host
+            let hang = "inject=recvfrom:delay_enter=4500000:when=1";
+            let (output, _) = run(&["--top", "-w", "entries=10", "-t", "3"], Some(hang));
             let got = Answer::of(output);
-            let sentence = "timed out after 1 s, the remaining data is missing";
+            let sentence = "timed out after 3 s, the remaining data is missing";
             assert!(
                 got.code == 1 && got.first_line().contains(sentence),
                 "{}",
                 got.text
             );
             assert_eq!(entries_of(&got), Some(305));
-            assert!(took < std::time::Duration::from_secs(6), "{took:?}");
-            let (output, _) = run(&["-c", "endpoint=9999", "-t", "1"], Some(hang));
+            let (output, _) = run(&["-c", "endpoint=9999", "-t", "3"], Some(hang));
             let got = Answer::of(output);
             assert!(
                 got.code == 3 && got.text.contains("endpoint not measured: the time was up"),
@@ -680,19 +608,10 @@ mod netns {
 
         #[test]
         fn a_full_table_stays_critical_whatever_fails() {
-            again("full_table_stays_critical");
-        }
-
-        #[test]
-        #[ignore = "run in namespaces of its own by the test above"]
-        fn full_table_stays_critical() {
-            let max: u32 = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max")
-                .unwrap()
-                .trim()
-                .parse()
-                .unwrap();
-            assert!(max <= 1 << 20, "{max} entries are too many for a test");
-            let table = Table::of(max);
+            inside!(Namespaces::Processes);
+            const MOST: u32 = 15_000;
+            let table = Table::of(MOST - 5);
+            cover(MAX, &format!("{MOST}\n"));
             let arguments = ["--top", "--source", "netlink"];
             let clean = Answer::of(check(arguments).output().unwrap());
             assert!(
@@ -718,24 +637,19 @@ mod netns {
                 let got = Answer::of(output);
                 assert_eq!(
                     (got.code, entries_of(&got)),
-                    (2, Some(u64::from(max))),
+                    (2, Some(u64::from(MOST))),
                     "{inject}: {}",
                     got.text
                 );
             }
-            let limited = Answer::of(started_by("ulimit -v 65536; ulimit -n 5;", arguments));
+            let limited = Answer::of(under(&["--as=67108864", "--nofile=6"], &arguments));
             assert_eq!(limited.first_line(), clean.first_line());
             drop(table);
         }
 
         #[test]
         fn privileges_that_cannot_be_given_up_or_raised_change_no_verdict() {
-            again("privileges_cannot_be_changed");
-        }
-
-        #[test]
-        #[ignore = "run in namespaces of its own by the test above"]
-        fn privileges_cannot_be_changed() {
+            inside!(Namespaces::Processes);
             let _table = Table::of(300);
             let arguments = ["--top", "-c", "endpoint=1000"];
             let clean = Answer::of(check(arguments).output().unwrap());
@@ -757,12 +671,7 @@ mod netns {
     #[test]
     fn under_limits_of_memory_descriptors_and_processes_the_answer_is_whole_or_says_what_is_missing()
      {
-        again("under_limits");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn under_limits() {
+        inside!(Namespaces::Processes);
         let table = Table::of(20_000);
         let state = table.state();
         let arguments = [
@@ -780,32 +689,36 @@ mod netns {
         let steady = |answer: &Answer| answer.text.split(" growth=").next().unwrap().to_owned();
         // one with libraries and debug assertions takes more
         let shipped = std::env::var_os("CHECK_CONNTRACK").is_some();
-        let small = ["ulimit -v 16384", "ulimit -v 8192", "ulimit -s 64"];
-        for limit in small.iter().filter(|_| shipped).chain(&[
-            "ulimit -v 65536",
-            "ulimit -v 32768",
-            "ulimit -u 0",
-            "ulimit -l 0",
-            "ulimit -t 1",
-            "ulimit -c 0",
-            "ulimit -f 1000",
-            "ulimit -n 6",
-            "ulimit -v 65536; ulimit -s 256; ulimit -n 6; ulimit -u 0",
+        let small = [
+            &["--as=16777216"][..],
+            &["--as=8388608"],
+            &["--stack=65536"],
+        ];
+        for limits in small.iter().filter(|_| shipped).chain(&[
+            &["--as=67108864"][..],
+            &["--as=33554432"],
+            &["--nproc=0"],
+            &["--memlock=0"],
+            &["--cpu=10"],
+            &["--core=0"],
+            &["--fsize=1024000"],
+            &["--nofile=6"],
+            &["--as=67108864", "--stack=262144", "--nofile=6", "--nproc=0"],
         ]) {
-            let got = Answer::of(started_by(&format!("{limit};"), arguments));
-            assert_eq!(got.code, 0, "{limit}: {}", got.text);
-            assert_eq!(entries_of(&got), Some(20_005), "{limit}: {}", got.text);
+            let got = Answer::of(under(limits, &arguments));
+            assert_eq!(got.code, 0, "{limits:?}: {}", got.text);
+            assert_eq!(entries_of(&got), Some(20_005), "{limits:?}: {}", got.text);
             for label in ["endpoint", "established", "lost"] {
                 assert_eq!(
                     got.value(label),
                     clean.value(label),
-                    "{limit}: {}",
+                    "{limits:?}: {}",
                     steady(&got)
                 );
             }
         }
         for files in if shipped { 0..6 } else { 5..6 } {
-            let got = Answer::of(started_by(&format!("ulimit -n {files};"), arguments));
+            let got = Answer::of(under(&[&format!("--nofile={files}")], &arguments));
             let whole = got.code == 0 && got.value("endpoint") == clean.value("endpoint");
             let told = got.code == 3
                 && (got.text.contains("Too many open files")
@@ -824,7 +737,8 @@ mod netns {
         // from which size on it is enough is the C library's and the kernel's
         let (mut answered, mut out_of_memory) = (0, 0);
         for kilobytes in (1600..8192).step_by(200) {
-            let output = started_by(&format!("ulimit -c 0; ulimit -v {kilobytes};"), arguments);
+            let space = format!("--as={}", kilobytes * 1024);
+            let output = under(&["--core=0", &space], &arguments);
             if output.status.code().is_none() {
                 // not even the C library could begin
                 assert!(
@@ -847,155 +761,131 @@ mod netns {
         );
     }
 
+    /// The kernel takes entries away that live for a second, while others are made as fast as one CPU makes them.
     #[test]
     fn a_table_that_changes_while_it_is_read_makes_no_number_that_could_not_be() {
-        again("table_changes");
-    }
-
-    /// Entries that live for a second, as many as one processor makes, which the kernel takes away meanwhile.
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn table_changes() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        inside!(Namespaces::Processes);
+        const BATCH: u32 = 5000;
         let table = Table::of(500);
-        let script = r#"i=0; while [ $i -lt 400 ]; do "$0" 5000 timeout=1 first=$((i * 5000 + 1000)) >/dev/null; echo $i >"$1.new"; mv "$1.new" "$1"; i=$((i + 1)); done"#;
-        let made = table.directory.path().join("made");
-        let mut churn = Command::new("bash")
-            .args(["-c", script])
-            .arg(&table.load)
-            .arg(&made)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let batches =
-            || std::fs::read_to_string(&made).map_or(0, |text| text.trim().parse::<u64>().unwrap());
-        crate::common::wait_for("entries", || batches() > 2);
-        let (first, begin) = (batches(), std::time::Instant::now());
-        let mut highest = 0;
-        for sample in ["0", "20000", "1000"].iter().cycle().take(30) {
-            let got = crate::common::answer(["--top", "--sample", sample, "--source", "netlink"]);
-            // how full it gets is this machine's
-            assert!((0..=2).contains(&got.code), "{}", got.text);
-            let count = entries_of(&got).unwrap();
-            let numbers = |label: &str| got.value(label).unwrap()[0].parse::<u64>().unwrap();
-            highest = highest.max(count);
-            assert!(
-                !got.text.contains("resized") && !got.text.contains("broke off"),
-                "{}",
-                got.text
-            );
-            let classes = Class::ALL.map(|(_, name)| name.to_ascii_lowercase());
-            let sum: u64 = classes.iter().map(|class| numbers(class)).sum();
-            // what came and went between the count and the end of the dump: no more than was made in that time
-            assert!(sum <= count + 100_000, "{sum} of {count}: {}", got.text);
-            assert!(numbers("endpoint") <= sum.max(count), "{}", got.text);
-            let shares = got
-                .text
-                .split_whitespace()
-                .filter_map(|word| word.trim_end_matches([',', ')']).strip_suffix('%'));
-            for share in shares.filter_map(|share| {
-                share
-                    .trim_start_matches(['(', '+', '-'])
-                    .parse::<f64>()
-                    .ok()
-            }) {
-                assert!((0.0..=100.0).contains(&share), "{share}: {}", got.text);
+        let begun = AtomicU32::new(0);
+        let make = |n: u32| {
+            begun.store(n + 1, Ordering::SeqCst);
+            // again and again the same ones, so that the table stays small enough to be read often
+            let first = n % 4 * BATCH + 1000;
+            let [number, first] = [BATCH.to_string(), format!("first={first}")];
+            printed(Command::new(&table.load).args([&number, "timeout=1", &first]));
+        };
+        let begun = || begun.load(Ordering::SeqCst);
+        meanwhile(Duration::ZERO, make, || {
+            wait_for("entries", || holds(begun() > 2, begun()));
+            let (first, mut highest) = (begun(), 0);
+            for sample in ["0", "20000", "1000"].iter().cycle().take(30) {
+                let before = begun();
+                let got = answer(["--top", "--sample", sample, "--source", "netlink"]);
+                // the batch that had begun, and those that have begun since
+                let made = u64::from((begun() - before + 1) * BATCH);
+                highest = highest.max(entries_of(&got).unwrap());
+                assert_possible(&got, made);
             }
-        }
-        let rate = (batches() - first) as f64 * 5000.0 / begin.elapsed().as_secs_f64();
-        churn.kill().unwrap();
-        churn.wait().unwrap();
-        assert!(
-            rate > 5_000.0 && highest > 5_000,
-            "{rate} a second, {highest} at once"
-        );
+            assert!(
+                begun() > first && highest > 505,
+                "{first} {} {highest}",
+                begun()
+            );
+        });
     }
 
-    #[test]
-    fn runs_of_every_kind_under_churn_are_right_and_leave_nothing_behind() {
-        again("soak");
+    /// No number of an answer is larger than the table could have been while so many entries were made.
+    fn assert_possible(got: &Answer, made: u64) {
+        let text = &got.text;
+        // how full it gets is this machine's
+        assert!((0..=2).contains(&got.code), "{text}");
+        let count = entries_of(got).unwrap();
+        let number = |label: &str| got.value(label).unwrap()[0].parse::<u64>().unwrap();
+        assert!(
+            !text.contains("resized") && !text.contains("broke off"),
+            "{text}"
+        );
+        let classes = Class::ALL.map(|(_, name)| name.to_ascii_lowercase());
+        let sum: u64 = classes.iter().map(|class| number(class)).sum();
+        assert!(sum <= count + made, "{sum} of {count}, {made} made: {text}");
+        assert!(number("endpoint") <= sum.max(count), "{text}");
+        let words = text.split_whitespace();
+        let shares = words.filter_map(|word| {
+            let share = word.trim_end_matches([',', ')']).strip_suffix('%')?;
+            share
+                .trim_start_matches(['(', '+', '-'])
+                .parse::<f64>()
+                .ok()
+        });
+        for share in shares {
+            assert!((0.0..=100.0).contains(&share), "{share}: {text}");
+        }
     }
 
     /// So many runs of every kind in turn (SOAK_RUNS), eight at a time. `make soak` makes it thousands.
     #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn soak() {
+    fn runs_of_every_kind_under_churn_are_right_and_leave_nothing_behind() {
+        inside!(Namespaces::Processes);
         use std::sync::atomic::{AtomicUsize, Ordering};
         let runs = std::env::var("SOAK_RUNS").map_or(200, |text| text.parse().expect("a number"));
         let table = Table::of(500);
-        // 20000 entries a second come, and after four times 4000 all go
-        let script = r#"i=0; while :; do
-            "$0" 4000 first=$((i % 10000 * 4000 + 1000)) >/dev/null
-            sleep 0.2
-            i=$((i + 1))
-            [ $((i % 4)) -ne 0 ] || conntrack -F >/dev/null 2>&1
-        done"#;
-        let mut churn = Command::new("bash")
-            .args(["-c", script])
-            .arg(&table.load)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+        // some 20000 entries a second come, and after four times 4000 all go
+        let churn = |n: u32| {
+            let first = format!("first={}", n % 10_000 * 4000 + 1000);
+            printed(Command::new(&table.load).args(["4000", &first]));
+            if n % 4 == 3 {
+                conntrack::flush();
+            }
+        };
         let soak = Soak::below(&table.directory.path().join("state"));
         let kinds = soak.kinds();
         let (next, begin) = (AtomicUsize::new(0), std::time::Instant::now());
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    loop {
-                        let run = next.fetch_add(1, Ordering::Relaxed);
-                        if run >= runs {
-                            break;
-                        }
-                        soak.run(run, &kinds[run % kinds.len()]);
-                        if run % 100 == 99 {
-                            soak.look_at_the_state();
-                        }
-                    }
-                });
+        let worker = || {
+            loop {
+                let run = next.fetch_add(1, Ordering::Relaxed);
+                if run >= runs && soak.has_seen_every_state() {
+                    break;
+                }
+                soak.run(run, &kinds[run % kinds.len()]);
+                if run % 100 == 99 {
+                    soak.look_at_the_state();
+                }
             }
+        };
+        meanwhile(Duration::from_millis(200), churn, || {
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(worker);
+                }
+            });
         });
         let took = begin.elapsed().as_secs();
-        churn.kill().unwrap();
-        churn.wait().unwrap();
-        for kind in kinds
-            .iter()
-            .filter(|kind| kind.contains(&soak.directory.as_str()))
-        {
-            // the next writer takes away what a killed one left, unless it follows another too closely to write
-            std::thread::sleep(std::time::Duration::from_millis(1100));
-            check(kind.iter().chain(&RANGES)).output().unwrap();
+        let services = kinds.iter().filter(|kind| kind.contains(&"--state-dir"));
+        for kind in services {
+            // a writer takes away what a killed one left, unless it follows another too closely to write
+            wait_for("the state that was left to be taken away", || {
+                answer(kind.iter().chain(&RANGES));
+                let names = soak.names();
+                holds(names.iter().all(|name| !name.ends_with(".new")), names)
+            });
         }
-        let files = std::fs::read_dir(&soak.directory).unwrap();
-        let names: Vec<String> = files
-            .map(|file| file.unwrap().file_name().into_string().unwrap())
-            .collect();
-        assert!(
-            names.len() == 2 && names.iter().all(|name| !name.ends_with(".new")),
-            "{names:?}"
-        );
-        let left: Vec<String> = std::fs::read_dir("/proc")
-            .unwrap()
+        assert_eq!(soak.names().len(), 2, "{:?}", soak.names());
+        no_process_is_left();
+        let summary = soak.summary(next.into_inner(), took);
+        if let Some(report) = std::env::var_os("SOAK_REPORT") {
+            std::fs::write(report, &summary).unwrap();
+        }
+    }
+
+    fn no_process_is_left() {
+        let processes = std::fs::read_dir("/proc").unwrap();
+        let left: Vec<String> = processes
             .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path().join("comm")).ok())
             .filter(|comm| comm.starts_with("check_conntrack"))
             .collect();
         assert!(left.is_empty(), "{left:?}");
-        let seen = soak.seen.lock().unwrap();
-        let [ok, warning, critical, unknown] = seen.states;
-        let summary = format!(
-            "soak: {runs} runs in {took} s, {} killed, {} out of time, OK {ok} WARNING {warning} CRITICAL {critical} UNKNOWN {unknown} (refused), all right; up to {} entries, none above {KILOBYTES} kB of address space, state {} files {} bytes, no process left\n",
-            seen.killed,
-            seen.late,
-            seen.highest,
-            names.len(),
-            soak.files().1,
-        );
-        if let Some(report) = std::env::var_os("SOAK_REPORT") {
-            std::fs::write(report, &summary).unwrap();
-        }
-        assert!(
-            ok > 0 && warning + critical > 0 && unknown > 0 && seen.killed > 0,
-            "{summary}"
-        );
     }
 
     /// What a run may take of address space, four times what it takes with libraries and debug assertions.
@@ -1049,6 +939,31 @@ mod netns {
             ]
         }
 
+        fn names(&self) -> Vec<String> {
+            let files = std::fs::read_dir(&self.directory).unwrap();
+            files
+                .map(|file| file.unwrap().file_name().into_string().unwrap())
+                .collect()
+        }
+
+        /// The states of a table that fills and is emptied, and of a refused command line.
+        fn has_seen_every_state(&self) -> bool {
+            let [ok, warning, critical, unknown] = self.seen.lock().unwrap().states;
+            ok > 0 && warning + critical > 0 && unknown > 0
+        }
+
+        fn summary(&self, runs: usize, seconds: u64) -> String {
+            let seen = self.seen.lock().unwrap();
+            let [ok, warning, critical, unknown] = seen.states;
+            let (files, bytes) = self.files();
+            format!(
+                "soak: {runs} runs in {seconds} s, {} killed, {} out of time, OK {ok} WARNING {warning} CRITICAL \
+                 {critical} UNKNOWN {unknown} (refused), all right; up to {} entries, none above {KILOBYTES} kB of \
+                 address space, state {files} files {bytes} bytes, no process left\n",
+                seen.killed, seen.late, seen.highest,
+            )
+        }
+
         /// How many files, and of how many bytes.
         fn files(&self) -> (usize, u64) {
             let files = std::fs::read_dir(&self.directory).unwrap();
@@ -1073,18 +988,15 @@ mod netns {
         /// Runs it once, ends it early or not, and holds its answer against its own numbers.
         fn run(&self, run: usize, kind: &[&str]) {
             use nix::sys::signal::{Signal, kill};
-            let child = Command::new("bash")
-                .args(["-c", &format!("ulimit -v {KILOBYTES}; exec \"$0\" \"$@\"")])
-                .arg(binary())
-                .args(kind.iter().chain(&RANGES))
-                .stdin(Stdio::null())
+            let space = format!("--as={}", KILOBYTES * 1024);
+            let child = check_after(&["prlimit", &space, "--"], kind.iter().chain(&RANGES))
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
                 .spawn()
                 .unwrap();
             let early = run % 7 == 3;
             if early {
-                std::thread::sleep(std::time::Duration::from_micros(run as u64 * 137 % 30_000));
+                at_any_moment(Duration::from_micros(run as u64 * 137 % 30_000));
                 let signal = if run % 2 == 0 {
                     Signal::SIGTERM
                 } else {
@@ -1140,57 +1052,41 @@ mod netns {
 
     #[test]
     fn processes_that_come_and_go_while_owners_are_looked_for_change_nothing_else() {
-        again("processes_come_and_go");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn processes_come_and_go() {
+        inside!(Namespaces::Processes);
         let _table = Table::of(300);
-        let script =
-            "for i in $(seq 4000); do /bin/true & [ $((i % 20)) -ne 0 ] || wait; done; wait";
-        let mut storm = Command::new("bash")
-            .args(["-c", script])
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut during = 0;
-        for _ in 0..40 {
-            let got =
-                crate::common::answer(["--top", "--netns", "all", "-c", "endpoint=1000", "-v"]);
-            assert_eq!((got.code, entries_of(&got)), (0, Some(305)), "{}", got.text);
-            assert_eq!(got.value("namespaces").unwrap()[0], "1", "{}", got.text);
-            // this test holds both ends of the five connections
-            assert!(
-                got.text.contains("127.0.0.1:7000/tcp local, 5 entries"),
-                "{}",
-                got.text
-            );
-            assert!(got.text.contains(" 5 connections "), "{}", got.text);
-            assert!(!got.text.contains("no socket left"), "{}", got.text);
-            during += usize::from(storm.try_wait().unwrap().is_none());
-        }
-        storm.kill().unwrap();
-        storm.wait().unwrap();
-        assert!(
-            during > 5,
-            "{during} of 40 runs while processes came and went"
-        );
+        let storm = |_| {
+            let many = (0..20).map(|_| Command::new("true").spawn().unwrap());
+            for mut process in many.collect::<Vec<_>>() {
+                process.wait().unwrap();
+            }
+        };
+        meanwhile(Duration::ZERO, storm, || {
+            for _ in 0..40 {
+                let got = answer(["--top", "--netns", "all", "-c", "endpoint=1000", "-v"]);
+                assert_eq!((got.code, entries_of(&got)), (0, Some(305)), "{}", got.text);
+                assert_eq!(got.value("namespaces").unwrap()[0], "1", "{}", got.text);
+                // this test holds both ends of the five connections
+                for part in ["127.0.0.1:7000/tcp local, 5 entries", " 5 connections "] {
+                    assert!(got.text.contains(part), "{}", got.text);
+                }
+                assert!(!got.text.contains("no socket left"), "{}", got.text);
+            }
+        });
     }
 }
 
 #[test]
 fn a_file_size_limit_of_nothing_is_an_error_and_not_a_signal() {
     let root = host("100.00", 0);
-    let state = tempfile::tempdir().unwrap();
-    let out = tempfile::NamedTempFile::new().unwrap();
+    let state = crate::common::new_folder();
+    let out = crate::common::new_file();
     let arguments = [
         "--proc-root",
         root.path().to_str().unwrap(),
         "--state-dir",
         state.path().to_str().unwrap(),
     ];
-    let with = |more: &[&str]| started_by("ulimit -f 0;", arguments.iter().chain(more));
+    let with = |more: &[&str]| under(&["--fsize=0"], &[&arguments[..], more].concat());
     let got = Answer::of(with(&["-c", "lost=0"]));
     assert_eq!(got.code, 3);
     let sentence = format!(
@@ -1205,11 +1101,7 @@ fn a_file_size_limit_of_nothing_is_an_error_and_not_a_signal() {
         "nothing is left"
     );
     // stdout is a file that may not grow
-    let status = Command::new("bash")
-        .arg("-c")
-        .arg("ulimit -f 0; exec \"$0\" \"$@\"")
-        .arg(binary())
-        .args(arguments)
+    let status = check_after(&["prlimit", "--fsize=0", "--"], arguments)
         .stdout(out.reopen().unwrap())
         .status()
         .unwrap();
@@ -1222,15 +1114,14 @@ fn the_limit_of_cpu_time_is_unknown() {
     use nix::sys::signal::{Signal, kill};
     // a capture from a pipe that nobody writes to is waited for
     let root = host("100.00", 0);
-    let root = root.path().to_str().unwrap();
-    let mut child = Command::new(binary())
-        .args(["--table", "-", "--proc-root", root, "-t", "20"])
+    let mut child = root
+        .check(&["--table", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    crate::common::wait_until_handled(child.id(), Signal::SIGXCPU);
+    wait_until_handled(child.id(), Signal::SIGXCPU);
     let stdin = child.stdin.take();
     kill(
         nix::unistd::Pid::from_raw(child.id() as i32),
@@ -1251,9 +1142,8 @@ fn a_stdout_that_must_not_block_is_waited_for_as_long_as_there_is_time() {
     use std::io::{ErrorKind, Read, Write};
     use std::os::unix::net::UnixStream;
     let root = host("100.00", 0);
-    let arguments = ["--proc-root", root.path().to_str().unwrap(), "-t", "1"];
-    let expected = Answer::of(check(arguments).output().unwrap());
-    for reads in [true, false] {
+    let expected = root.answer(&[]);
+    for (reads, seconds) in [(true, "60"), (false, "1")] {
         let (mut reader, mut writer) = UnixStream::pair().unwrap();
         writer.set_nonblocking(true).unwrap();
         let mut filled = 0;
@@ -1265,9 +1155,14 @@ fn a_stdout_that_must_not_block_is_waited_for_as_long_as_there_is_time() {
             }
         }
         let stdout = std::os::fd::OwnedFd::from(writer);
-        let mut child = check(arguments).stdout(stdout).spawn().unwrap();
+        // the command holds the other end of stdout, too
+        let mut child = {
+            let mut check = root.check(&["-t", seconds]);
+            check.stdout(stdout).spawn().unwrap()
+        };
         if reads {
-            std::thread::sleep(std::time::Duration::from_millis(200));
+            // it waits for room
+            wait_until_it_waits(child.id());
             let mut all = Vec::new();
             reader.read_to_end(&mut all).unwrap();
             let (dots, answer) = all.split_at(filled);
@@ -1279,32 +1174,28 @@ fn a_stdout_that_must_not_block_is_waited_for_as_long_as_there_is_time() {
     }
 }
 
+/// What a run prints and exits with if some of its standard streams are closed: "02".
+fn without_streams(streams: &str, arguments: &[&str]) -> Output {
+    let script = file("scripts/without-streams");
+    let words = [script.to_str().unwrap(), streams];
+    check_after(&words, arguments).output().unwrap()
+}
+
 #[test]
 fn closed_standard_streams_are_not_taken_for_the_files_that_are_opened_next() {
     let root = host("100.00", 0);
-    let state = tempfile::tempdir().unwrap();
-    let arguments = [
-        "--proc-root",
-        root.path().to_str().unwrap(),
-        "--state-dir",
-        state.path().to_str().unwrap(),
-        "-c",
-        "lost=0",
-    ];
+    let state = crate::common::new_folder();
+    let arguments = losses(&root, &state);
     let clean = Answer::of(check(arguments).output().unwrap());
     for streams in 0..8 {
-        let mut words = String::from("exec");
-        for stream in 0..3 {
-            if streams & (1 << stream) != 0 {
-                words += &format!(" {stream}<&-");
-            }
-        }
+        let is_closed = |stream: &u32| streams & (1 << stream) != 0;
+        let closed: String = (0..3).filter(is_closed).map(|n| n.to_string()).collect();
         at(&root, &format!("{}.00", 200 + 100 * streams), 0);
-        let output = started_by(&format!("{words};"), arguments);
+        let output = without_streams(&closed, &arguments);
         let open = streams & 2 == 0;
-        assert_eq!(output.status.code(), Some(0), "{words}");
-        assert_eq!(output.stdout.is_empty(), !open, "{words}");
-        assert!(output.stderr.is_empty(), "{words}");
+        assert_eq!(output.status.code(), Some(0), "{closed}");
+        assert_eq!(output.stdout.is_empty(), !open, "{closed}");
+        assert!(output.stderr.is_empty(), "{closed}");
         if open {
             let got = Answer::of(output);
             assert_eq!(
@@ -1328,10 +1219,8 @@ fn closed_standard_streams_are_not_taken_for_the_files_that_are_opened_next() {
             "{text}"
         );
     }
-    let got = Answer::of(started_by(
-        "exec 0<&-;",
-        ["--table", "-", "--proc-root", root.path().to_str().unwrap()],
-    ));
+    let root = root.path().to_str().unwrap();
+    let got = Answer::of(without_streams("0", &["--table", "-", "--proc-root", root]));
     // the runtime puts /dev/null in its place, which is not an empty table
     let sentence = "standard input is closed, or /dev/null";
     assert!(got.code == 3 && got.text.contains(sentence), "{}", got.text);
@@ -1340,44 +1229,28 @@ fn closed_standard_streams_are_not_taken_for_the_files_that_are_opened_next() {
 #[test]
 fn a_thousand_runs_at_once_answer_and_leave_one_state() {
     let root = host("100.00", 0);
-    let state = tempfile::tempdir().unwrap();
-    let out = tempfile::tempdir().unwrap();
-    let arguments = [
-        "--proc-root",
-        root.path().to_str().unwrap(),
-        "--state-dir",
-        state.path().to_str().unwrap(),
-        "-c",
-        "lost=0",
-        "-t",
-        "60",
-    ];
+    let state = crate::common::new_folder();
+    let out = crate::common::new_folder();
+    let arguments = losses(&root, &state);
     assert_eq!(Answer::of(check(arguments).output().unwrap()).code, 0);
     at(&root, "200.00", 7);
-    let script = r#"
-directory=$1 binary=$2
-shift 2
-for i in $(seq 1000); do
-    { status=0; "$binary" "$@" >"$directory/$i" 2>&1 || status=$?; echo "=$status" >>"$directory/$i"; } &
-done
-wait
-"#;
-    let words: Vec<&OsStr> = [out.path().as_os_str(), binary().as_os_str()]
-        .into_iter()
-        .map(ToOwned::to_owned)
-        .map(|word| -> &OsStr { Box::leak(Box::new(word)) })
-        .chain(arguments.iter().map(OsStr::new))
+    let runs: Vec<_> = (0..1000)
+        .map(|run| {
+            let file = std::fs::File::create(out.path().join(run.to_string())).unwrap();
+            let errors = file.try_clone().unwrap();
+            let mut command = check(arguments);
+            command.stdout(file).stderr(errors).spawn().unwrap()
+        })
         .collect();
-    sh(script, &words);
-    for i in 1..=1000 {
-        let printed = std::fs::read_to_string(out.path().join(i.to_string())).unwrap();
-        let (text, code) = printed.rsplit_once('=').unwrap();
-        assert_eq!(code, "2\n", "{printed}");
+    for (run, mut child) in runs.into_iter().enumerate() {
+        let code = child.wait().unwrap().code();
+        let text = std::fs::read_to_string(out.path().join(run.to_string())).unwrap();
+        assert_eq!(code, Some(2), "{text}");
         assert!(
             text.starts_with("CONNTRACK is CRITICAL: ") && text.contains(" lost=7;;0;0"),
-            "{printed}"
+            "{text}"
         );
-        assert_eq!(text.matches("CONNTRACK").count(), 1, "{printed}");
+        assert_eq!(text.matches("CONNTRACK").count(), 1, "{text}");
     }
     let names: Vec<String> = std::fs::read_dir(state.path())
         .unwrap()

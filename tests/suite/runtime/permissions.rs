@@ -3,47 +3,45 @@
 
 /// Each in a network namespace of its own with three entries, so that a range on a metric of the table is OK where the
 /// table could be read, and UNKNOWN where it could not.
-mod root {
+mod admin {
     use std::ffi::OsStr;
-    use std::path::{Path, PathBuf};
-    use std::process::{Command, Stdio};
+    use std::path::PathBuf;
+    use std::process::Command;
 
-    use crate::common::{Answer, binary, needs, sh};
+    use crate::common::folder::{new_folder, set_mode};
+    use crate::common::namespaces::{Namespaces, inside};
+    use crate::common::plugin::{AS_NOBODY, start, with_defaults};
+    use crate::common::programs::{install, printed, program};
+    use crate::common::wait::wait_until_it_waits;
+    use crate::common::{Answer, binary, conntrack};
 
-    /// Becomes another user. The capabilities go with the next program, which is what an agent would be.
-    const USER: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups";
     const TABLE: &str = "-w endpoint=10 --source netlink";
 
-    /// What a copy of the binary with these file capabilities says, started by these words.
+    /// What a copy of the binary with these file capabilities says to another user who starts it by these words. The
+    /// capabilities go with the next program, which is what an agent would be.
     fn says(capabilities: &str, started_by: &str, arguments: &str) -> String {
-        needs("setcap", "libcap2-bin");
-        needs("conntrack", "conntrack");
-        let script = r#"
-directory=$(mktemp -d)
-trap 'rm -rf "$directory"' EXIT
-chmod 755 "$directory"
-install -m 0755 "$1" "$directory/check_conntrack"
-[ -z "$2" ] || setcap "$2" "$directory/check_conntrack"
-export LC_ALL=C
-timeout --kill-after=5 60 unshare --net -- bash -c '
-    cd "$1"
-    for port in 1 2 3; do
-        conntrack -I -p tcp -s 192.0.2.1 -d 192.0.2.2 --sport $port --dport 80 --state ESTABLISHED -t 600
-    done >/dev/null 2>&1
-    $2 ./check_conntrack $3 2>&1 || echo "status $?"
-' bash "$directory" "$3" "$4"
-"#;
-        let binary = binary();
-        let [capabilities, started_by, arguments] =
-            [capabilities, started_by, arguments].map(OsStr::new);
-        sh(
-            script,
-            &[binary.as_os_str(), capabilities, started_by, arguments],
-        )
+        let installed = Installed::with(capabilities);
+        let entry = |port| {
+            format!(
+                "-A -p tcp -s 192.0.2.1 -d 192.0.2.2 --sport {port} --dport 80 --state ESTABLISHED -t 600\n"
+            )
+        };
+        conntrack::flush();
+        conntrack::insert(&[1, 2, 3].map(entry).concat());
+        let words: Vec<&str> = AS_NOBODY.into_iter().chain(started_by.split(' ')).collect();
+        let arguments = with_defaults(arguments.split(' '));
+        let output = start(&words, &installed.program(), &arguments)
+            .output()
+            .unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        let code = output.status.code().unwrap();
+        format!("{said}status {code}\n")
     }
 
     fn assert_read(said: &str) {
-        let read = said.starts_with("CONNTRACK is OK: ") && said.contains(" endpoint=3;10");
+        let read = said.starts_with("CONNTRACK is OK: ")
+            && said.contains(" endpoint=3;10")
+            && said.ends_with("status 0\n");
         assert!(read, "{said}");
     }
 
@@ -57,27 +55,25 @@ timeout --kill-after=5 60 unshare --net -- bash -c '
 
     #[test]
     fn permitted_capabilities_of_the_file_are_enough() {
-        let by_an_agent = format!("{USER} env");
-        assert_read(&says("cap_net_admin=p", &by_an_agent, TABLE));
-        assert_not_read(&says("cap_net_raw=p", &by_an_agent, TABLE));
-        assert_not_read(&says("", &by_an_agent, TABLE));
+        inside!(Namespaces::RootNetwork);
+        assert_read(&says("cap_net_admin=p", "env", TABLE));
+        assert_not_read(&says("cap_net_raw=p", "env", TABLE));
+        assert_not_read(&says("", "env", TABLE));
     }
 
     #[test]
     fn no_new_privileges_keep_them_from_taking_effect() {
-        let said = says(
-            "cap_net_admin=p",
-            &format!("{USER} setpriv --no-new-privs"),
-            TABLE,
-        );
+        inside!(Namespaces::RootNetwork);
+        let said = says("cap_net_admin=p", "setpriv --no-new-privs", TABLE);
         assert_not_read(&said);
     }
 
     #[test]
     fn a_bounding_set_without_them_lets_the_check_run_with_less_but_not_where_they_are_effective() {
-        let bounded = format!("{USER} --bounding-set=-net_admin env");
-        assert_not_read(&says("cap_net_admin=p", &bounded, TABLE));
-        let said = says("cap_net_admin=ep", &bounded, TABLE);
+        inside!(Namespaces::RootNetwork);
+        let bounded = "--bounding-set=-net_admin env";
+        assert_not_read(&says("cap_net_admin=p", bounded, TABLE));
+        let said = says("cap_net_admin=ep", bounded, TABLE);
         assert!(
             said.contains("Operation not permitted") && said.ends_with("status 126\n"),
             "{said}"
@@ -86,22 +82,21 @@ timeout --kill-after=5 60 unshare --net -- bash -c '
 
     #[test]
     fn ambient_capabilities_survive_no_new_privileges() {
-        let ambient = format!(
-            "{USER} --inh-caps=+net_admin --ambient-caps=+net_admin setpriv --no-new-privs"
-        );
-        assert_read(&says("", &ambient, TABLE));
+        inside!(Namespaces::RootNetwork);
+        let ambient = "--inh-caps=+net_admin --ambient-caps=+net_admin setpriv --no-new-privs";
+        assert_read(&says("", ambient, TABLE));
     }
 
     #[test]
     fn what_says_where_to_read_is_refused_only_while_they_take_effect() {
+        inside!(Namespaces::RootNetwork);
         let where_to_read = "--proc-root /proc";
-        let refused = says("cap_net_admin=p", &format!("{USER} env"), where_to_read);
+        let refused = says("cap_net_admin=p", "env", where_to_read);
         assert!(
             refused.starts_with("CONNTRACK is UNKNOWN: --proc-root refused: "),
             "{refused}"
         );
-        let without = format!("{USER} setpriv --no-new-privs");
-        let taken = says("cap_net_admin=p", &without, where_to_read);
+        let taken = says("cap_net_admin=p", "setpriv --no-new-privs", where_to_read);
         assert!(taken.starts_with("CONNTRACK is OK: "), "{taken}");
     }
 
@@ -117,22 +112,13 @@ timeout --kill-after=5 60 unshare --net -- bash -c '
 
     impl Installed {
         fn with(capabilities: &str) -> Self {
-            needs("setcap", "libcap2-bin");
-            let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-            let directory = tempfile::Builder::new()
-                .permissions(everybody)
-                .tempdir_in("/tmp")
-                .unwrap();
-            let installed = Self { directory };
-            let script = r#"install -m 0755 "$1" "$2"; [ -z "$3" ] || setcap "$3" "$2""#;
-            sh(
-                script,
-                &[
-                    binary().as_os_str(),
-                    installed.program().as_os_str(),
-                    OsStr::new(capabilities),
-                ],
-            );
+            let installed = Self {
+                directory: new_folder(),
+            };
+            install(binary(), &installed.program());
+            if !capabilities.is_empty() {
+                printed(program("setcap").arg(capabilities).arg(installed.program()));
+            }
             installed
         }
 
@@ -157,48 +143,46 @@ timeout --kill-after=5 60 unshare --net -- bash -c '
             let line = format!(
                 "ipv4 2 tcp 6 431999 ESTABLISHED src={MARK} dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dst={MARK} sport=2 dport=1 [ASSURED] use=1\n"
             );
-            let mode = |path: &Path, mode| {
-                std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
-                    .unwrap();
-            };
             let hidden = self.path("hidden");
             std::fs::create_dir(&hidden).unwrap();
             let secrets = [self.path("secret"), hidden.join("secret")];
             for secret in &secrets {
                 std::fs::write(secret, &line).unwrap();
-                mode(secret, 0o600);
+                set_mode(secret, 0o600);
             }
-            mode(&hidden, 0o700);
+            set_mode(&hidden, 0o700);
             secrets
         }
 
-        /// The words that start it as a user without any privilege.
-        fn by_nobody(&self) -> Command {
-            let mut command = Command::new(needs("setpriv", "util-linux"));
-            command
-                .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
-                .arg(self.program());
-            command.stdin(Stdio::null()).current_dir("/");
+        /// Starts it as a user without any privilege.
+        fn by_nobody<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+            let arguments = with_defaults(arguments);
+            let mut command = start(&AS_NOBODY, &self.program(), &arguments);
+            command.current_dir("/");
             command
         }
 
         fn answer<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Answer {
-            Answer::of(self.by_nobody().args(arguments).output().unwrap())
+            Answer::of(self.by_nobody(arguments).output().unwrap())
+        }
+
+        /// Its answer to these arguments and no others.
+        fn bare_answer(&self, arguments: &[&str]) -> Answer {
+            let arguments: Vec<_> = arguments.iter().map(Into::into).collect();
+            Answer::of(
+                start(&AS_NOBODY, &self.program(), &arguments)
+                    .output()
+                    .unwrap(),
+            )
         }
 
         /// What it asks of the kernel, as that user. strace keeps its own privileges, so those of the file take effect.
         fn calls<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Vec<String> {
-            let log = tempfile::NamedTempFile::new().unwrap();
-            let output = Command::new(needs("strace", "strace"))
-                .args(["-f", "-u", "nobody", "-s", "4096", "-o"])
-                .arg(log.path())
-                .arg(self.program())
-                .args(arguments)
-                .stdin(Stdio::null())
-                .current_dir("/")
-                .output()
-                .unwrap();
-            Answer::of(output);
+            let log = crate::common::new_file();
+            let path = log.path().to_str().unwrap();
+            let words = ["strace", "-f", "-u", "nobody", "-s", "4096", "-o", path];
+            let mut command = start(&words, &self.program(), &with_defaults(arguments));
+            Answer::of(command.current_dir("/").output().unwrap());
             let calls = std::fs::read_to_string(log.path()).unwrap();
             let calls = calls
                 .lines()
@@ -261,6 +245,7 @@ timeout --kill-after=5 60 unshare --net -- bash -c '
 
     #[test]
     fn no_option_reads_what_only_root_may_read() {
+        inside!(Namespaces::RootNetwork);
         let installed = Installed::with(ALL);
         let secrets = installed.secrets();
         let own = installed.own("own");
@@ -336,6 +321,7 @@ timeout --kill-after=5 60 unshare --net -- bash -c '
     #[test]
     fn a_capture_from_standard_input_is_refused_like_one_from_a_file_while_capabilities_take_effect()
      {
+        inside!(Namespaces::RootNetwork);
         let installed = Installed::with("cap_net_admin=p");
         for value in ["-", "/etc/passwd"] {
             let got = installed.answer(["--table", value]);
@@ -348,6 +334,7 @@ timeout --kill-after=5 60 unshare --net -- bash -c '
 
     #[test]
     fn planted_links_are_not_followed_and_files_are_opened_without_any_capability() {
+        inside!(Namespaces::RootNetwork);
         let installed = Installed::with(ALL);
         let secrets = installed.secrets();
         let before = std::fs::read(&secrets[0]).unwrap();
@@ -416,6 +403,7 @@ timeout --kill-after=5 60 unshare --net -- bash -c '
 
     #[test]
     fn the_environment_changes_not_one_byte() {
+        inside!(Namespaces::RootNetwork);
         let installed = Installed::with(ALL);
         let poison = [
             ("LD_PRELOAD", "/tmp/evil.so"),
@@ -456,13 +444,14 @@ timeout --kill-after=5 60 unshare --net -- bash -c '
         ] {
             let answer = |poisoned: bool| {
                 // for the check alone, and not for what starts it
-                let mut command = Command::new(needs("setpriv", "util-linux"));
-                command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
-                command.args(["/usr/bin/env", "-i"]).stdin(Stdio::null());
-                if poisoned {
-                    command.args(poison.map(|(name, value)| format!("{name}={value}")));
-                }
-                command.arg(installed.program()).args(arguments);
+                let given = poison.map(|(name, value)| format!("{name}={value}"));
+                let given = given.iter().map(String::as_str).filter(|_| poisoned);
+                let words: Vec<&str> = AS_NOBODY
+                    .into_iter()
+                    .chain(["env", "-i"])
+                    .chain(given)
+                    .collect();
+                let mut command = start(&words, &installed.program(), &with_defaults(arguments));
                 Answer::of(command.output().unwrap())
             };
             assert_eq!(answer(true), answer(false), "{arguments:?}");
@@ -472,8 +461,9 @@ timeout --kill-after=5 60 unshare --net -- bash -c '
     #[test]
     fn each_capability_is_in_effect_for_its_one_use_and_the_one_for_the_table_is_gone_before_an_answer_is_read()
      {
+        inside!(Namespaces::RootNetwork);
         let installed = Installed::with(ALL);
-        let calls = installed.calls(["--top", "-t", "20", "--source", "netlink"]);
+        let calls = installed.calls(["--top", "--source", "netlink"]);
         assert_harmless(&calls, &[]);
         let at = |what: &dyn Fn(&str) -> bool| calls.iter().position(|call| what(call));
         let begin = at(&|call| call.starts_with("prctl(PR_SET_NO_NEW_PRIVS, 1")).unwrap();
@@ -528,6 +518,7 @@ timeout --kill-after=5 60 unshare --net -- bash -c '
 
     #[test]
     fn while_the_answer_waits_to_be_read_nothing_is_left_and_nobody_may_look_into_the_process() {
+        inside!(Namespaces::RootNetwork);
         use std::io::{Read, Write};
         use std::os::unix::fs::MetadataExt;
         let installed = Installed::with(ALL);
@@ -536,8 +527,7 @@ timeout --kill-after=5 60 unshare --net -- bash -c '
         while writer.write(&[b'.'; 4096]).is_ok() {}
         let stdout = std::os::fd::OwnedFd::from(writer);
         let mut child = installed
-            .by_nobody()
-            .args(["--top", "-t", "20"])
+            .by_nobody(["--top"])
             .stdout(stdout)
             .spawn()
             .unwrap();
@@ -548,11 +538,7 @@ timeout --kill-after=5 60 unshare --net -- bash -c '
             let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             value.unwrap().trim().to_owned()
         };
-        let program = installed.program();
-        crate::common::wait_for("the check to wait in poll(2)", || {
-            std::fs::read_link(process.join("exe")).is_ok_and(|exe| exe == program)
-                && field("State").starts_with('S')
-        });
+        wait_until_it_waits(child.id());
         for (name, value) in [
             ("CapEff", "0000000000000000"),
             ("CapPrm", "0000000000000000"),
@@ -573,21 +559,22 @@ timeout --kill-after=5 60 unshare --net -- bash -c '
 
     #[test]
     fn as_another_user_than_its_caller_it_writes_nowhere() {
+        inside!(Namespaces::RootNetwork);
         for (mode, what) in [("4755", "setuid"), ("2755", "setgid")] {
             let installed = Installed::with("");
-            let script = r#"chown daemon:daemon "$1"; chmod "$2" "$1""#;
-            sh(script, &[installed.program().as_os_str(), OsStr::new(mode)]);
+            let plugin = installed.program();
+            printed(program("chown").arg("daemon:daemon").arg(&plugin));
+            printed(program("chmod").arg(mode).arg(&plugin));
             let state = installed.path("state");
             std::fs::create_dir(&state).unwrap();
-            std::fs::set_permissions(&state, std::os::unix::fs::PermissionsExt::from_mode(0o777))
-                .unwrap();
-            let got = installed.answer(["--state-dir", state.to_str().unwrap()]);
+            set_mode(&state, 0o777);
+            let got = installed.bare_answer(&["--state-dir", state.to_str().unwrap()]);
             assert_eq!(
                 got.text,
                 "CONNTRACK is UNKNOWN: --state-dir refused: not while this program runs setuid or setgid, it would write as a user its caller is not\n",
                 "{what}"
             );
-            let got = installed.answer(["-c", "lost=0"]);
+            let got = installed.bare_answer(&["-c", "lost=0"]);
             let sentence = "lost not measured: /var/lib/check_conntrack is not used while this program runs setuid or setgid";
             assert!(
                 got.code == 3 && got.text.contains(sentence),
@@ -595,14 +582,17 @@ timeout --kill-after=5 60 unshare --net -- bash -c '
                 got.text
             );
             for refused in [["--table", "-"], ["--proc-root", "/proc"]] {
-                let got = installed.answer(refused);
+                let got = installed.bare_answer(&refused);
                 assert!(
                     got.code == 3 && got.text.contains(" refused: "),
                     "{what}: {}",
                     got.text
                 );
             }
-            assert!(installed.answer([""; 0]).value("usage").is_some(), "{what}");
+            assert!(
+                installed.bare_answer(&[]).value("usage").is_some(),
+                "{what}"
+            );
             assert_eq!(std::fs::read_dir(state).unwrap().count(), 0, "{what}");
         }
     }

@@ -1,14 +1,15 @@
 //! Signals: at whatever moment they come, stdout has one text, and the exit status is the one that this text names.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::common::{
-    Answer, ProcRoot, binary, check, in_mask, needs, wait_for, wait_until_handled,
-};
+use crate::common::plugin::check_after;
+use crate::common::programs::file;
+use crate::common::wait::{PATIENCE, in_mask, wait_for, wait_until_handled};
+use crate::common::{Answer, ProcRoot, check};
 
 /// The signals that end a check.
 const ENDING: [Signal; 5] = [
@@ -24,21 +25,13 @@ fn nearly_full() -> ProcRoot {
     ProcRoot::tracking("950\n", "1000\n")
 }
 
-fn arguments(root: &ProcRoot) -> [&str; 4] {
-    let root = root.path().to_str().unwrap();
-    ["--proc-root", root, "--state-dir", "/nonexistent"]
+fn arguments(root: &ProcRoot) -> [&str; 2] {
+    ["--proc-root", root.path().to_str().unwrap()]
 }
 
-/// A command whose process starts with the signals above blocked, so that a signal that comes before its first line
+/// The words that start a process with the signals above blocked, so that a signal that comes before its first line
 /// waits for that.
-fn with_blocked_signals(program: &str) -> Command {
-    let mut command = Command::new("env");
-    command
-        .arg("--block-signal=ALRM,XCPU,TERM,INT,HUP")
-        .arg(program)
-        .stdin(Stdio::null());
-    command
-}
+const WITH_BLOCKED_SIGNALS: [&str; 2] = ["env", "--block-signal=ALRM,XCPU,TERM,INT,HUP"];
 
 /// What a run may print that gets one of these signals: the whole report, or the text for that signal.
 fn assert_right(got: &Answer, whole: &Answer, signals: &[Signal], when: &str) {
@@ -104,8 +97,7 @@ fn signals_at_random_moments_leave_one_text_and_its_exit_status() {
             .map(|_| ENDING[random.below(5) as usize])
             .collect();
         let moment = Duration::from_micros(random.below(2000));
-        let child = with_blocked_signals(binary().to_str().unwrap())
-            .args(arguments(&root))
+        let child = check_after(&WITH_BLOCKED_SIGNALS, arguments(&root))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -116,10 +108,7 @@ fn signals_at_random_moments_leave_one_text_and_its_exit_status() {
             && !in_mask(child.id(), "SigCgt", Signal::SIGTERM)
         {
             let waited = started.elapsed();
-            assert!(
-                waited.as_secs() < 10,
-                "{waited:?} until signals are blocked"
-            );
+            assert!(waited < PATIENCE, "{waited:?} until signals are blocked");
         }
         let started = Instant::now();
         while started.elapsed() < moment {
@@ -154,18 +143,14 @@ fn signals_that_waited_since_before_the_start_are_answered() {
         &[Signal::SIGHUP, Signal::SIGINT],
         &ENDING,
     ] {
-        let mut script = String::new();
-        for signal in signals {
-            script += &format!("kill -{} $$; ", &signal.as_str()[3..]);
-        }
+        let names = signals.iter().map(|signal| &signal.as_str()[3..]);
+        let names = names.collect::<Vec<_>>().join(" ");
+        let script = file("scripts/with-signals");
+        let pending = [script.to_str().unwrap(), &names];
+        let words = [&WITH_BLOCKED_SIGNALS[..], &pending].concat();
         for more in [&[][..], &["-h"], &["--nope"]] {
-            let output = with_blocked_signals("sh")
-                .args(["-c", &format!("{script}exec \"$0\" \"$@\"")])
-                .arg(binary())
-                .args(arguments(&root))
-                .args(more)
-                .output()
-                .unwrap();
+            let all = [&arguments(&root)[..], more].concat();
+            let output = check_after(&words, all).output().unwrap();
             let got = Answer::of(output);
             let when = format!("{signals:?} {more:?}");
             assert_eq!(got.code, 3, "{when}: {}", got.text);
@@ -190,19 +175,17 @@ fn a_check_that_waits_for_its_reader_ends_soon_after_a_signal() {
             }
         } {}
         writer.set_nonblocking(false).unwrap();
-        let mut child = check(arguments(&root))
-            .args(["-t", "3600"])
+        let [option, path] = arguments(&root);
+        let mut child = check([option, path, "-t", "3600"])
             .stdout(std::os::fd::OwnedFd::from(writer))
             .spawn()
             .unwrap();
         wait_until_handled(child.id(), signal);
         kill(Pid::from_raw(child.id() as i32), signal).unwrap();
-        let mut status = None;
-        wait_for(&format!("the end of a check that got {signal}"), || {
-            status = child.try_wait().unwrap();
-            status.is_some()
+        let status = wait_for(&format!("the end of a check that got {signal}"), || {
+            child.try_wait().unwrap().ok_or("it runs")
         });
-        assert_eq!(status.unwrap().code(), Some(3), "{signal}");
+        assert_eq!(status.code(), Some(3), "{signal}");
         drop(reader);
     }
 }
@@ -212,17 +195,9 @@ mod strace {
 
     /// Runs the check under strace with these faults.
     fn run(faults: &[String], arguments: &[&str]) -> Output {
-        let mut command = Command::new(needs("strace", "strace"));
-        command.args(["-o", "/dev/null"]);
-        for fault in faults {
-            command.args(["-e", fault]);
-        }
-        command
-            .arg(binary())
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+        let mut words = vec!["strace", "-o", "/dev/null"];
+        words.extend(faults.iter().flat_map(|fault| ["-e", fault]));
+        check_after(&words, arguments).output().unwrap()
     }
 
     /// The calls of a run, each with its number among those of its name.
@@ -289,13 +264,9 @@ mod strace {
             let alone = Answer::of(run(std::slice::from_ref(&one), &arguments));
             assert_ne!(alone, whole);
             assert_right(&alone, &whole, &[first], &one);
-            for (call, before) in [
-                ("alarm", how_many(&calls, "alarm")),
-                ("rt_sigprocmask", how_many(&calls, "rt_sigprocmask")),
-                ("write", 0),
-                ("exit_group", 0),
-            ] {
-                let number = before + 1;
+            let handlers = calls_of_the_handler(&one, &arguments);
+            assert!(handlers.contains(&("write".to_owned(), 1)), "{handlers:?}");
+            for (call, number) in handlers {
                 let other = format!("inject={call}:signal={}:when={number}", short(second));
                 let got = Answer::of(run(&[one.clone(), other.clone()], &arguments));
                 assert_eq!(got, alone, "{one}, {other}");
@@ -303,14 +274,36 @@ mod strace {
         }
     }
 
+    /// The calls that the handler of this fault's signal makes, each with its number in the run.
+    fn calls_of_the_handler(fault: &str, arguments: &[&str]) -> Vec<(String, usize)> {
+        let log = crate::common::new_file();
+        let path = log.path().to_str().unwrap();
+        let words = ["strace", "-o", path, "-e", fault];
+        check_after(&words, arguments).output().unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        let (before, after) = text.split_once("\n--- SIG").expect("a signal");
+        let names = |lines: &str| -> Vec<String> {
+            let calls = lines.lines().filter_map(|line| line.split_once('('));
+            calls.map(|(name, _)| name.to_owned()).collect()
+        };
+        // behind the signal's own line
+        let (mut seen, handlers) = (names(before), names(after.split_once('\n').unwrap().1));
+        let numbered = handlers.into_iter().map(|name| {
+            seen.push(name.clone());
+            let number = seen.iter().filter(|call| **call == name).count();
+            (name, number)
+        });
+        numbered.collect()
+    }
+
     #[test]
     fn a_time_limit_between_the_write_and_the_end_leaves_the_status_of_the_text() {
         let root = nearly_full();
         let arguments = arguments(&root);
         let whole = Answer::of(check(arguments).output().unwrap());
-        let late = [&arguments[..], &["-t", "1"]].concat();
+        let late = [&arguments[..], &["-t", "3"]].concat();
         // the text is out, and the call returns half a second after the time limit
-        let fault = "inject=write:delay_exit=1500000".to_owned();
+        let fault = "inject=write:delay_exit=3500000".to_owned();
         assert_eq!(Answer::of(run(&[fault], &late)), whole);
     }
 }

@@ -2,21 +2,16 @@
 
 mod strace {
     use std::path::Path;
-    use std::process::{Command, Stdio};
 
-    use crate::common::{ProcRoot, binary, needs};
+    use crate::common::ProcRoot;
+    use crate::common::plugin::check_after;
 
     /// The system calls of a run, one a line, without the process id.
     fn trace(arguments: &[&str]) -> (Vec<String>, Vec<u8>) {
-        let log = tempfile::NamedTempFile::new().unwrap();
-        let output = Command::new(needs("strace", "strace"))
-            .args(["-f", "-s", "4096", "-o"])
-            .arg(log.path())
-            .arg(binary())
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
+        let log = crate::common::new_file();
+        let path = log.path().to_str().unwrap();
+        let words = ["strace", "-f", "-s", "4096", "-o", path];
+        let output = check_after(&words, arguments).output().unwrap();
         assert!(
             output.stderr.is_empty(),
             "{}",
@@ -34,8 +29,24 @@ mod strace {
         call.split('(').next().unwrap_or_default()
     }
 
-    #[test]
-    fn an_ordinary_run_reads_four_files_and_writes_once() {
+    /// The live kernel.
+    mod netns {
+        use super::*;
+        use crate::common::conntrack;
+        use crate::common::namespaces::{Namespaces, inside};
+        use crate::common::network::loopback_up;
+
+        #[test]
+        fn an_ordinary_run_reads_four_files_and_writes_once() {
+            inside!(Namespaces::Network);
+            loopback_up();
+            reads_four_files_and_writes_once(true);
+            conntrack::insert(&conntrack::udp(1..=1));
+            reads_four_files_and_writes_once(false);
+        }
+    }
+
+    fn reads_four_files_and_writes_once(empty: bool) {
         let nowhere = "/nonexistent/state";
         let (calls, stdout) = trace(&["--state-dir", nowhere]);
         let begin = calls
@@ -98,9 +109,6 @@ mod strace {
         let mut opened = Vec::new();
         let mut written = 0;
         let count = "/proc/sys/net/netfilter/nf_conntrack_count";
-        let read_count = calls.iter().position(|call| call.contains(count));
-        // what this run found there, whatever it is by now
-        let empty = read_count.is_some_and(|at| calls[at + 1].contains("\"0\\n\""));
         for call in &calls[begin + 1..] {
             match name(call) {
                 "openat" => {
@@ -127,34 +135,27 @@ mod strace {
                 }
                 // the runtime's own check of descriptors, where debug assertions are on
                 "fcntl" if call.contains("F_GETFD") => {}
-                // only where the kernel does not track
-                "statx" | "newfstatat"
-                    if !opened
-                        .iter()
-                        .any(|path| path.ends_with("nf_conntrack_buckets")) => {}
                 _ => assert!(call.starts_with("+++ exited"), "after start-up: {call}"),
             }
         }
         assert_eq!(written, 1, "one write");
         assert!(!stdout.is_empty());
-        if std::path::Path::new("/proc/sys/net/netfilter/nf_conntrack_count").exists() {
-            if empty {
-                assert_eq!(opened[4], "/proc/net/snmp");
-                let sockets = ["snmp", "modules", "tcp", "tcp6"].map(|name| match name {
-                    "modules" => format!("/proc/{name}"),
-                    name => format!("/proc/net/{name}"),
-                });
-                opened.retain(|path| !sockets.contains(path));
-            }
-            let expected = [
-                count,
-                "/proc/sys/net/netfilter/nf_conntrack_max",
-                "/proc/sys/net/netfilter/nf_conntrack_buckets",
-                "/proc/net/stat/nf_conntrack",
-                nowhere,
-            ];
-            assert_eq!(opened, expected);
+        if empty {
+            assert_eq!(opened[4], "/proc/net/snmp");
+            let sockets = ["snmp", "modules", "tcp", "tcp6"].map(|name| match name {
+                "modules" => format!("/proc/{name}"),
+                name => format!("/proc/net/{name}"),
+            });
+            opened.retain(|path| !sockets.contains(path));
         }
+        let expected = [
+            count,
+            "/proc/sys/net/netfilter/nf_conntrack_max",
+            "/proc/sys/net/netfilter/nf_conntrack_buckets",
+            "/proc/net/stat/nf_conntrack",
+            nowhere,
+        ];
+        assert_eq!(opened, expected);
     }
 
     #[test]
@@ -202,7 +203,7 @@ mod strace {
         let root = ProcRoot::tracking("850\n", "1000\n");
         let boot = "5f3e0a52-5b1e-4a9c-8a55-0f1ff8d4b1c7\n";
         root.file("sys/kernel/random/boot_id", boot);
-        let state = tempfile::tempdir().unwrap();
+        let state = crate::common::new_folder();
         let arguments = ["--proc-root", "--state-dir"]
             .iter()
             .zip([root.path(), state.path()]);
@@ -257,7 +258,7 @@ mod strace {
         for arguments in [
             &["-h"][..],
             &["-V"],
-            &["--nope"],
+            &["--proc-root", shown, "--nope"],
             &["--proc-root", shown, "-vvv"],
             &["--proc-root", "/nowhere"],
         ] {
@@ -281,15 +282,13 @@ mod strace {
         let expected = root.answer(&[]);
         let count = root.path().join(crate::common::COUNT);
         let run = |inject: &str, path: Option<&Path>| {
-            let mut command = Command::new(needs("strace", "strace"));
-            command.args(["-o", "/dev/null", "-e", inject]);
-            if let Some(path) = path {
-                // only calls on this file, not those of the loader and the runtime
-                command.arg("-P").arg(path);
-            }
-            let output = command
-                .arg(binary())
-                .args(["--proc-root", shown])
+            let mut words = vec!["strace", "-o", "/dev/null", "-e", inject];
+            // only calls on this file, not those of the loader and the runtime
+            words.extend(
+                path.into_iter()
+                    .flat_map(|path| ["-P", path.to_str().unwrap()]),
+            );
+            let output = check_after(&words, ["--proc-root", shown])
                 .output()
                 .unwrap();
             (

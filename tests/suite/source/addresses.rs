@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::common::ProcRoot;
+use crate::common::programs::{printed, program};
 use check_conntrack::model::error::ReadError;
 use check_conntrack::source::procfs::addresses::{addresses, parse_fib_trie, parse_if_inet6};
 
@@ -76,53 +77,50 @@ fn an_error_names_the_file_when_neither_can_be_read() {
 fn nothing_waits_for_a_fifo_and_nothing_is_read_without_end() {
     let root = ProcRoot::empty();
     let fifo = root.join(FIB_TRIE);
-    crate::common::sh("mkfifo -- \"$1\"", &[fifo.as_os_str()]);
+    printed(program("mkfifo").arg(fifo));
     std::os::unix::fs::symlink("/dev/zero", root.join(IF_INET6)).unwrap();
     assert!(addresses(Some(root.path())).is_err());
 }
 
-#[test]
-fn the_loopback_address_is_this_hosts_own() {
-    let got = addresses(None).unwrap();
-    let mut sorted = got.own.clone();
-    sorted.sort();
-    sorted.dedup();
-    assert_eq!(got.own, sorted);
-    // a host without any configured interface is a sandbox, not a place for tests
-    assert!(got.own.contains(&IpAddr::from([127, 0, 0, 1])), "{got:?}");
-}
-
 mod netns {
+    use std::net::IpAddr;
     use std::path::Path;
 
     use super::{BROADCAST, OWN_V4, OWN_V6, addresses, ips};
-    use crate::common::{again_in_namespaces, needs};
+    use crate::common::namespaces::{Namespaces, inside};
+    use crate::common::network::loopback_up;
+    use crate::common::programs::{printed_for, program};
 
-    /// Runs a test below again, in a network namespace that the script has set up.
-    fn again_in_namespace(test: &str, script: &str) {
-        needs("ip", "iproute2");
-        again_in_namespaces("-Urn", script, &crate::common::here(module_path!(), test));
+    /// Runs commands of ip, one a line.
+    fn ip(lines: &str) {
+        printed_for(lines, program("ip").args(["-batch", "-"]));
+    }
+
+    #[test]
+    fn the_loopback_address_is_this_hosts_own() {
+        inside!(Namespaces::Network);
+        loopback_up();
+        let got = addresses(None).unwrap();
+        let loopback = [IpAddr::from([127, 0, 0, 1]), "::1".parse().unwrap()];
+        assert_eq!(got.own, loopback);
     }
 
     #[test]
     fn the_set_is_what_was_added() {
-        again_in_namespace(
-            "added",
-            "ip link set lo up
-            ip link add veth0 type veth peer name veth1
-            ip link set dev veth0 addrgenmode none; ip link set dev veth1 addrgenmode none
-            ip addr add 192.0.2.7/24 brd + dev veth0; ip addr add 192.0.2.8/24 dev veth0
-            ip addr add 198.51.100.1/31 dev veth0
-            ip addr add 203.0.113.9 peer 203.0.113.10 dev veth1
-            ip addr add 127.0.0.53/32 dev lo
-            ip -6 addr add 2001:db8::7/64 dev veth0 nodad; ip -6 addr add fe80::1/64 dev veth0 nodad
-            ip link set veth0 up; ip link set veth1 up",
-        );
-    }
-
-    #[test]
-    #[ignore = "run in a namespace of its own by the test above"]
-    fn added() {
+        inside!(Namespaces::Network);
+        ip("link set lo up
+            link add veth0 type veth peer name veth1
+            link set dev veth0 addrgenmode none
+            link set dev veth1 addrgenmode none
+            addr add 192.0.2.7/24 brd + dev veth0
+            addr add 192.0.2.8/24 dev veth0
+            addr add 198.51.100.1/31 dev veth0
+            addr add 203.0.113.9 peer 203.0.113.10 dev veth1
+            addr add 127.0.0.53/32 dev lo
+            addr add 2001:db8::7/64 dev veth0 nodad
+            addr add fe80::1/64 dev veth0 nodad
+            link set veth0 up
+            link set veth1 up");
         let live = addresses(None).unwrap();
         assert_eq!(live.own, ips(&[&OWN_V4[..], &OWN_V6].concat()));
         assert_eq!(live.broadcast, ips(&BROADCAST));
@@ -134,19 +132,15 @@ mod netns {
 
     #[test]
     fn an_unusual_broadcast_address_and_interfaces_that_are_down_count() {
-        again_in_namespace(
-            "unusual",
-            "ip link add veth0 type veth peer name veth1
-            ip addr add 10.1.0.1/16 brd 10.255.255.255 dev veth0
-            ip addr add 10.1.0.2/16 dev veth0
-            ip addr add 10.9.0.1 peer 10.9.0.2/24 dev veth1
-            for i in $(seq 1 250); do echo addr add 2001:db8::$i/64 dev veth1 nodad; done | ip -6 -batch -",
-        );
-    }
-
-    #[test]
-    #[ignore = "run in a namespace of its own by the test above"]
-    fn unusual() {
+        inside!(Namespaces::Network);
+        let many: String = (1..=250)
+            .map(|i| format!("addr add 2001:db8::{i}/64 dev veth1 nodad\n"))
+            .collect();
+        let lines = "link add veth0 type veth peer name veth1
+            addr add 10.1.0.1/16 brd 10.255.255.255 dev veth0
+            addr add 10.1.0.2/16 dev veth0
+            addr add 10.9.0.1 peer 10.9.0.2/24 dev veth1\n";
+        ip(&format!("{lines}{many}"));
         let got = addresses(None).unwrap();
         let v4: Vec<_> = got.own.iter().copied().filter(|ip| ip.is_ipv4()).collect();
         assert_eq!(v4, ips(&["10.1.0.1", "10.1.0.2", "10.9.0.1"]));
@@ -160,12 +154,7 @@ mod netns {
 
     #[test]
     fn a_namespace_without_addresses_has_none() {
-        again_in_namespace("bare", ":");
-    }
-
-    #[test]
-    #[ignore = "run in a namespace of its own by the test above"]
-    fn bare() {
+        inside!(Namespaces::Network);
         let got = addresses(None).unwrap();
         assert_eq!((got.own, got.broadcast), (Vec::new(), Vec::new()));
         // fib_trie is empty here, if_inet6 too

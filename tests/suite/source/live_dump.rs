@@ -4,7 +4,7 @@ mod netns {
     use std::collections::BTreeMap;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream, UdpSocket};
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use check_conntrack::model::conntrack::{Entry, Protocol, TcpState};
     use check_conntrack::model::dump::{Choice, End, Listing};
@@ -14,23 +14,26 @@ mod netns {
     use check_conntrack::source::entries::{self, Wanted};
     use check_conntrack::source::netlink::{ct_dump as ctnetlink, sock_diag as sockets};
 
-    use crate::common::{again_in_namespaces, needs, sh};
-
-    /// Runs one of the tests below again, as the root of user and network namespaces of its own.
-    fn again_as_root(test: &str) {
-        needs("ip", "iproute2");
-        needs("conntrack", "conntrack");
-        again_in_namespaces("-Urn", "", &crate::common::here(module_path!(), test));
-    }
+    use crate::common::conntrack;
+    use crate::common::namespaces::{Namespaces, inside};
+    use crate::common::network::loopback_up;
+    use crate::common::wait::{PATIENCE, holds, wait_for};
 
     fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(30)
+        Instant::now() + PATIENCE
     }
 
+    /// A dump. The time that an entry has left differs from one dump to the next, and is left out.
     fn dump(sample: u64) -> (Listing, Vec<Entry>) {
         let mut entries = Vec::new();
         let mut sent = 0;
-        let listing = ctnetlink::dump(sample, soon(), || sent += 1, |entry| entries.push(*entry));
+        let mut take = |entry: &Entry| {
+            entries.push(Entry {
+                timeout: None,
+                ..*entry
+            });
+        };
+        let listing = ctnetlink::dump(sample, soon(), || sent += 1, &mut take);
         assert_eq!(sent, 1);
         (
             listing.expect("the root of a namespace may dump it"),
@@ -40,65 +43,63 @@ mod netns {
 
     /// Makes this many TCP entries in turn of eight states, and as many again of UDP over IPv6.
     fn insert(number: u64) {
-        let script = r#"
-ip link set lo up
-directory=$(mktemp -d)
-trap 'rm -rf "$directory"' EXIT
-states=(SYN_SENT SYN_RECV ESTABLISHED FIN_WAIT CLOSE_WAIT LAST_ACK TIME_WAIT CLOSE)
-for ((i = 0; i < $1; i++)); do
-    state=${states[i % 8]}
-    [ "$state" = SYN_SENT ] && status= || status="-u SEEN_REPLY,ASSURED"
-    echo "-A -p tcp -s 192.0.2.$((i % 250 + 1)) -d 198.51.100.7 --sport $((1024 + i)) --dport 443 --state $state -t 600 $status"
-    echo "-A -p udp -s 2001:db8::$((i % 250 + 1)) -d 2001:db8::ffff --sport $((1024 + i)) --dport 53 -t 600"
-done >"$directory/entries"
-conntrack -R "$directory/entries" >/dev/null 2>&1
-"#;
-        sh(script, &[number.to_string().as_ref()]);
-    }
-
-    fn count() -> u64 {
-        let count = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count").unwrap();
-        count.trim().parse().unwrap()
+        const STATES: [&str; 8] = [
+            "SYN_SENT",
+            "SYN_RECV",
+            "ESTABLISHED",
+            "FIN_WAIT",
+            "CLOSE_WAIT",
+            "LAST_ACK",
+            "TIME_WAIT",
+            "CLOSE",
+        ];
+        loopback_up();
+        let mut entries = String::new();
+        for (i, state) in (0..number).zip(STATES.iter().cycle()) {
+            let (last, port) = (i % 250 + 1, 1024 + i);
+            let status = if *state == "SYN_SENT" {
+                ""
+            } else {
+                "-u SEEN_REPLY,ASSURED"
+            };
+            entries += &format!(
+                "-A -p tcp -s 192.0.2.{last} -d 198.51.100.7 --sport {port} --dport 443 --state {state} -t 600 {status}\n\
+                 -A -p udp -s 2001:db8::{last} -d 2001:db8::ffff --sport {port} --dport 53 -t 600\n"
+            );
+        }
+        conntrack::insert(&entries);
     }
 
     #[test]
     fn a_dump_is_what_conntrack_lists() {
-        again_as_root("dump_is_what_conntrack_lists");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn dump_is_what_conntrack_lists() {
+        inside!(Namespaces::Network);
         insert(1001);
         let (listing, entries) = dump(0);
         assert_eq!((listing.end, listing.broken), (End::Whole, 0));
         assert!(!listing.inexact);
         assert_eq!((listing.read, entries.len()), (2002, 2002));
-        assert_eq!(listing.read, count());
+        assert_eq!(listing.read, conntrack::count());
         // conntrack -L: "tcp 6 599 STATE src=... dst=... sport=... dport=... [UNREPLIED] src=... [ASSURED] mark=0 use=1"
         let mut lines: Vec<String> = Vec::new();
         let mut states: BTreeMap<String, u64> = BTreeMap::new();
-        for family in ["ipv4", "ipv6"] {
-            let listed = sh("conntrack -L -f \"$1\" 2>/dev/null", &[family.as_ref()]);
-            for line in listed.lines() {
-                let words: Vec<&str> = line.split_whitespace().collect();
-                let tuples: Vec<&str> = words
-                    .iter()
-                    .filter(|word| word.contains('=') && !word.starts_with(['m', 'u']))
-                    .copied()
-                    .collect();
-                let flag = |flag: &str| words.contains(&flag);
-                if words[0] == "tcp" {
-                    *states.entry(words[3].to_owned()).or_default() += 1;
-                }
-                lines.push(format!(
-                    "{} {} {} {}",
-                    words[0],
-                    tuples.join(" "),
-                    !flag("[UNREPLIED]"),
-                    flag("[ASSURED]")
-                ));
+        for line in conntrack::list_by(&[]).lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let tuples: Vec<&str> = words
+                .iter()
+                .filter(|word| word.contains('=') && !word.starts_with(['m', 'u']))
+                .copied()
+                .collect();
+            let flag = |flag: &str| words.contains(&flag);
+            if words[0] == "tcp" {
+                *states.entry(words[3].to_owned()).or_default() += 1;
             }
+            lines.push(format!(
+                "{} {} {} {}",
+                words[0],
+                tuples.join(" "),
+                !flag("[UNREPLIED]"),
+                flag("[ASSURED]")
+            ));
         }
         let mut ours: Vec<String> = entries
             .iter()
@@ -134,12 +135,7 @@ conntrack -R "$directory/entries" >/dev/null 2>&1
 
     #[test]
     fn a_sample_is_the_beginning_of_the_dump() {
-        again_as_root("sample_is_the_beginning");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn sample_is_the_beginning() {
+        inside!(Namespaces::Network);
         insert(400);
         let (_, all) = dump(0);
         for sample in [1, 100, 799] {
@@ -155,12 +151,7 @@ conntrack -R "$directory/entries" >/dev/null 2>&1
 
     #[test]
     fn privilege_is_needed_for_the_request_and_not_for_the_answers() {
-        again_as_root("privilege_is_needed_for_the_request");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn privilege_is_needed_for_the_request() {
+        inside!(Namespaces::Network);
         insert(400);
         let mut read = 0;
         // the table is longer than the one datagram the kernel makes before it is asked for more
@@ -190,13 +181,8 @@ conntrack -R "$directory/entries" >/dev/null 2>&1
 
     #[test]
     fn local_sockets_are_seen_without_privilege() {
-        again_as_root("local_sockets_are_seen");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn local_sockets_are_seen() {
-        sh("ip link set lo up", &[]);
+        inside!(Namespaces::Network);
+        loopback_up();
         check_conntrack::runtime::privilege::give_up_all();
         assert_eq!(all_sockets(), []);
         let server = TcpListener::bind("[::]:6001").unwrap();
@@ -239,24 +225,21 @@ conntrack -R "$directory/entries" >/dev/null 2>&1
         accepted.read_to_end(&mut Vec::new()).unwrap();
         accepted.flush().unwrap();
         drop((client, accepted));
-        crate::common::wait_for("a TIME_WAIT", || {
-            all_sockets().iter().any(|socket| {
+        wait_for("a TIME_WAIT", || {
+            let all = all_sockets();
+            let left = all.iter().any(|socket| {
                 socket.local == far
                     && socket.tcp_state == Some(TcpState::TimeWait)
                     && socket.inode == 0
-            })
+            });
+            holds(left, all)
         });
     }
 
     #[test]
     fn sockets_that_wait_are_read_without_the_connections() {
-        again_as_root("sockets_that_wait");
-    }
-
-    #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn sockets_that_wait() {
-        sh("ip link set lo up", &[]);
+        inside!(Namespaces::Network);
+        loopback_up();
         std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 50000").unwrap();
         let server = TcpListener::bind("0.0.0.0:8080").unwrap();
         let _other = TcpListener::bind("[::1]:45000").unwrap();

@@ -8,9 +8,7 @@ use check_conntrack::cli;
 use check_conntrack::model::netns::Walk;
 use check_conntrack::source::{self, procfs};
 
-use crate::common::{
-    Answer, BUCKETS, COUNT, MAX, ProcRoot, STATISTICS_HEADER, answer, statistics_row,
-};
+use crate::common::{Answer, BUCKETS, COUNT, MAX, ProcRoot, STATISTICS_HEADER, statistics_row};
 
 /// A host whose own network namespace is that of process 1, which holds so many entries of so many.
 fn host(count: u32, max: u32) -> ProcRoot {
@@ -257,7 +255,7 @@ fn what_is_lost_elsewhere_is_told_and_decides_where_somebody_said_so() {
     namespace(&root, 80, 300, 1);
     namespace(&root, 90, 200, 9);
     process(&root, 80, "ruby", "/system.slice/sidekiq.service");
-    let state = tempfile::tempdir().unwrap();
+    let state = crate::common::new_folder();
     let run = |arguments: &[&str]| {
         let state = [
             "--netns",
@@ -457,7 +455,7 @@ fn the_table_is_that_of_the_deciding_namespace() {
 
 #[test]
 fn a_capture_is_of_one_namespace() {
-    let got = answer(["--netns", "all", "--table", "-"]);
+    let got = ProcRoot::empty().answer(&["--netns", "all", "--table", "-"]);
     assert_eq!(
         (got.code, got.text.as_str()),
         (
@@ -469,51 +467,26 @@ fn a_capture_is_of_one_namespace() {
 }
 
 /// The real kernel. A process namespace keeps what runs elsewhere on this host from being seen.
-mod netns {
-    use std::ffi::OsStr;
+mod pidns {
+    use crate::common::conntrack::{self, udp};
+    use crate::common::namespaces::{Namespaces, inside};
+    use crate::common::network::{Neighbour, cover, loopback_up};
+    use crate::common::plugin::{UNPRIVILEGED, check_after};
+    use crate::common::{Answer, BUCKETS, MAX, new_folder};
 
-    use crate::common::{Answer, answers, binary, needs, sh};
+    /// The words that start a program without CAP_SYS_ADMIN.
+    const WITHOUT_ADMIN: [&str; 2] = ["setpriv", "--bounding-set=-sys_admin"];
 
-    /// Runs a script as the fake root of namespaces of its own, or as root where no procfs may be mounted otherwise;
-    /// `$1` is the binary. What it prints between two lines that begin with `=` is one answer.
-    ///
-    /// It may use `space NAME ENTRIES`, which makes a network namespace with so many entries and a process in it, and
-    /// sets $NAME to that; and `say`, which runs a command and prints the end of its answer.
-    fn in_namespaces(script: &str) -> Vec<Answer> {
-        needs("conntrack", "conntrack");
-        needs("setpriv", "util-linux");
-        let whole = r#"
-cd "$(mktemp -d)"
-trap 'rm -rf "$PWD"' EXIT
-say() { rc=0; "$@" || rc=$?; echo "=$rc"; }
-inside() { nsenter -t "$1" -n "${@:2}"; }
-space() {
-    unshare -n sleep infinity &
-    printf -v "$1" %s $!
-    until [ "$(cat "/proc/$!/comm")" = sleep ]; do sleep 0.02; done
-    inside $! ip link set lo up
-    fill "$2" inside $!
-}
-fill() {
-    for i in $(seq "$1"); do
-        echo "-A -p udp -s 192.0.2.$((i % 250 + 1)) -d 198.51.100.7 --sport $((1024 + i)) --dport 53 -t 600"
-    done >entries
-    "${@:2}" conntrack -R entries >/dev/null 2>&1
-}
-limit() { echo "$2" >"$1"; mount --bind "$1" "/proc/sys/net/netfilter/nf_conntrack_$1"; }
-plain=(setpriv --bounding-set=-all --inh-caps=-all --no-new-privs)
-ip link set lo up
-limit max 1000
-set -- "$1" --netns all --state-dir /nonexistent
-"#
-        .to_owned()
-            + script;
-        let outer = r#"
-flags=(-Urnmpf --mount-proc --kill-child)
-unshare "${flags[@]}" true 2>/dev/null || flags=(-nmpf --mount-proc --kill-child)
-exec timeout --kill-after=5 60 unshare "${flags[@]}" -- bash -euo pipefail -c "$2" netns "$1"
-"#;
-        answers(&sh(outer, &[binary().as_os_str(), OsStr::new(&whole)]))
+    /// A host with a limit of 1000.
+    fn set_up() {
+        loopback_up();
+        cover(MAX, "1000\n");
+    }
+
+    /// Looks at all namespaces, started by these words.
+    fn all(words: &[&str], arguments: &[&str]) -> Answer {
+        let arguments = [&["--netns", "all"][..], arguments].concat();
+        Answer::of(check_after(words, arguments).output().unwrap())
     }
 
     fn value(answer: &Answer, label: &str) -> String {
@@ -523,71 +496,56 @@ exec timeout --kill-after=5 60 unshare "${flags[@]}" -- bash -euo pipefail -c "$
 
     #[test]
     fn the_fullest_of_several_decides_for_every_user() {
-        let got = in_namespaces(
-            r#"
-space few 5
-space full 850
-space some 300
-# a second process of the fullest
-nsenter -t "$full" -n sleep infinity &
-limit buckets 100
-say "$@" -w 'chain=~:' -v
-say "${plain[@]}" "$@" -w 'chain=~:' -v
-echo "$full $some $few"
-echo =0
-say "${plain[@]}" "$@" -w 95 -c 98 -w chain=20
-kill "$full" $!
-wait "$full" $! || true
-say "${plain[@]}" "$@" -w 'chain=~:'
-"#,
-        );
-        let [root, plain, pids, chain, less] = &got[..] else {
-            panic!("{got:?}")
-        };
+        inside!(Namespaces::Processes);
+        set_up();
+        let few = Neighbour::with_entries(5);
+        let full = Neighbour::with_entries(850);
+        let some = Neighbour::with_entries(300);
+        let second_process = full.start("sleep infinity");
+        cover(BUCKETS, "100\n");
+        let without_chain = ["-w", "chain=~:", "-v"];
+        let root = all(&[], &without_chain);
+        let plain = all(&UNPRIVILEGED, &without_chain);
         assert_eq!((root.code, plain.code), (1, 1), "{}", root.text);
         assert_eq!(root.text, plain.text);
-        let pids: Vec<&str> = pids.text.split_whitespace().collect();
         let first = format!(
             "CONNTRACK is WARNING: 85.0% of the table in use (850 of 1000 entries, 150 free) in the network namespace \
              of sleep[{}], 1 of 4, usage above 80%",
-            pids[0]
+            full.pid()
         );
         assert!(root.text.starts_with(&first), "{}", root.text);
         assert!(
             root.text.contains(&format!(
                 "\nnamespace 2: 30.0% (300 entries), sleep[{}]\nnamespace 3: 0.5% (5 entries), sleep[{}]\nnamespace 4: \
                  0.0% (0 entries), ",
-                pids[1], pids[2]
+                some.pid(),
+                few.pid()
             )),
             "{}",
             root.text
         );
         // 2 * 1155 / 100
-        assert_eq!(value(root, "chain"), "23.1");
-        assert_eq!((chain.code, value(chain, "entries").as_str()), (1, "850"));
+        assert_eq!(value(&root, "chain"), "23.1");
+        let chain = all(&UNPRIVILEGED, &["-w", "95", "-c", "98", "-w", "chain=20"]);
+        assert_eq!((chain.code, value(&chain, "entries").as_str()), (1, "850"));
         assert!(chain.text.contains(", mean hash chain 23.1 above 20"));
-        assert_eq!((less.code, value(less, "namespaces").as_str()), (0, "3"));
-        assert_eq!(value(less, "entries"), "300");
+        drop((full, second_process));
+        let less = all(&UNPRIVILEGED, &["-w", "chain=~:"]);
+        assert_eq!((less.code, value(&less, "namespaces").as_str()), (0, "3"));
+        assert_eq!(value(&less, "entries"), "300");
     }
 
     #[test]
     fn the_table_of_the_fullest_is_read_by_entering_it_where_that_is_permitted() {
-        let got = in_namespaces(
-            r#"
-space few 5
-space full 950
-inside "$full" ip addr add 198.51.100.7/32 dev lo
-say "$@" --top 1 -w unreplied=900
-say setpriv --bounding-set=-sys_admin "$@" --top 1 -w unreplied=900
-say "${plain[@]}" "$@" --top 1 -w unreplied=900 --source sockets
-say setpriv --bounding-set=-sys_admin "$@" --top 1 --source netlink
-say "$@" --top 1 --source netlink -w 96 -c 97
-"#,
-        );
-        let [entered, files, sockets, refused, asked] = &got[..] else {
-            panic!("{got:?}")
-        };
-        for answer in [entered, files] {
+        inside!(Namespaces::Processes);
+        set_up();
+        let _few = Neighbour::with_entries(5);
+        let full = Neighbour::with_entries(950);
+        full.run("ip addr add 198.51.100.7/32 dev lo");
+        let look = ["--top", "1", "-w", "unreplied=900"];
+        let entered = all(&[], &look);
+        let files = all(&WITHOUT_ADMIN, &look);
+        for answer in [&entered, &files] {
             assert_eq!(answer.code, 2, "{}", answer.text);
             assert_eq!(value(answer, "unreplied"), "950");
             // dialled in, because that namespace has the address
@@ -608,12 +566,17 @@ say "$@" --top 1 --source netlink -w 96 -c 97
             "{}",
             files.text
         );
+        let sockets = all(
+            &UNPRIVILEGED,
+            &["--top", "1", "-w", "unreplied=900", "--source", "sockets"],
+        );
         assert!(
             sockets.first_line().contains("from local sockets")
                 && sockets.value("unreplied").is_none(),
             "{}",
             sockets.text
         );
+        let refused = all(&WITHOUT_ADMIN, &["--top", "1", "--source", "netlink"]);
         assert!(
             refused.first_line().contains(
                 ", no top endpoints: the table of another network namespace needs CAP_SYS_ADMIN"
@@ -621,8 +584,12 @@ say "$@" --top 1 --source netlink -w 96 -c 97
             "{}",
             refused.text
         );
+        let asked = all(
+            &[],
+            &["--top", "1", "--source", "netlink", "-w", "96", "-c", "97"],
+        );
         assert_eq!(
-            (asked.code, value(asked, "udp").as_str()),
+            (asked.code, value(&asked, "udp").as_str()),
             (0, "950"),
             "{}",
             asked.text
@@ -633,41 +600,37 @@ say "$@" --top 1 --source netlink -w 96 -c 97
     /// number.
     #[test]
     fn a_namespace_in_the_place_of_another_has_another_number() {
-        let got = in_namespaces(
-            r#"
-set -- "${@/\/nonexistent/$PWD/state}"
-mkdir -m 700 state
-numbers() { sed -n 's/^namespace //p' state/*; echo =0; }
-at() { # SECONDS: as if so much time had passed since the previous run
-    umount /proc/uptime 2>/dev/null || true
-    echo "$1.00 0.00" >uptime
-    mount --bind uptime /proc/uptime
-}
-at 1000
-space pod 5
-say "$@" -c lost=0
-numbers
-kill "$pod"
-wait "$pod" || true
-space pod 7
-at 1300
-say "$@" -c lost=0
-numbers
-at 1600
-say inside "$pod" "$@" -c lost=0
-numbers
-"#,
-        );
-        let [first, before, second, after, inside, last] = &got[..] else {
-            panic!("{got:?}")
+        inside!(Namespaces::Processes);
+        set_up();
+        let folder = new_folder();
+        let state = folder.path().to_str().unwrap();
+        let run = |words: &[&str], seconds: u32| {
+            cover("uptime", &format!("{seconds}.00 0.00\n"));
+            let got = all(words, &["--state-dir", state, "-c", "lost=0"]);
+            assert_eq!(got.code, 0, "{}", got.text);
+            got
         };
-        for answer in [first, second, inside] {
-            assert_eq!(answer.code, 0, "{}", answer.text);
-        }
-        assert_eq!(value(second, "lost"), "0", "{}", second.text);
-        let numbers =
-            |answer: &Answer| -> Vec<String> { answer.text.lines().map(str::to_owned).collect() };
-        let (before, after, last) = (numbers(before), numbers(after), numbers(last));
+        let numbers = || -> Vec<String> {
+            let files = std::fs::read_dir(state).unwrap();
+            let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+            let lines: Vec<String> = texts
+                .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+                .collect();
+            let numbers = lines
+                .iter()
+                .filter_map(|line| line.strip_prefix("namespace "));
+            numbers.map(str::to_owned).collect()
+        };
+        let pod = Neighbour::with_entries(5);
+        run(&[], 1000);
+        let before = numbers();
+        drop(pod);
+        let pod = Neighbour::with_entries(7);
+        let second = run(&[], 1300);
+        assert_eq!(value(&second, "lost"), "0", "{}", second.text);
+        let after = numbers();
+        run(&pod.words(), 1600);
+        let last = numbers();
         assert_eq!((before.len(), after.len()), (2, 3), "{before:?} {after:?}");
         assert!(
             before
@@ -686,17 +649,14 @@ numbers
 
     #[test]
     fn the_own_namespace_is_one_of_the_others_to_who_is_elsewhere() {
-        // the limit that was put over the file is not seen there
-        let got = in_namespaces(
-            r#"
-space few 5
-fill 900
-for how in "" "${plain[*]}"; do
-    say inside "$few" $how "$@" --top 1 -w unreplied=800
-done
-"#,
-        );
-        for answer in &got {
+        inside!(Namespaces::Processes);
+        // the limit that is put over the file is not seen there
+        set_up();
+        let few = Neighbour::with_entries(5);
+        conntrack::insert(&udp(1..=900));
+        for how in [&[][..], &UNPRIVILEGED] {
+            let words = [&few.words()[..], how].concat();
+            let answer = all(&words, &["--top", "1", "-w", "unreplied=800"]);
             assert_eq!(answer.code, 1, "{}", answer.text);
             assert!(
                 answer.first_line().contains(" (900 of ")
@@ -704,73 +664,45 @@ done
                 "{}",
                 answer.text
             );
-            assert_eq!(value(answer, "endpoint"), "900");
+            assert_eq!(value(&answer, "endpoint"), "900");
         }
-        assert_eq!(got.len(), 2);
     }
 }
 
-mod root {
-    use crate::common::{Answer, binary, needs};
+mod admin {
+    use std::path::Path;
 
-    /// The binary in a directory where every user may run it, with an empty directory beside it.
-    fn for_every_user() -> tempfile::TempDir {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::copy(binary(), directory.path().join("check_conntrack")).unwrap();
-        std::fs::create_dir(directory.path().join("proc")).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(directory.path(), mode).unwrap();
-        directory
+    use crate::common::folder::new_folder;
+    use crate::common::namespaces::{Namespaces, inside};
+    use crate::common::network::{Neighbour, loopback_up};
+    use crate::common::plugin::{AS_NOBODY, start, with_defaults};
+    use crate::common::programs::{Running, command_line, install, printed, program, run};
+    use crate::common::{Answer, binary, conntrack, wait_for};
+    use crate::roles::Role;
+
+    /// A copy of the plugin that every user may run.
+    fn for_everybody() -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = new_folder();
+        let plugin = folder.path().join("check_conntrack");
+        install(binary(), &plugin);
+        (folder, plugin)
     }
 
-    /// The answer of `--netns all` to nobody, in a process namespace that holds a namespace of root. `$1` is its
-    /// directory, `$2` the mount options of the procfs, `$3` where that is mounted.
-    fn as_nobody_below(
-        directory: &std::path::Path,
-        script: &str,
-        options: &str,
-        at: &str,
-    ) -> Answer {
-        let script = format!(
-            r#"
-nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups)
-check=("${{nobody[@]}}" "$1/check_conntrack" --proc-root "$3" --netns all --state-dir /nonexistent)
-wait_until() {{ # WHAT COMMAND...
-    for _ in $(seq 500); do
-        if "${{@:2}}" 2>/dev/null; then return; fi
-        sleep 0.02
-    done
-    echo "waited in vain for $1" >&2
-    exit 9
-}}
-sleeping() {{ [ "$("$@" sh -c 'cat /proc/[0-9]*/comm' | grep -c sleep)" = "$sleeps" ]; }}
-{script}"#
-        );
-        let output = std::process::Command::new("unshare")
-            .args(["-nmpf", "--mount-proc", "--kill-child"])
-            .args(["bash", "-ec", &script, "hidepid"])
-            .arg(directory)
-            .args([options, at])
-            .stdin(std::process::Stdio::null())
-            .output()
-            .unwrap();
-        Answer::of(output)
+    /// What `--netns all` says to nobody below this proc root.
+    fn to_nobody(words: &[&str], plugin: &Path, proc_root: &str) -> Answer {
+        let arguments = with_defaults(["--proc-root", proc_root, "--netns", "all"]);
+        let words = [words, &AS_NOBODY].concat();
+        Answer::of(start(&words, plugin, &arguments).output().unwrap())
     }
 
     /// hidepid=1 refuses other users' processes, hidepid=2 and 4 hide them. A group that gid= names sees them, but with
     /// hidepid=4.
     #[test]
     fn hidden_processes_are_unknown_below_every_proc_root() {
-        needs("setpriv", "util-linux");
-        let directory = for_every_user();
-        let elsewhere = directory.path().join("proc");
-        let script = r#"
-unshare -n sleep infinity &
-sleeps=1 wait_until 'another network namespace' sleeping
-mount -t proc -o "$2" proc "$3"
-"${check[@]}"
-exit $?
-"#;
+        inside!(Namespaces::RootProcesses);
+        let (_folder, plugin) = for_everybody();
+        let _of_root = Neighbour::with_entries(0);
+        let elsewhere = new_folder();
         for (options, code) in [
             ("hidepid=0", 0),
             ("hidepid=1", 3),
@@ -782,8 +714,9 @@ exit $?
             ("hidepid=2,gid=4", 3),
             ("hidepid=ptraceable,gid=65534", 3),
         ] {
-            for at in ["/proc", elsewhere.to_str().unwrap()] {
-                let got = as_nobody_below(directory.path(), script, options, at);
+            for at in ["/proc", elsewhere.path().to_str().unwrap()] {
+                printed(program("mount").args(["-t", "proc", "-o", options, "proc", at]));
+                let got = to_nobody(&[], &plugin, at);
                 let text = &got.text;
                 assert_eq!(got.code, code, "{options} {at}: {text}");
                 let told = format!(
@@ -794,29 +727,45 @@ exit $?
                     code == 3,
                     "{options}: {text}"
                 );
-                let both = text.contains(" of bash[1], 1 of 2|") && text.contains(" namespaces=2");
+                let both = text.contains("[1], 1 of 2|") && text.contains(" namespaces=2");
                 assert_eq!(both, code == 0, "{options} {at}: {text}");
             }
         }
     }
 
+    /// The process "sleep" that another one has started, after the time that this takes.
+    fn sleeping_child(parent: u32) -> String {
+        wait_for("a process that sleeps", || {
+            let children =
+                std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+            let child = children
+                .map_err(|error| error.to_string())?
+                .trim()
+                .to_owned();
+            let comm = std::fs::read_to_string(format!("/proc/{child}/comm"));
+            match comm.as_deref() {
+                Ok("sleep\n") => Ok(child),
+                _ => Err(format!("{child} {comm:?}")),
+            }
+        })
+    }
+
     #[test]
     fn hidden_processes_are_unknown_where_process_1_is_the_users_own() {
-        needs("setpriv", "util-linux");
-        let directory = for_every_user();
-        let script = r#"
-unshare -mpf --kill-child "${nobody[@]}" sleep infinity &
-init() { init=$(cat "/proc/$!/task/$!/children") && [ "$(cat "/proc/${init% }/comm")" = sleep ]; }
-wait_until 'a process 1 of nobody' init
-inside=(nsenter -t "${init% }" -m -p)
-"${inside[@]}" mount -t proc -o "$2" proc "$3"
-"${inside[@]}" unshare -n sleep infinity &
-sleeps=2 wait_until 'a process of root in it' sleeping "${inside[@]}"
-"${inside[@]}" "${check[@]}"
-exit $?
-"#;
+        inside!(Namespaces::RootProcesses);
+        let (_folder, plugin) = for_everybody();
         for (options, code) in [("hidepid=0", 0), ("hidepid=2", 3), ("hidepid=4", 3)] {
-            let got = as_nobody_below(directory.path(), script, options, "/proc");
+            let as_nobody = AS_NOBODY.join(" ");
+            let line = format!("unshare -mpf --kill-child {as_nobody} sleep infinity");
+            let namespace = Running::start(&mut command_line(&line));
+            let init = sleeping_child(namespace.pid());
+            let inside = ["nsenter", "-t", &init, "-m", "-p"];
+            let words = inside.join(" ");
+            run(&format!("{words} mount -t proc -o {options} proc /proc"));
+            let of_root = format!("{words} unshare -n sleep infinity");
+            let of_root = Running::start(&mut command_line(&of_root));
+            sleeping_child(of_root.pid());
+            let got = to_nobody(&inside, &plugin, "/proc");
             assert_eq!(got.code, code, "{options}: {}", got.text);
             assert_eq!(
                 got.text.contains(" sleep[1], 1 of 2|"),
@@ -836,19 +785,17 @@ exit $?
         use check_conntrack::source::enter_netns::go_to;
         use std::os::unix::fs::{MetadataExt, symlink};
 
-        let mut other = std::process::Command::new("unshare")
-            .args(["-n", "sleep", "1000"])
-            .spawn()
-            .unwrap();
+        inside!(Namespaces::RootProcesses);
+        let other = Neighbour::with_entries(0);
+        let its = other.pid().to_string();
         let link = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).unwrap();
-        let its = other.id().to_string();
-        crate::common::wait_for("another network namespace", || link(&its) != link("self"));
         let root = crate::common::ProcRoot::empty();
-        let file = root.join("70/net/stat/nf_conntrack");
-        std::fs::write(&file, "").unwrap();
+        root.file("70/net/stat/nf_conntrack", "");
         let seen = Seen {
             pid: 70,
-            inode: std::fs::metadata(&file).unwrap().ino(),
+            inode: std::fs::metadata(root.join("70/net/stat/nf_conntrack"))
+                .unwrap()
+                .ino(),
         };
         for (process, of) in [("70", its.as_str()), ("self", "thread-self")] {
             let namespace = root.join(&format!("{process}/ns/net"));
@@ -863,54 +810,29 @@ exit $?
         })
         .join()
         .unwrap();
-        other.kill().unwrap();
-        other.wait().unwrap();
         assert_eq!(result.err(), Some(ReadError::ProcessGone { pid: 70 }));
         assert_eq!(before, after, "back where it was");
     }
 
-    /// The fullest namespace to a user who is not root, with these capabilities.
-    fn as_nobody(directory: &std::path::Path, capabilities: &str, arguments: &str) -> Answer {
-        let script = format!(
-            r#"
-cd {directory}
-unshare -n sleep infinity &
-until [ "$(cat "/proc/$!/comm")" = sleep ]; do sleep 0.02; done
-nsenter -t $! -n bash -ec '
-    ip link set lo up
-    for i in $(seq 100); do
-        echo "-A -p udp -s 192.0.2.$i -d 198.51.100.7 --sport 5000 --dport 53 -t 600"
-    done >entries
-    conntrack -R entries >/dev/null 2>&1'
-nsenter -t $! -n bash -c 'exec 3<>/dev/udp/127.0.0.1/53; sleep infinity' &
-while [ "$(wc -l <"/proc/$!/net/udp")" != 2 ]; do sleep 0.02; done
-exec setpriv --reuid 65534 --regid 65534 --clear-groups {capabilities} ./check_conntrack --netns all --top 1 \
-    --state-dir /nonexistent {arguments}
-"#,
-            directory = directory.display()
-        );
-        let output = std::process::Command::new("unshare")
-            .args(["-nmpf", "--mount-proc", "--kill-child"])
-            .args(["bash", "-ec", &script])
-            .stdin(std::process::Stdio::null())
-            .output()
-            .unwrap();
-        Answer::of(output)
-    }
-
     #[test]
     fn the_table_of_the_fullest_takes_capabilities_and_its_sockets_take_none() {
-        for program in ["setpriv", "conntrack"] {
-            needs(program, program);
-        }
-        let directory = for_every_user();
-        let with = |capabilities: &[&str], arguments: &str| {
+        inside!(Namespaces::RootProcesses);
+        let (_folder, plugin) = for_everybody();
+        let full = Neighbour::with_entries(100);
+        let _connection = Role::udp_connection(&full.words(), "client", "127.0.0.1:53");
+        // what a user with these capabilities says of the fullest namespace
+        let with = |capabilities: &[&str], range: &[&str]| {
             let list: Vec<String> = capabilities.iter().map(|name| format!("+{name}")).collect();
-            let list = match list.join(",") {
-                none if none.is_empty() => none,
-                list => format!("--inh-caps {list} --ambient-caps {list}"),
-            };
-            let got = as_nobody(directory.path(), &list, arguments);
+            let list = list.join(",");
+            let [inheritable, ambient] =
+                ["inh", "ambient"].map(|set| format!("--{set}-caps={list}"));
+            let mut words = AS_NOBODY.to_vec();
+            if !capabilities.is_empty() {
+                words.extend([inheritable.as_str(), &ambient]);
+            }
+            let arguments = [&["--netns", "all", "--top", "1"][..], range].concat();
+            let mut command = start(&words, &plugin, &with_defaults(arguments));
+            let got = Answer::of(command.output().unwrap());
             assert!(
                 got.first_line().contains("% of the table in use (100 of ")
                     && got
@@ -922,12 +844,13 @@ exec setpriv --reuid 65534 --regid 65534 --clear-groups {capabilities} ./check_c
             );
             got
         };
+        let range = ["-w", "unreplied=5"];
         for (capabilities, needs) in [
             (&[][..], "CAP_SYS_ADMIN"),
             (&["sys_ptrace", "net_admin"], "CAP_SYS_ADMIN"),
             (&["sys_admin", "net_admin"], "CAP_SYS_PTRACE"),
         ] {
-            let got = with(capabilities, "-w unreplied=5");
+            let got = with(capabilities, &range);
             assert_eq!(got.code, 3, "{}", got.text);
             assert!(
                 got.first_line().contains(&format!(
@@ -946,18 +869,18 @@ exec setpriv --reuid 65534 --regid 65534 --clear-groups {capabilities} ./check_c
             );
         }
         // the file, as long as it is not too long to be read
-        let got = with(&["dac_read_search"], "-w unreplied=5");
+        let got = with(&["dac_read_search"], &range);
         assert_eq!(got.code, 1, "{}", got.text);
         assert!(
             got.first_line().contains(", from /proc/net/nf_conntrack|"),
             "{}",
             got.text
         );
-        let got = with(&["sys_admin", "sys_ptrace", "net_admin"], "-w unreplied=5");
+        let got = with(&["sys_admin", "sys_ptrace", "net_admin"], &range);
         assert_eq!(got.code, 1, "{}", got.text);
         assert!(!got.first_line().contains(", from "), "{}", got.text);
         // inside without the right to the table: what anybody sees there
-        let got = with(&["sys_admin", "sys_ptrace"], "");
+        let got = with(&["sys_admin", "sys_ptrace"], &[]);
         assert!(
             got.first_line()
                 .contains("from local sockets (the table needs CAP_NET_ADMIN)"),
@@ -968,26 +891,33 @@ exec setpriv --reuid 65534 --regid 65534 --clear-groups {capabilities} ./check_c
 
     /// It needs strace too: both groups' names stand in its own.
     mod strace {
-        use crate::common::{binary, needs, sh};
+        use super::*;
+        use crate::common::plugin::check_after;
+
+        /// The system calls by which a run changes its capabilities, enters a namespace and opens sockets.
+        fn calls(arguments: &[&str]) -> String {
+            let log = crate::common::new_file();
+            let path = log.path().to_str().unwrap();
+            let words = [
+                "strace",
+                "-qq",
+                "-e",
+                "trace=capset,setns,socket",
+                "-o",
+                path,
+            ];
+            let arguments = [&["--netns", "all"][..], arguments].concat();
+            Answer::of(check_after(&words, arguments).output().unwrap());
+            std::fs::read_to_string(path).unwrap()
+        }
 
         #[test]
         fn the_largest_capability_is_gone_once_the_namespace_is_entered() {
-            needs("strace", "strace");
-            let script = r#"
-unshare -n sleep infinity &
-until [ "$(cat "/proc/$!/comm")" = sleep ]; do sleep 0.02; done
-nsenter -t $! -n bash -c 'ip link set lo up; exec 3<>/dev/udp/127.0.0.1/53; echo >&3'
-nsenter -t $! -n conntrack -I -p udp -s 192.0.2.1 -d 192.0.2.2 --sport 9 --dport 53 -t 600 >/dev/null 2>&1
-strace -qq -o /dev/fd/3 -e trace=capset,setns,socket "$1" --netns all "${@:2}" --state-dir /nonexistent 3>&1 >/dev/null \
-    || true
-"#;
-            let calls = |arguments: &[&str]| {
-                let outer = r#"exec unshare -nmpf --mount-proc --kill-child bash -euc "$2" strace "$1" "${@:3}""#;
-                let binary = binary();
-                let mut all = vec![binary.as_os_str(), script.as_ref()];
-                all.extend(arguments.iter().map(std::ffi::OsStr::new));
-                sh(outer, &all)
-            };
+            inside!(Namespaces::RootProcesses);
+            loopback_up();
+            let full = Neighbour::with_entries(0);
+            let _connection = Role::udp_connection(&full.words(), "client", "127.0.0.1:53");
+            conntrack::insert_by(&full.words(), &conntrack::udp(1..=1));
             let entered = calls(&["--top"]);
             let (before, after) = entered.split_once("setns(").expect(&entered);
             let (leaving, inside) = after.split_once("socket(").expect(&entered);

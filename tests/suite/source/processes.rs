@@ -5,12 +5,13 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::ProcRoot;
+use crate::common::programs::{printed, program};
 use check_conntrack::analysis::owners::{Owner, Owners as Grouped};
 use check_conntrack::model::cgroup::{Cgroup, Name, Unit};
 use check_conntrack::model::socket::{NoHolder, Process, SearchCut};
@@ -168,10 +169,15 @@ fn what_stands_in_the_place_of_a_file_does_not_stop_it() {
     let root = ProcRoot::empty();
     process(&root, 5, b"x", 1, b"", &["socket:[1]"]);
     root.remove("5/cgroup").remove("5/stat");
-    crate::common::sh(
-        "mkfifo -- \"$1/5/cgroup\"; ln -s /dev/zero \"$1/5/stat\"; ln -s 'socket:[1' \"$1/5/fd/7\"; : >\"$1/5/fd/8\"; ln -s 'socket:[1]' \"$1/5/fd/x\"",
-        &[root.path().as_os_str()],
-    );
+    printed(program("mkfifo").arg(root.join("5/cgroup")));
+    root.file("5/fd/8", "");
+    for (to, name) in [
+        ("/dev/zero", "stat"),
+        ("socket:[1", "fd/7"),
+        ("socket:[1]", "fd/x"),
+    ] {
+        symlink(to, root.join(&format!("5/{name}"))).unwrap();
+    }
     process(&root, 6, b"y", 1, b"", &[]);
     fs::remove_dir(root.path().join("6/fd")).unwrap();
     root.file("6/fd", "socket:[1]");
@@ -278,371 +284,315 @@ fn connections(number: usize) -> Vec<(TcpStream, TcpStream)> {
         .collect()
 }
 
-#[test]
-fn this_very_process_is_found_with_its_threads_and_connections() {
-    const THREADS: usize = 6;
-    const EACH: usize = 25;
-    let held: Vec<Vec<(TcpStream, TcpStream)>> = (0..THREADS).map(|_| connections(EACH)).collect();
-    let sockets: Vec<(u64, u32)> = held
-        .iter()
-        .flatten()
-        .flat_map(|(near, far)| [inode(near), inode(far)])
-        .map(|inode| (inode, 1000))
-        .collect();
-    let (end, held) = {
-        let (end, wait) = std::sync::mpsc::channel::<()>();
-        let wait = std::sync::Arc::new(std::sync::Mutex::new(wait));
-        let threads: Vec<_> = held
-            .into_iter()
-            .map(|held| {
-                let wait = wait.clone();
-                std::thread::spawn(move || {
-                    let _ = wait.lock().unwrap().recv();
-                    drop(held);
-                })
-            })
-            .collect();
-        (end, threads)
-    };
-    let threads = || fs::read_dir("/proc/self/task").unwrap().count() as u64;
-    let me = std::process::id() as i32;
-    // other tests begin and end in threads of this process
-    let mut tries = 0;
-    let (got, count) = loop {
-        let before = threads();
-        let mut got = owners(Path::new("/proc"), &sockets, soon());
-        // a child that another test starts has them too until it runs its program
-        got.processes.retain(|process| process.pid == me);
-        if before == threads() {
-            break (got, before);
-        }
-        tries += 1;
-        assert!(tries < 200, "the number of threads never rests");
-    };
-    assert_eq!(got.cut, None);
-    assert_eq!(got.processes.len(), 1, "{:?}", got.processes);
-    assert!(count > THREADS as u64);
-    assert_eq!(got.processes[0].threads, count);
-    let grouped = group(&got.processes, &sockets);
-    assert_eq!(grouped.len(), 1, "{grouped:?}");
-    assert_eq!(grouped[0].connections, 2 * THREADS * EACH);
-    assert_eq!(grouped[0].pid, me);
-    // the first 15 bytes of the name of the executable, or of the main thread
-    let command = fs::read_to_string("/proc/self/comm").unwrap();
-    assert_eq!(grouped[0].command, command.trim_end());
-    drop(end);
-    held.into_iter().for_each(|thread| thread.join().unwrap());
+fn live_owners(sockets: &[(u64, u32)]) -> Owners {
+    owners(Path::new("/proc"), sockets, soon())
 }
 
-/// A shell that holds a connection as descriptor 3 and runs a script, until this is dropped; it says its own inode.
-struct Shell {
-    child: Child,
-    pid: i32,
-    inode: u64,
-    _far: TcpStream,
-}
-
-impl Shell {
-    fn start(command: &mut Command, script: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let whole = format!(
-            "exec 3<>/dev/tcp/127.0.0.1/{port}; echo \"$$ $(stat -L -c %i /proc/$$/fd/3)\"; {script}\necho ready; read -r _ || true"
-        );
-        let mut child = command
-            .args(["-euc", &whole])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let far = listener.accept().unwrap().0;
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first = lines.next().unwrap().unwrap();
-        let (pid, inode) = first.split_once(' ').unwrap();
-        assert_eq!(lines.next().unwrap().unwrap(), "ready");
-        Self {
-            pid: pid.parse().unwrap(),
-            inode: inode.parse().unwrap(),
-            child,
-            _far: far,
-        }
-    }
-}
-
-impl Drop for Shell {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
-    }
-}
-
-#[test]
-fn a_process_that_gave_itself_a_hostile_name_is_found_by_the_cleaned_one() {
+/// In a process namespace of its own each of these tests knows every process there is.
+mod pidns {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
-    let directory = tempfile::tempdir().unwrap();
-    let names: [(&[u8], &str); 6] = [
-        (b"x|evil=1;rm", "xevil=1rm"),
-        (b"a\nb\n", "ab"),
-        (b"\x1b[31mred", "[31mred"),
-        (b"x) Z 1 (y", "command x) Z 1 (y"),
-        (b"\xff\xfe)", "command ??)"),
-        (b"\n", "(unnamed)"),
-    ];
-    // by the name of its file first, then by writing its own comm, which bash does a line at a time
-    let by_file = names.map(|(name, shown)| (Some(name), ":".to_owned(), shown));
-    let script = |name: &str| format!("printf '{name}' >/proc/$$/comm");
-    let by_itself = [
-        (None, script("x|evil=1;rm"), "xevil=1rm"),
-        (None, script("\\e[31m\\xff) \\x80("), "command [31m?) ?("),
-    ];
-    for (name, script, shown) in by_file.into_iter().chain(by_itself) {
-        let mut command = match name {
-            Some(name) => {
-                let file = directory.path().join(OsStr::from_bytes(name));
-                symlink(crate::common::needs("bash", "bash"), &file).unwrap();
-                Command::new(file)
+
+    use super::*;
+    use crate::common::namespaces::{Namespaces, inside, this_test};
+    use crate::common::network::loopback_up;
+    use crate::common::programs::{file, needs};
+
+    #[test]
+    fn this_very_process_is_found_with_its_threads_and_connections() {
+        inside!(Namespaces::Processes);
+        loopback_up();
+        const THREADS: usize = 6;
+        const EACH: usize = 25;
+        let held: Vec<_> = (0..THREADS).map(|_| connections(EACH)).collect();
+        let inodes = held.iter().flatten();
+        let inodes: Vec<u64> = inodes
+            .flat_map(|(near, far)| [inode(near), inode(far)])
+            .collect();
+        let (end, wait) = std::sync::mpsc::channel::<()>();
+        let wait = std::sync::Mutex::new(wait);
+        let (got, count) = std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| wait.lock().unwrap().recv());
             }
-            None => Command::new("bash"),
-        };
-        let shell = Shell::start(&mut command, &script);
-        let name = shown;
-        let mut got = owners(Path::new("/proc"), &set(&[shell.inode]), soon());
-        assert_eq!(got.processes.len(), 1, "{name}: {got:?}");
-        // wherever this test runs: a unit's name would come first
-        got.processes[0].cgroup = Cgroup::default();
-        let command = shown.strip_prefix("command ").unwrap_or(shown);
+            let threads = fs::read_dir("/proc/self/task").unwrap().count() as u64;
+            let got = live_owners(&set(&inodes));
+            drop(end);
+            (got, threads)
+        });
+        assert_eq!(got.cut, None);
+        assert_eq!(got.processes.len(), 1, "{:?}", got.processes);
+        assert!(count > THREADS as u64);
+        assert_eq!(got.processes[0].threads, count);
+        let grouped = group(&got.processes, &set(&inodes));
+        assert_eq!(grouped.len(), 1, "{grouped:?}");
+        assert_eq!(grouped[0].connections, 2 * THREADS * EACH);
+        assert_eq!(grouped[0].pid, std::process::id() as i32);
+        // the first 15 bytes of the name of the executable, or of the main thread
+        let command = fs::read_to_string("/proc/self/comm").unwrap();
+        assert_eq!(grouped[0].command, command.trim_end());
+    }
+
+    /// A shell that holds a connection until this is dropped.
+    struct Shell {
+        child: Child,
+        pid: i32,
+        inode: u64,
+        _far: TcpStream,
+    }
+
+    impl Shell {
+        /// Runs tests/scripts/hold by this bash, with a part of it to play.
+        fn start(bash: &Path, part: &[&OsStr]) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let mut child = Command::new(bash)
+                .arg(file("scripts/hold"))
+                .arg(port.to_string())
+                .args(part)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let far = listener.accept().unwrap().0;
+            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            let first = lines.next().unwrap().unwrap();
+            let (pid, inode) = first.split_once(' ').unwrap();
+            assert_eq!(lines.next().unwrap().unwrap(), "ready");
+            Self {
+                pid: pid.parse().unwrap(),
+                inode: inode.parse().unwrap(),
+                child,
+                _far: far,
+            }
+        }
+    }
+
+    impl Drop for Shell {
+        fn drop(&mut self) {
+            drop(self.child.stdin.take());
+            let _ = self.child.wait();
+        }
+    }
+
+    /// The one owner of a shell's connection goes by the name that is shown of it.
+    fn is_shown_as(shell: &Shell, name: &str) {
+        let got = live_owners(&set(&[shell.inode]));
+        let command = name.strip_prefix("command ").unwrap_or(name);
         let owners = group(&got.processes, &[(shell.inode, 0)]);
         let owners: Vec<String> = owners.iter().map(said).collect();
-        let expected = format!("{shown} ({command}[{}]) 1 1 1", shell.pid);
+        let expected = format!("{name} ({command}[{}]) 1 1 1", shell.pid);
         assert_eq!(owners, [expected], "{name}");
     }
-}
 
-#[test]
-fn forked_processes_share_one_connection() {
-    let script = "exec 4<&0; for i in 1 2 3; do (read -r _ <&4 || true) & done";
-    let shell = Shell::start(&mut Command::new("bash"), script);
-    let got = owners(Path::new("/proc"), &set(&[shell.inode]), soon());
-    let grouped = group(&got.processes, &[(shell.inode, 0)]);
-    assert_eq!(grouped.len(), 1, "{grouped:?}");
-    let Owner {
-        processes,
-        connections,
-        threads,
-        ..
-    } = grouped[0];
-    assert_eq!((processes, connections, threads), (4, 1, 4));
-    assert!(got.processes.iter().any(|process| process.pid == shell.pid));
-}
+    #[test]
+    fn a_process_that_gave_itself_a_hostile_name_is_found_by_the_cleaned_one() {
+        inside!(Namespaces::Processes);
+        loopback_up();
+        let bash = needs("bash");
+        let directory = crate::common::new_folder();
+        for (name, shown) in [
+            (&b"x|evil=1;rm"[..], "xevil=1rm"),
+            (b"a\nb\n", "ab"),
+            (b"\x1b[31mred", "[31mred"),
+            (b"x) Z 1 (y", "command x) Z 1 (y"),
+            (b"\xff\xfe)", "command ??)"),
+            (b"\n", "(unnamed)"),
+        ] {
+            // the name of the file that is executed
+            let file = directory.path().join(OsStr::from_bytes(name));
+            symlink(&bash, &file).unwrap();
+            is_shown_as(&Shell::start(&file, &[]), shown);
+        }
+        // a name that the process wrote
+        for (name, shown) in [
+            (&b"x|evil=1;rm"[..], "xevil=1rm"),
+            (b"\x1b[31m\xff) \x80(", "command [31m?) ?("),
+        ] {
+            let part = ["comm".as_ref(), OsStr::from_bytes(name)];
+            is_shown_as(&Shell::start(&bash, &part), shown);
+        }
+    }
 
-#[test]
-fn processes_that_come_and_go_disturb_nothing() {
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    let held = connections(1);
-    let inodes = set(&[inode(&held[0].0)]);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                let _ = Command::new("true").status();
+    #[test]
+    fn forked_processes_share_one_connection() {
+        inside!(Namespaces::Processes);
+        loopback_up();
+        let shell = Shell::start(&needs("bash"), &["fork".as_ref(), "3".as_ref()]);
+        let got = live_owners(&set(&[shell.inode]));
+        let grouped = group(&got.processes, &[(shell.inode, 0)]);
+        assert_eq!(grouped.len(), 1, "{grouped:?}");
+        let Owner {
+            processes,
+            connections,
+            threads,
+            ..
+        } = grouped[0];
+        assert_eq!((processes, connections, threads), (4, 1, 4));
+        assert!(got.processes.iter().any(|process| process.pid == shell.pid));
+    }
+
+    #[test]
+    fn processes_that_come_and_go_disturb_nothing() {
+        inside!(Namespaces::Processes);
+        loopback_up();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let held = connections(1);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let _ = Command::new("true").status();
+                }
+            });
+            for _ in 0..30 {
+                let got = live_owners(&set(&[inode(&held[0].0)]));
+                // a child has the socket too, for a moment between fork and exec
+                assert!(!got.processes.is_empty() && got.cut.is_none(), "{got:?}");
             }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
         });
-        for _ in 0..30 {
-            let got = owners(Path::new("/proc"), &inodes, soon());
-            // a child has the socket too, for a moment between fork and exec
-            assert!(!got.processes.is_empty() && got.cut.is_none(), "{got:?}");
-        }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    });
-}
-
-mod strace {
-    use super::*;
-    use crate::common::needs;
-
-    #[test]
-    #[ignore = "run under strace by the test below"]
-    fn look() {
-        let held = connections(2);
-        let inodes = set(&[inode(&held[0].0)]);
-        let _ = fs::metadata("/begin");
-        let got = owners(Path::new("/proc"), &inodes, soon());
-        let _ = fs::metadata("/end");
-        assert_eq!(got.processes.len(), 1);
     }
 
-    #[test]
-    fn nothing_that_waits_for_a_process_is_read() {
-        let log = tempfile::NamedTempFile::new().unwrap();
-        let status = Command::new(needs("strace", "strace"))
-            .args(["-f", "-e", "trace=%file,%desc", "-o"])
-            .arg(log.path())
-            .arg(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                &crate::common::here(module_path!(), "look"),
-                "--ignored",
-                "--quiet",
-            ])
-            .stdout(Stdio::null())
-            .status()
-            .unwrap();
-        assert!(status.success());
-        let calls = fs::read_to_string(log.path()).unwrap();
-        let calls: Vec<&str> = calls
-            .lines()
-            .skip_while(|call| !call.contains("\"/begin\""))
-            .skip(1)
-            .take_while(|call| !call.contains("\"/end\""))
-            .collect();
-        assert!(calls.len() > 10, "{calls:?}");
-        let mut opened = HashSet::new();
-        for call in calls.iter().filter(|call| call.contains('"')) {
-            let path = call.split('"').nth(1).unwrap();
-            let number = path.bytes().all(|b| b.is_ascii_digit());
-            match call {
-                _ if call.contains(" openat(AT_FDCWD, ") => {
-                    assert!(["/proc", "/proc/uptime"].contains(&path), "{call}");
-                }
-                _ if call.contains(" openat(") && number => {
-                    assert!(call.contains("O_PATH"), "{call}");
-                }
-                _ if call.contains(" openat(") => {
-                    opened.insert(path.to_owned());
-                }
-                _ if call.contains(" readlinkat(") => assert!(number, "{call}"),
-                _ => assert!(
-                    [" read(", " statx(", " newfstatat("]
-                        .iter()
-                        .any(|name| call.contains(name)),
-                    "{call}"
-                ),
+    mod strace {
+        use super::*;
+
+        /// What the test does under strace, between two calls that mark the begin and the end.
+        fn look() {
+            let held = connections(2);
+            let _ = fs::metadata("/begin");
+            let got = live_owners(&set(&[inode(&held[0].0)]));
+            let _ = fs::metadata("/end");
+            assert_eq!(got.processes.len(), 1);
+        }
+
+        #[test]
+        fn nothing_that_waits_for_a_process_is_read() {
+            inside!(Namespaces::Processes);
+            if this_test!().part().is_some() {
+                return look();
             }
+            loopback_up();
+            let log = crate::common::new_file();
+            let path = log.path().to_str().unwrap();
+            let strace = ["strace", "-f", "-e", "trace=%file,%desc", "-o", path];
+            let status = this_test!()
+                .again(&strace, "look")
+                .stdout(Stdio::null())
+                .status();
+            assert!(status.unwrap().success());
+            let calls = fs::read_to_string(log.path()).unwrap();
+            only_descriptors_and_small_files(&calls);
         }
-        opened.remove(".");
-        let expected = ["fd", "comm", "stat", "cgroup"].map(str::to_owned);
-        assert_eq!(opened, HashSet::from(expected));
+
+        fn only_descriptors_and_small_files(calls: &str) {
+            let calls: Vec<&str> = calls
+                .lines()
+                .skip_while(|call| !call.contains("\"/begin\""))
+                .skip(1)
+                .take_while(|call| !call.contains("\"/end\""))
+                .collect();
+            assert!(calls.len() > 10, "{calls:?}");
+            let mut opened = HashSet::new();
+            for call in calls.iter().filter(|call| call.contains('"')) {
+                let path = call.split('"').nth(1).unwrap();
+                let number = path.bytes().all(|b| b.is_ascii_digit());
+                match call {
+                    _ if call.contains(" openat(AT_FDCWD, ") => {
+                        assert!(["/proc", "/proc/uptime"].contains(&path), "{call}");
+                    }
+                    _ if call.contains(" openat(") && number => {
+                        assert!(call.contains("O_PATH"), "{call}");
+                    }
+                    _ if call.contains(" openat(") => {
+                        opened.insert(path.to_owned());
+                    }
+                    _ if call.contains(" readlinkat(") => assert!(number, "{call}"),
+                    _ => assert!(
+                        [" read(", " statx(", " newfstatat("]
+                            .iter()
+                            .any(|name| call.contains(name)),
+                        "{call}"
+                    ),
+                }
+            }
+            opened.remove(".");
+            let expected = ["fd", "comm", "stat", "cgroup"].map(str::to_owned);
+            assert_eq!(opened, HashSet::from(expected));
+        }
     }
 }
 
-mod root {
+mod admin {
     use super::*;
-    use crate::common::needs;
+    use crate::common::namespaces::{Namespaces, ThisTest, inside, this_executable, this_test};
+    use crate::common::network::loopback_up;
+    use crate::common::plugin::AS_NOBODY;
+    use crate::common::programs::{install, report};
 
-    /// What a user without privileges, or with some, sees of a process of root: this one.
-    fn as_nobody(capabilities: &str) -> String {
-        assert!(
-            fs::metadata("/proc/self").unwrap().uid() == 0,
-            "this test needs root, to become somebody else"
-        );
+    /// What a user without privileges, or with some, sees of a process of root: this one, which is the only other one
+    /// there is.
+    fn as_nobody(this: ThisTest, capabilities: &str) -> String {
+        loopback_up();
         let held = connections(3);
-        let inodes: Vec<String> = held
-            .iter()
-            .map(|(near, _)| inode(near).to_string())
-            .collect();
-        // somewhere nobody may go
-        let directory = tempfile::tempdir_in(std::env::temp_dir()).unwrap();
-        let executable = directory.path().join("owners");
-        // not by this process: another test's fork would keep it open for writing, and it could not be run
-        let this = std::env::current_exe().unwrap();
-        let paths = [
-            this.as_os_str(),
-            directory.path().as_os_str(),
-            executable.as_os_str(),
-        ];
-        crate::common::sh("cp -- \"$1\" \"$3\"; chmod 755 -- \"$2\" \"$3\"", &paths);
-        let output = Command::new(needs("setpriv", "util-linux"))
-            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
-            .args(["--inh-caps", capabilities, "--ambient-caps", capabilities])
-            .arg(&executable)
-            .args([
-                "--exact",
-                &crate::common::here(module_path!(), "look"),
-                "--ignored",
-                "--nocapture",
-            ])
-            .env("INODES", inodes.join(" "))
-            .current_dir("/")
-            .output()
-            .unwrap();
+        let inodes = held.iter().map(|(near, _)| inode(near).to_string());
+        let inodes = inodes.collect::<Vec<_>>().join(" ");
+        let folder = crate::common::new_folder();
+        let executable = folder.path().join("owners");
+        install(this_executable(), &executable);
+        let [inheritable, ambient] =
+            ["inh", "ambient"].map(|set| format!("--{set}-caps={capabilities}"));
+        let words = [&AS_NOBODY[..], &[&inheritable, &ambient]].concat();
+        let mut look = this.again_from(&words, &executable, inodes);
+        let output = look.current_dir("/").output().unwrap();
+        assert!(output.status.success(), "{}", report(&output));
         let stdout = String::from_utf8(output.stdout).unwrap();
-        assert!(
-            output.status.success(),
-            "{stdout}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let answer = stdout.lines().find_map(|line| {
-            let (_, rest) = line.split_once("found ")?;
-            Some(rest.to_owned())
+        let found = stdout.lines().find_map(|line| {
+            let (_, found) = line.split_once("found ")?;
+            Some(found.to_owned())
         });
-        answer.unwrap_or_else(|| panic!("{stdout}"))
+        found.unwrap_or_else(|| panic!("{stdout}"))
     }
 
-    #[test]
-    #[ignore = "run as another user by the tests below"]
-    fn look() {
-        let inodes = std::env::var("INODES").unwrap();
-        let sockets: Vec<(u64, u32)> = inodes
+    /// The part of the other user: whom these sockets belong to, and whether there are processes that could not be
+    /// looked into.
+    fn look(inodes: &str) {
+        let inodes: Vec<u64> = inodes
             .split(' ')
-            .map(|inode| (inode.parse().unwrap(), 0))
+            .map(|inode| inode.parse().unwrap())
             .collect();
-        let got = owners(Path::new("/proc"), &sockets, soon());
+        let sockets: Vec<(u64, u32)> = inodes.iter().map(|inode| (*inode, 0)).collect();
+        let got = live_owners(&sockets);
         let unseen = if got.unseen { "some" } else { "none" };
         let names: Vec<String> = group(&got.processes, &sockets)
             .iter()
             .map(|owner| format!("{} {}", owner.pid, owner.connections))
             .collect();
-        println!("\nfound {} unseen {unseen}", names.join(", "));
+        println!("\nfound {}, {unseen} unseen", names.join(", "));
+    }
+
+    /// Holds what a user with these capabilities sees against what it should be.
+    macro_rules! seen_by_nobody {
+        ($capabilities:expr, $expected:expr) => {
+            inside!(Namespaces::RootProcesses);
+            if let Some(inodes) = this_test!().part() {
+                return look(inodes.to_str().unwrap());
+            }
+            assert_eq!(as_nobody(this_test!(), $capabilities), $expected);
+        };
     }
 
     #[test]
-    fn processes_of_others_are_counted_as_unseen() {
-        assert_eq!(as_nobody("-all"), "0 3 unseen some");
+    fn processes_of_others_are_unseen() {
+        seen_by_nobody!("-all", "0 3, some unseen");
     }
 
     #[test]
     fn descriptors_that_may_be_listed_but_not_resolved_are_unseen_too() {
-        assert_eq!(as_nobody("+dac_read_search"), "0 3 unseen some");
+        seen_by_nobody!("+dac_read_search", "0 3, some unseen");
     }
 
     #[test]
     fn two_capabilities_are_enough() {
-        let got = as_nobody("+dac_read_search,+sys_ptrace");
-        let me = std::process::id();
-        let (found, _) = got.split_once(" unseen ").unwrap();
-        let mine = format!("{me} 3");
-        // a child that another test starts has them too until it runs its program
-        assert!(found.split(", ").any(|owner| owner == mine), "{got}");
+        seen_by_nobody!("+dac_read_search,+sys_ptrace", "1 3, none unseen");
     }
-}
-
-/// With 2000 processes of 20 descriptors each.
-#[test]
-#[ignore = "prints figures"]
-fn figures() {
-    let script = "exec 3</dev/null 4<&3 5<&3 6<&3 7<&3 8<&3 9<&3; exec {a}<&3 {b}<&3 {c}<&3 {d}<&3 {e}<&3 {f}<&3 {g}<&3 {h}<&3 {i}<&3 {j}<&3; for i in $(seq 2000); do (read -r _ || true) <&0 & done; echo ready; wait";
-    let mut child = Command::new("bash")
-        .args(["-c", script])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let held = connections(1);
-    let inodes = set(&[inode(&held[0].0)]);
-    for _ in 0..5 {
-        let begin = Instant::now();
-        let got = owners(Path::new("/proc"), &inodes, soon());
-        let took = begin.elapsed();
-        println!(
-            "{took:?}, {} found, {} unseen",
-            got.processes.len(),
-            got.unseen
-        );
-    }
-    drop(child.stdin.take());
-    child.wait().unwrap();
 }

@@ -2,6 +2,7 @@
 //! counters where there is no file of them.
 
 use crate::common::ProcRoot;
+use crate::common::programs::{printed, program};
 
 const HEADER: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
 
@@ -84,7 +85,7 @@ fn what_cannot_be_counted_is_told_with_details_and_judges_nothing() {
         "{}",
         got.text
     );
-    crate::common::sh("mkfifo -- \"$1\"", &[root.join("net/tcp6").as_os_str()]);
+    printed(program("mkfifo").arg(root.join("net/tcp6")));
     assert_eq!(root.answer(&["--empty", "critical"]).code, 0);
     for nothing in ["", HEADER] {
         let got = beside(nothing.as_bytes()).answer(&["--empty", "critical", "-v"]);
@@ -99,68 +100,48 @@ fn what_cannot_be_counted_is_told_with_details_and_judges_nothing() {
 mod netns {
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
-    use std::process::{Child, Command, Stdio};
 
-    use crate::common::{Answer, again_in_namespaces, answer, binary, needs, sh, wait_for};
+    use crate::common::conntrack;
+    use crate::common::namespaces::{Namespaces, inside};
+    use crate::common::network::{Neighbour, loopback_up, track};
+    use crate::common::plugin::{UNPRIVILEGED, check_after};
+    use crate::common::programs::{printed_for, program, script};
+    use crate::common::wait::{holds, wait_for};
+    use crate::common::{Answer, answer};
+    use crate::roles::Role;
 
-    /// Ours and another host's, where a test below listens.
+    /// Ours and another host's, where a server listens.
     const OWN: &str = "192.0.2.1";
     const PEER: &str = "192.0.2.2:7000";
     const PEER_V6: &str = "[2001:db8::2]:7000";
 
-    const TWO_HOSTS: &str = r#"
-mount -t tmpfs none /run
-ip link set lo up
-ip netns add peer
-ip link add wire type veth peer name wire netns peer
-for address in 192.0.2.1/24 2001:db8::1/64; do ip address add "$address" dev wire; done
-for address in 192.0.2.2/24 2001:db8::2/64; do ip -n peer address add "$address" dev wire; done
-echo 0 >/proc/sys/net/ipv6/conf/wire/accept_dad
-ip netns exec peer sh -c 'echo 0 >/proc/sys/net/ipv6/conf/wire/accept_dad'
-ip link set wire up
-ip -n peer link set wire up
-"#;
-
-    #[test]
-    fn connections_that_nothing_tracks_are_told_and_tracked_ones_are_not() {
-        needs("ip", "iproute2");
-        needs("nft", "nftables");
-        again_in_namespaces(
-            "-Urnm",
-            TWO_HOSTS,
-            &crate::common::here(module_path!(), "between_two_hosts"),
+    /// Another host, at the other end of a cable.
+    fn peer() -> Neighbour {
+        let peer = Neighbour::with_entries(0);
+        let lines = format!(
+            "link set lo up
+            link add wire type veth peer name wire netns {}
+            address add 192.0.2.1/24 dev wire
+            address add 2001:db8::1/64 dev wire nodad
+            link set wire up",
+            peer.pid()
         );
-    }
-
-    #[test]
-    #[ignore = "run on the other host by the test below"]
-    fn peer() {
-        let listener = TcpListener::bind("[::]:7000").unwrap();
-        let mut open = Vec::new();
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            stream.write_all(b".").unwrap();
-            open.push(stream);
+        printed_for(lines, program("ip").args(["-batch", "-"]));
+        for line in [
+            "address add 192.0.2.2/24 dev wire",
+            "address add 2001:db8::2/64 dev wire nodad",
+            "link set wire up",
+        ] {
+            peer.run(&format!("ip {line}"));
         }
-    }
-
-    struct Running(Child);
-
-    impl Drop for Running {
-        fn drop(&mut self) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
-        }
+        peer
     }
 
     /// A connection that both ends know of.
     fn connect(to: &str) -> TcpStream {
-        let mut connection = None;
-        wait_for("the peer listens", || {
-            connection = TcpStream::connect(to).ok();
-            connection.is_some()
-        });
-        let mut connection = connection.unwrap();
+        // an address of IPv6 may not be used at once
+        let mut connection = wait_for("a connection to the peer", || TcpStream::connect(to));
+        connection.write_all(b"x").unwrap();
         connection.read_exact(&mut [0]).unwrap();
         connection
     }
@@ -190,8 +171,9 @@ ip -n peer link set wire up
     }
 
     #[test]
-    #[ignore = "run in namespaces of its own by the test above"]
-    fn between_two_hosts() {
+    fn connections_that_nothing_tracks_are_told_and_tracked_ones_are_not() {
+        inside!(Namespaces::Network);
+        let peer = peer();
         let critical = ["--empty", "critical"];
         assert_eq!(untracked(&critical), (None, 0), "no connection");
 
@@ -202,19 +184,7 @@ ip -n peer link set wire up
             .collect();
         assert_eq!(untracked(&critical), (None, 0), "within this host");
 
-        let _peer = Running(
-            Command::new("ip")
-                .args(["netns", "exec", "peer"])
-                .arg(std::env::current_exe().unwrap())
-                .args([
-                    "--exact",
-                    &crate::common::here(module_path!(), "peer"),
-                    "--ignored",
-                ])
-                .stdout(Stdio::null())
-                .spawn()
-                .unwrap(),
-        );
+        let _server = Role::server(&peer.words(), "[::]:7000");
         let mut v4 = connect(PEER);
         let one = Some("1 TCP connection to another host is".to_owned());
         assert_eq!(v4.local_addr().unwrap().ip().to_string(), OWN);
@@ -232,78 +202,61 @@ ip -n peer link set wire up
         assert_eq!(untracked(&critical), (two, 2));
         drop((v6, within));
 
-        sh(
-            "nft -f - <<'RULES'
-table inet track {
-    chain out { type filter hook output priority 0; ct state new accept; }
-}
-RULES",
-            &[],
-        );
+        track();
         // the kernel takes up a connection in the middle with its next packet
         v4.write_all(b".").unwrap();
-        wait_for("the connection is tracked", || {
-            let count = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
-            count.unwrap().trim() != "0"
+        wait_for("the connection to be tracked", || {
+            let count = conntrack::count();
+            holds(count > 0, count)
         });
         assert_eq!(untracked(&critical), (None, 0), "tracked");
     }
 
     #[test]
     fn counters_come_over_ctnetlink_where_there_is_no_file_of_them() {
-        needs("conntrack", "conntrack");
-        let binary = binary();
-        // what is mounted over net of this process stays there when it becomes another program
-        let script = r#"
-exec unshare -Urnm -- bash -euo pipefail -c '
-hidden() { bash -c "mount -t tmpfs none /proc/\$\$/net; exec \"\$@\"" hidden "$@" || true; }
-conntrack -I -p udp -s 192.0.2.1 -d 198.51.100.7 --sport 1 --dport 53 -t 600 >/dev/null 2>&1
-hidden "$1" -vvv
-echo =
-hidden "$1" -vvv -w established=1
-echo =
-hidden setpriv --bounding-set=-all --inh-caps=-all --no-new-privs "$1" -v
-echo =
-"$1" -vvv
-echo =
-conntrack -S' namespaces "$1"
-"#;
-        let printed = sh(script, &[binary.as_os_str()]);
-        let parts: Vec<&str> = printed.split("=\n").collect();
-        let [asked, with_table, refused, from_file, conntrack] = parts[..] else {
-            panic!("{printed}");
+        inside!(Namespaces::Network);
+        loopback_up();
+        conntrack::insert(&conntrack::udp(1..=1));
+        // what is mounted over net of the process stays there when it becomes another program
+        let hidden = script("scripts/without-proc-net").get_program().to_owned();
+        let hidden = hidden.to_str().unwrap();
+        let without_file = |words: &[&str], arguments: &[&str]| {
+            let words = [&[hidden][..], words].concat();
+            Answer::of(check_after(&words, arguments).output().unwrap())
         };
-        let of = |text: &str| Answer {
-            code: 0,
-            text: text.to_owned(),
-        };
+        let asked = without_file(&[], &["-vvv"]);
+        let with_table = without_file(&[], &["-vvv", "-w", "established=1"]);
+        let refused = without_file(&UNPRIVILEGED, &["-v"]);
         for name in ["drop", "chaintoolong", "early_drop", "insert_failed"] {
-            let prefix = format!("{name}=");
-            let total: u64 = conntrack
-                .split_whitespace()
-                .filter_map(|word| word.strip_prefix(&prefix))
-                .map(|n| n.parse::<u64>().unwrap())
-                .sum();
-            for text in [asked, with_table] {
+            let total = conntrack::counter(name);
+            for answer in [&asked, &with_table] {
                 assert_eq!(
-                    of(text).value(name).unwrap(),
+                    answer.value(name).unwrap(),
                     [format!("{total}c")],
-                    "{text}"
+                    "{}",
+                    answer.text
                 );
             }
-            assert_eq!(of(refused).value(name), None, "{refused}");
+            assert_eq!(refused.value(name), None, "{}", refused.text);
         }
         // as many rows as the file has, so that runs compare whichever way they read
-        let rows = |text: &str| text.lines().filter(|line| line.starts_with("row ")).count();
-        assert_eq!(rows(asked), rows(from_file));
+        let rows = |answer: &Answer| {
+            let lines = answer.text.lines();
+            lines.filter(|line| line.starts_with("row ")).count()
+        };
+        assert_eq!(rows(&asked), rows(&answer(["-vvv"])));
         assert!(
-            of(with_table).value("established").is_some(),
-            "the table is read after them: {with_table}"
+            with_table.value("established").is_some(),
+            "the table is read after them: {}",
+            with_table.text
         );
         assert!(
-            refused.contains("no counters: /proc/net/stat/nf_conntrack does not exist (")
-                && refused.contains("CAP_NET_ADMIN"),
-            "{refused}"
+            refused
+                .text
+                .contains("no counters: /proc/net/stat/nf_conntrack does not exist (")
+                && refused.text.contains("CAP_NET_ADMIN"),
+            "{}",
+            refused.text
         );
     }
 }
