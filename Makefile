@@ -66,7 +66,7 @@ check: check-flow ## formatting, lints, documentation
 # which stage comes after them.
 check-flow: ## the one-way dependencies of docs/design.md
 	@! grep -rnE 'std::(fs|io|os|process|env)|std::time::[^D]|rustix|nix::|procfs::|crate::(source|cli|runtime|survey|previous_run)' \
-		src/model src/judge src/analysis src/diagnosis src/report
+		src/model src/judge src/analysis src/diagnosis src/recording src/report
 	@! grep -rnE 'crate::(judge|analysis|diagnosis|report|cli|source|runtime)' src/model
 	@! grep -rnE 'crate::(judge::(assess|metric|threshold|range)|diagnosis|report|cli|survey)|clap|nagiosplugin' src/source
 	@! grep -rnE 'std::(fs|io|os|process|time|net)|rustix|nix::|crate::(source|runtime|report)' src/cli

@@ -299,6 +299,9 @@ pub enum NoRecording {
     /// The recorder has not read the table.
     #[error("does not say who holds the entries")]
     NoSurvey,
+    /// Nobody named a recording of the host that another proc root shows.
+    #[error("is of this host, and another proc root was given")]
+    OtherProcRoot,
 }
 
 /// Why a run has no other to compare with.
@@ -437,6 +440,10 @@ impl ReadError {
                 problem: NoRecording::Missing | NoRecording::Stale { .. },
                 ..
             } => Some("is check_conntrack-recorder.service running?"),
+            Self::NoRecording {
+                problem: NoRecording::OtherProcRoot,
+                ..
+            } => Some("--recording names one"),
             Self::FirstRun { .. }
             | Self::NoRecording { .. }
             | Self::PreviousRunIncomplete

@@ -15,7 +15,10 @@ pub fn seal(facts: String) -> String {
 
 /// The lines of a sealed text without its last line; none if the text is not as it was sealed.
 pub fn unseal(text: &str) -> Option<Lines<'_>> {
-    let end = text.trim_end_matches('\n').rfind('\n')? + 1;
+    let end = text
+        .trim_end_matches('\n')
+        .rfind('\n')
+        .map_or(0, |at| at + 1);
     let (facts, check) = text.split_at_checked(end)?;
     (check == check_line(facts)).then(|| facts.split_terminator('\n').peekable())
 }
@@ -59,6 +62,7 @@ mod tests {
         let text = seal("one 1\ntwo 2\n".to_owned());
         let lines: Vec<&str> = unseal(&text).unwrap().collect();
         assert_eq!(lines, ["one 1", "two 2"]);
+        assert_eq!(unseal(&seal(String::new())).unwrap().count(), 0);
         for other in [
             "",
             "\n",

@@ -7,6 +7,7 @@ mod diagnosis;
 mod observation;
 mod ownership;
 pub mod previous_run;
+mod recorded;
 mod table;
 mod verdict;
 
@@ -53,6 +54,7 @@ pub fn run(
         privilege::give_up_all();
     }
     let (verdict, written) = verdict::judge(options, observation);
+    let verdict = verdict.with_whole_recording(options);
     if !verdict.wants_table(options) {
         let verdict = verdict.without_table(options);
         let diagnosis = diagnosis::without_table(options, &verdict);

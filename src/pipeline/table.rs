@@ -15,9 +15,10 @@ use crate::cli::Options;
 use crate::diagnosis::{Listed, PortUse};
 use crate::model::conntrack::Entry;
 use crate::model::dump::{Choice, End, Gap, Listing, Source};
-use crate::model::error::ReadError;
+use crate::model::error::{NoRecording, ReadError};
 use crate::model::readings::{Counts, Reading};
 use crate::model::text::clean_path;
+use crate::recording::Survey;
 use crate::runtime::privilege;
 use crate::source::enter_netns::{Place, go_to};
 use crate::source::entries::{self, Wanted};
@@ -48,6 +49,8 @@ pub(super) struct Table {
     pub(super) ports: Option<PortUse>,
     /// Where the files of the namespace are, if they show its settings.
     pub(super) settings_of: Option<std::path::PathBuf>,
+    /// The entries are those of the last look of a recorder.
+    pub(super) is_recorded: bool,
 }
 
 impl Table {
@@ -63,6 +66,38 @@ impl Table {
             listed: None,
             ports: None,
             settings_of: None,
+            is_recorded: false,
+        }
+    }
+
+    /// The last look of a recorder. `why` is the reason why this check did not look itself.
+    fn recorded(options: &Options, survey: &Survey, why: Option<ReadError>) -> Self {
+        let sample = (survey.read < survey.total).then_some(Sample {
+            read: survey.read,
+            total: survey.total,
+            half_width: None,
+        });
+        let no_counts = || ReadError::NoRecording {
+            path: "the recording".to_owned(),
+            problem: NoRecording::NoSurvey,
+        };
+        Self {
+            counts: survey.counts.clone().ok_or_else(no_counts),
+            captured: None,
+            unavailable: None,
+            top: None,
+            basis: Basis {
+                source: Some(survey.source),
+                read: survey.read,
+                why,
+                sample,
+                ..Basis::default()
+            },
+            facts: None,
+            listed: None,
+            ports: None,
+            settings_of: Some(options.proc_root.clone()),
+            is_recorded: true,
         }
     }
 }
@@ -82,6 +117,9 @@ struct Read {
 /// Reads the table of the namespace that decides, or a capture.
 pub(super) fn read(options: &Options, verdict: &Verdict, deadlines: Deadlines) -> Table {
     let is_capture = options.table.is_some();
+    if options.source == Choice::Recording && !is_capture {
+        return read_recording(options, verdict);
+    }
     let netns = &verdict.deciding.netns.namespace;
     let place = match netns.seen {
         Some(seen) if !netns.own => go_to(&options.proc_root, options.is_live(), seen),
@@ -93,7 +131,35 @@ pub(super) fn read(options: &Options, verdict: &Verdict, deadlines: Deadlines) -
     let read = wanted.and_then(|wanted| count(options, &wanted).map(|read| (wanted, read)));
     match read {
         Ok((wanted, read)) => analyse(options, verdict, wanted, read, deadlines),
-        Err(why) => Table::unavailable(why, is_capture),
+        Err(why) => match last_survey(options, verdict) {
+            Some(survey) => Table::recorded(options, survey, Some(why)),
+            None => Table::unavailable(why, is_capture),
+        },
+    }
+}
+
+/// The last look of a recorder, if it may stand in for one of this check.
+fn last_survey<'a>(options: &Options, verdict: &'a Verdict) -> Option<&'a Survey> {
+    let recorded = verdict.recorded()?;
+    match options.source {
+        Choice::Auto => recorded.survey_of_table(),
+        Choice::Recording => recorded.survey(),
+        Choice::Netlink | Choice::Procfs | Choice::Sockets => None,
+    }
+}
+
+/// The answer to `--source recording`.
+fn read_recording(options: &Options, verdict: &Verdict) -> Table {
+    let why = match &verdict.recorded {
+        Ok(_) => ReadError::NoRecording {
+            path: "the recording".to_owned(),
+            problem: NoRecording::NoSurvey,
+        },
+        Err(why) => why.clone(),
+    };
+    match last_survey(options, verdict) {
+        Some(survey) => Table::recorded(options, survey, None),
+        None => Table::unavailable(why, false),
     }
 }
 
@@ -110,6 +176,7 @@ fn wanted(options: &Options, verdict: &Verdict, place: Place, deadlines: Deadlin
         sample: options.sample,
         count,
         deadline: deadlines.reading,
+        is_recorded: last_survey(options, verdict).is_some(),
     }
 }
 
@@ -277,6 +344,7 @@ fn analyse(
         ports: ports(&tally, scale, &wanted),
         settings_of: (wanted.place.net_root == options.proc_root && options.max.is_none())
             .then(|| options.proc_root.clone()),
+        is_recorded: false,
     }
 }
 

@@ -10,6 +10,7 @@
 //! clock 8640000 179583556000
 //! sample 8640000 850 1000
 //! sample 8641000 1000 1000 2110 0 87 2110
+//! check 5c0ad5b3d8f9c1a2
 //! survey 8641000 1000 1000 netlink 1000 1000
 //! counts 970 0 790 206 764 0 0 0 0 0 0 30 0 0
 //! finding 8 sidekiq.service to 10.0.3.7:6379/tcp holds 97% of the entries
@@ -24,39 +25,37 @@
 //! Times are in hundredths of a second since the host was started, `clock` has the time of day beside one. `every` is the
 //! number of seconds between two samples. A sample has the increase of each counter since the one before, nothing if no
 //! counter moved, or `?` if that is not known. `-` is a limit that there is not. `counts` has the entries of the largest
-//! endpoint, without a reply, that may be evicted, and of each class. `check` is a hash of all lines before it.
+//! endpoint, without a reply, that may be evicted, and of each class.
+//!
+//! A text has two parts, each of which ends with `check`, a hash of its lines. The first part has the youngest samples: a
+//! check that finds nothing wrong reads no more. The second part begins with the older samples.
 //!
 //! Names and sentences lose what may not be printed when they are read, whoever wrote them.
 
 use std::fmt::Write;
-use std::time::Duration;
 
-use super::history::{MAX_CLOCKS, MAX_INCIDENTS};
-use super::{Clock, Found, Holding, Incident, MAX_ENDPOINTS, Recording, Sample, Survey};
+use super::{Found, Holding, MAX_ENDPOINTS, Recording, Sample, Survey};
 use crate::model::dump::Source;
-use crate::model::error::NoRecording;
-use crate::model::netns::NetnsId;
-use crate::model::readings::Counts;
-use crate::model::sealed::{Lines, fact, hundredths, number, seal, time, unseal};
+use crate::model::sealed::{hundredths, seal};
 use crate::model::text::{clean_command, clean_sentence};
 
 /// A recording is never longer, in bytes.
 pub const MAX_BYTES: usize = 256 << 10;
 
 /// The first line but for the version.
-const HEADER: &str = "check_conntrack recording ";
+pub(super) const HEADER: &str = "check_conntrack recording ";
 /// The version of what follows the first line.
-const VERSION: &str = "1";
+pub(super) const VERSION: &str = "1";
 /// A sentence or name is never longer, in bytes.
-const MAX_TEXT: usize = 240;
+pub(super) const MAX_TEXT: usize = 240;
 /// A line of the list of endpoints is never longer, in bytes.
-const MAX_LINE: usize = 400;
+pub(super) const MAX_LINE: usize = 400;
 /// A survey has at most so many lines of the list.
-const MAX_LINES: usize = MAX_ENDPOINTS + 2;
-/// The longest time between two samples, in seconds.
-const MAX_PERIOD: u64 = 60;
+pub(super) const MAX_LINES: usize = MAX_ENDPOINTS + 2;
+/// The first part has at most so many samples: those of five minutes between two checks, and some more.
+const RECENT: usize = 40;
 /// A recording has at most so many numbers of its namespace.
-const MAX_NAMESPACES: usize = 4;
+pub(super) const MAX_NAMESPACES: usize = 4;
 
 impl Recording {
     /// The text, which [`Self::parse`] reads. If it would be too long the oldest samples are left out, then the oldest
@@ -65,7 +64,9 @@ impl Recording {
         let mut samples = self.samples.as_slice();
         let mut surveys = self.surveys.as_slice();
         loop {
-            let text = seal(self.facts(samples, surveys));
+            let older = samples.len().saturating_sub(RECENT);
+            let (older, recent) = samples.split_at(older);
+            let text = seal(self.head(recent)) + &seal(self.rest(older, surveys));
             if text.len() <= MAX_BYTES || (samples.is_empty() && surveys.is_empty()) {
                 return text;
             }
@@ -77,7 +78,8 @@ impl Recording {
         }
     }
 
-    fn facts(&self, samples: &[Sample], surveys: &[Survey]) -> String {
+    /// The first part: what a check needs on every run.
+    fn head(&self, recent: &[Sample]) -> String {
         let mut text = format!(
             "{HEADER}{VERSION}\nboot {}\n",
             clean_sentence(&self.boot, 64)
@@ -96,7 +98,16 @@ impl Recording {
             let (at, utc) = (hundredths(clock.at), hundredths(clock.utc));
             let _ = writeln!(text, "clock {at} {utc}");
         }
-        for sample in samples {
+        for sample in recent {
+            write_sample(&mut text, sample);
+        }
+        text
+    }
+
+    /// The second part.
+    fn rest(&self, older: &[Sample], surveys: &[Survey]) -> String {
+        let mut text = String::new();
+        for sample in older {
             write_sample(&mut text, sample);
         }
         for survey in surveys {
@@ -108,23 +119,6 @@ impl Recording {
             let _ = writeln!(text, "incident {began} {until} {path}");
         }
         text
-    }
-
-    /// Reads what [`Self::to_text`] wrote.
-    ///
-    /// # Errors
-    /// [`NoRecording::OtherVersion`] or [`NoRecording::Damaged`].
-    pub fn parse(text: &str) -> Result<Self, NoRecording> {
-        let header = text.split('\n').next().unwrap_or_default();
-        match header.strip_prefix(HEADER) {
-            Some(VERSION) if text.len() <= MAX_BYTES => {
-                parse_facts(text).ok_or(NoRecording::Damaged)
-            }
-            Some(other) if other != VERSION && number::<u32>(other).is_some() => {
-                Err(NoRecording::OtherVersion)
-            }
-            _ => Err(NoRecording::Damaged),
-        }
     }
 }
 
@@ -211,193 +205,7 @@ fn write_holding(text: &mut String, name: &str, holding: &Holding) {
     }
 }
 
-// ---- reading --------------------------------------------------------------------------------------------------------
-
-fn parse_facts(text: &str) -> Option<Recording> {
-    let mut lines = unseal(text)?;
-    lines.next()?;
-    let boot = clean_sentence(fact(&mut lines, "boot")?, 64);
-    let mut namespaces = Vec::new();
-    while let Some(namespace) = fact(&mut lines, "namespace") {
-        namespaces.push(NetnsId::parse(namespace)?);
-    }
-    let period = number::<u64>(fact(&mut lines, "every")?)?;
-    let fits = (1..=MAX_PERIOD).contains(&period) && namespaces.len() <= MAX_NAMESPACES;
-    let spaced = match fact(&mut lines, "spaced") {
-        Some(spaced) => Some(time(spaced)?),
-        None => None,
-    };
-    let mut recording = Recording {
-        spaced,
-        unread: fact(&mut lines, "unread").and_then(sentence),
-        ..Recording::new(boot, namespaces, Duration::from_secs(period))
-    };
-    while let Some(clock) = fact(&mut lines, "clock") {
-        let [at, utc] = words(clock)?;
-        recording.clocks.push(Clock {
-            at: time(at)?,
-            utc: time(utc)?,
-        });
-    }
-    while let Some(sample) = fact(&mut lines, "sample") {
-        recording.samples.push(parse_sample(sample)?);
-    }
-    while let Some(survey) = fact(&mut lines, "survey") {
-        recording.surveys.push(parse_survey(survey, &mut lines)?);
-    }
-    while let Some(incident) = fact(&mut lines, "incident") {
-        recording.incidents.push(parse_incident(incident)?);
-    }
-    let is_whole = lines.next().is_none() && fits;
-    (is_whole && recording.is_in_order()).then_some(recording)
-}
-
-impl Recording {
-    /// Whether everything stands in the order of time, and no more of it than the recorder keeps.
-    fn is_in_order(&self) -> bool {
-        self.clocks.is_sorted_by_key(|clock| clock.at)
-            && self.samples.is_sorted_by_key(|sample| sample.at)
-            && self.surveys.is_sorted_by_key(|survey| survey.at)
-            && self.incidents.iter().all(|one| one.began <= one.until)
-            && self.clocks.len() <= MAX_CLOCKS
-            && self.incidents.len() <= MAX_INCIDENTS
-            && !self.samples.is_empty()
-    }
-}
-
-/// Exactly so many words.
-fn words<const N: usize>(text: &str) -> Option<[&str; N]> {
-    let mut all = [""; N];
-    let mut words = text.split(' ');
-    for word in &mut all {
-        *word = words.next()?;
-    }
-    words.next().is_none().then_some(all)
-}
-
-fn parse_limit(text: &str) -> Option<Option<u32>> {
-    match text {
-        "-" => Some(None),
-        max => number(max).map(Some),
-    }
-}
-
-fn parse_sample(text: &str) -> Option<Sample> {
-    let mut parts = text.splitn(4, ' ');
-    let (at, count, max) = (parts.next()?, parts.next()?, parts.next()?);
-    let increases = match parts.next() {
-        None => Some([0; 4]),
-        Some("?") => None,
-        Some(moved) => {
-            let [drop, chains, early, failed] = words(moved)?.map(number);
-            Some([drop?, chains?, early?, failed?])
-        }
-    };
-    Some(Sample {
-        at: time(at)?,
-        count: number(count)?,
-        max: parse_limit(max)?,
-        increases,
-    })
-}
-
-fn parse_survey(text: &str, lines: &mut Lines<'_>) -> Option<Survey> {
-    let [at, count, max, source, read, total] = words(text)?;
-    let counts = match fact(lines, "counts") {
-        Some(counts) => Some(parse_counts(counts)?),
-        None => None,
-    };
-    let finding = match fact(lines, "finding") {
-        Some(found) => Some(parse_finding(found, lines)?),
-        None => None,
-    };
-    let mut survey = Survey {
-        at: time(at)?,
-        count: number(count)?,
-        max: parse_limit(max)?,
-        source: parse_source(source)?,
-        read: number(read)?,
-        total: number(total)?,
-        finding,
-        endpoints: Vec::new(),
-        counts,
-        lines: Vec::new(),
-    };
-    while let Some(holding) = fact(lines, "endpoint") {
-        survey.endpoints.push(parse_holding(holding, lines)?);
-    }
-    while let Some(shown) = fact(lines, "line") {
-        survey
-            .lines
-            .extend(not_empty(clean_sentence(shown, MAX_LINE)));
-    }
-    let fits = survey.endpoints.len() <= MAX_ENDPOINTS && survey.lines.len() <= MAX_LINES;
-    fits.then_some(survey)
-}
-
-fn parse_counts(text: &str) -> Option<Counts> {
-    let mut numbers = text.split(' ').map(number::<u32>);
-    let mut next = || numbers.next().flatten();
-    let mut counts = Counts {
-        largest_endpoint: next()?,
-        unreplied: next()?,
-        evictable: next()?,
-        ..Counts::default()
-    };
-    for class in &mut counts.classes {
-        *class = next()?;
-    }
-    numbers.next().is_none().then_some(counts)
-}
-
-fn parse_finding(text: &str, lines: &mut Lines<'_>) -> Option<Found> {
-    let (rule, sentence) = text.split_once(' ')?;
-    let holder = match fact(lines, "holder") {
-        Some(holder) => Some(parse_holding(holder, lines)?),
-        None => None,
-    };
-    let mut advice = |name| fact(lines, name).and_then(command);
-    Some(Found {
-        rule: number(rule)?,
-        sentence: clean_sentence(sentence, MAX_TEXT),
-        holder,
-        why: advice("why"),
-        fix: advice("fix"),
-        look: advice("look"),
-    })
-}
-
-fn parse_holding(text: &str, lines: &mut Lines<'_>) -> Option<Holding> {
-    let (entries, name) = text.split_once(' ')?;
-    Some(Holding {
-        entries: number(entries)?,
-        name: clean_sentence(name, MAX_TEXT),
-        owner: fact(lines, "owner").and_then(sentence),
-    })
-}
-
-fn sentence(text: &str) -> Option<String> {
-    not_empty(clean_sentence(text, MAX_TEXT))
-}
-
-fn command(text: &str) -> Option<String> {
-    not_empty(clean_command(text, MAX_TEXT))
-}
-
-fn not_empty(text: String) -> Option<String> {
-    (!text.is_empty()).then_some(text)
-}
-
-fn parse_incident(text: &str) -> Option<Incident> {
-    let mut parts = text.splitn(3, ' ');
-    Some(Incident {
-        began: time(parts.next()?)?,
-        until: time(parts.next()?)?,
-        path: clean_sentence(parts.next()?, MAX_TEXT),
-    })
-}
-
-fn source_name(source: Source) -> &'static str {
+pub(super) fn source_name(source: Source) -> &'static str {
     match source {
         Source::Netlink => "netlink",
         Source::Procfs => "procfs",
@@ -406,16 +214,14 @@ fn source_name(source: Source) -> &'static str {
     }
 }
 
-fn parse_source(name: &str) -> Option<Source> {
-    let all = [Source::Netlink, Source::Procfs, Source::Sockets];
-    all.into_iter().find(|source| source_name(*source) == name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::history::tests::{empty, sample, seconds, survey};
     use super::*;
+    use crate::model::error::NoRecording;
+    use crate::model::readings::Counts;
     use proptest::prelude::*;
+    use std::time::Duration;
 
     /// A recording of an hour in which a sample is taken every second, every minute has a survey, and every text is as long
     /// as it may be.
@@ -493,9 +299,10 @@ mod tests {
         assert_eq!(found.why.as_deref(), Some("(reboot) x check 0"));
         // also if the text was not written by this program
         let text = recording.to_text();
-        let (facts, _) = text.split_at(text.rfind("check ").unwrap());
+        let (first, second) = text.split_at(super::super::head(&text).unwrap().len());
+        let (facts, _) = second.split_at(second.rfind("check ").unwrap());
         let forged = facts.replace("[31mrm", "|evil=1;`id`");
-        let read = Recording::parse(&seal(forged)).unwrap();
+        let read = Recording::parse(&(first.to_owned() + &seal(forged))).unwrap();
         let name = &read.surveys[0].endpoints[0].name;
         assert_eq!(name, "a sample 1 1 1 evil=1id");
     }
@@ -615,8 +422,11 @@ mod tests {
         }
 
         #[test]
-        fn anything_may_stand_in_a_recording(text in "(check_conntrack recording 1\n)?(boot [0-9a-f]{1,4}\n)?((namespace|namespace cookie|every|spaced|unread|clock|sample|survey|counts|finding|holder|owner|why|endpoint|line|incident) ?[0-9 -]{0,9}\n){0,12}") {
-            for text in [text.clone(), seal(text)] {
+        fn anything_may_stand_in_a_recording(
+            head in "(check_conntrack recording 1\n)?(boot [0-9a-f]{1,4}\n)?((namespace|namespace cookie|every|spaced|unread|clock|sample) ?[0-9 -]{0,9}\n){0,9}",
+            rest in "((sample|survey|counts|finding|holder|owner|why|endpoint|line|incident) ?[0-9 -]{0,9}\n){0,9}",
+        ) {
+            for text in [head.clone() + &rest, seal(head) + &seal(rest)] {
                 if let Ok(recording) = Recording::parse(&text) {
                     let again = Recording::parse(&recording.to_text());
                     prop_assert_eq!(again, Ok(recording));

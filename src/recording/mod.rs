@@ -6,7 +6,10 @@
 
 pub mod format;
 mod history;
+mod parse;
 pub mod story;
+
+pub use parse::head;
 
 use std::time::Duration;
 

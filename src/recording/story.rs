@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use super::{Holding, MAX_ENDPOINTS, Recording, Sample, Survey};
+use crate::model::readings::Usage;
 
 /// A survey says who held the table at its peak if it saw at least this part of the peak. Percent.
 const SEEN_AT_PEAK: u64 = 50;
+
+/// A peak is over if the usage was higher by so many percentage points then.
+const OVER: u128 = 5;
 
 /// The highest usage of a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +42,21 @@ pub struct Growth {
     pub over: Duration,
     /// The endpoint that grew most, with the entries that it gained.
     pub most: Option<Holding>,
+}
+
+impl Peak {
+    /// Whether the table was fuller at the peak than it is now. Without a limit a twentieth more entries are fuller.
+    pub fn is_over(&self, now: Usage) -> bool {
+        let then = (u128::from(self.sample.count), self.sample.max);
+        let count = u128::from(now.count);
+        match (then, now.max) {
+            ((then, Some(max_then)), Some(max)) => {
+                let (max_then, max) = (u128::from(max_then), u128::from(max));
+                then * 100 * max >= (count * 100 + OVER * max) * max_then
+            }
+            ((then, _), _) => then * 100 >= count * (100 + OVER),
+        }
+    }
 }
 
 impl Recording {

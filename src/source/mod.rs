@@ -7,6 +7,7 @@ pub mod entries;
 pub mod file;
 pub mod netlink;
 pub mod procfs;
+pub mod recording;
 mod untracked;
 pub mod users;
 
