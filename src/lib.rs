@@ -23,4 +23,4 @@ pub mod report;
 pub mod runtime;
 pub mod source;
 
-pub use pipeline::run;
+pub use pipeline::{record, run};

@@ -304,6 +304,50 @@ pub enum NoRecording {
     OtherProcRoot,
 }
 
+/// Why a recorder does not begin, or ends.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NoRecorder {
+    /// There is no directory for the recording of another proc root.
+    #[error("a recorder of another proc root needs --recording")]
+    NoDirectory,
+    /// The directory cannot be used.
+    #[error("cannot record: {path} {problem}{}", if_missing(problem))]
+    Directory {
+        /// The directory.
+        path: String,
+        /// What is the matter with it, as a verb and the rest.
+        problem: NoState,
+    },
+    /// Another user could put a file in the place of the recording.
+    #[error(
+        "cannot record: {path} must belong to the user of the recorder and not be writable by others (mode 0750)"
+    )]
+    Shared {
+        /// The directory.
+        path: String,
+    },
+    /// Another recorder writes there.
+    #[error("cannot record: another recorder writes to {path}")]
+    Running {
+        /// The directory.
+        path: String,
+    },
+    /// There is no timer.
+    #[error("cannot record: no timer: {reason}")]
+    Clock {
+        /// The system's words.
+        reason: String,
+    },
+}
+
+/// The advice for a directory that is missing.
+fn if_missing(problem: &NoState) -> &'static str {
+    match problem {
+        NoState::Missing => " (create it for the user of the recorder, with mode 0750)",
+        _ => "",
+    }
+}
+
 /// Why a run has no other to compare with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum NoBaseline {

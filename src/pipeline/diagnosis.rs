@@ -26,9 +26,9 @@ use crate::source::procfs::meminfo;
 /// The finding and what to do.
 #[derive(Debug, Default)]
 pub(super) struct Diagnosis {
-    finding: Option<Finding>,
-    names: AddressNames,
-    advice: Advice,
+    pub(super) finding: Option<Finding>,
+    pub(super) names: AddressNames,
+    pub(super) advice: Advice,
     told: Told,
 }
 

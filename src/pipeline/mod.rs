@@ -8,6 +8,7 @@ mod observation;
 mod ownership;
 pub mod previous_run;
 mod recorded;
+mod recorder;
 mod table;
 mod verdict;
 
@@ -18,6 +19,7 @@ use crate::report::Report;
 use crate::runtime::privilege;
 
 pub use previous_run::Written;
+pub use recorder::record;
 
 /// The times at which the stages stop reading.
 #[derive(Debug, Clone, Copy)]

@@ -12,7 +12,7 @@ use crate::judge::measure::{Measurements, Numbers};
 use crate::judge::netns::{Bench, Judged, Other, Overview, worst_first};
 use crate::model::error::ReadError;
 use crate::model::netns::{Compared, Observation, Resident, Walk};
-use crate::model::readings::{Counts, Reading, Readings};
+use crate::model::readings::{Change, Counts, Reading, Readings};
 use crate::report::Report;
 use crate::runtime::unsafe_calls;
 use crate::source;
@@ -171,6 +171,30 @@ pub(super) fn early(options: &Options, first: &Readings) -> Report {
 }
 
 impl Verdict {
+    /// The verdict on the namespace of this process alone, for a recorder.
+    pub(super) fn of_moment(
+        options: &Options,
+        readings: Readings,
+        change: Reading<Change>,
+    ) -> Self {
+        let namespace = Observation::of_own(readings).own;
+        let bench = Bench {
+            thresholds: &options.thresholds,
+            policy: policy(options),
+            sharing: None,
+            others_unseen: false,
+        };
+        let (deciding, _) = worst_first(Compared { namespace, change }, Vec::new(), bench);
+        Self {
+            deciding,
+            overview: None,
+            sharing: None,
+            unseen: None,
+            origin: source::origin(&options.proc_root),
+            recorded: Err(ReadError::NotReached),
+        }
+    }
+
     /// The report for a check that reaches its time limit while the table is read. A run that ends early writes no
     /// baseline, so it is no first run either.
     pub(super) fn interrupted(&self, options: &Options) -> Report {

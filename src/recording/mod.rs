@@ -6,7 +6,9 @@
 
 pub mod format;
 mod history;
+pub mod incidents;
 mod parse;
+pub mod schedule;
 pub mod story;
 
 pub use parse::head;
