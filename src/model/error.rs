@@ -299,6 +299,14 @@ pub enum NoRecording {
     /// The recorder has not read the table.
     #[error("does not say who holds the entries")]
     NoSurvey,
+    /// The table has changed too much since the recorder read it.
+    #[error("shows the table as of {} ago, when it held {count} entries", duration(.age.as_secs()))]
+    Outdated {
+        /// The age of the last look.
+        age: Duration,
+        /// The entries at that time.
+        count: u32,
+    },
     /// Nobody named a recording of the host that another proc root shows.
     #[error("is of this host, and another proc root was given")]
     OtherProcRoot,

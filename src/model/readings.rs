@@ -53,6 +53,25 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// The same shares of a table that held `then` entries and holds `now` entries by now, if these are fewer.
+    #[must_use]
+    pub fn shrunk(&self, then: u32, now: u32) -> Self {
+        let shrunk = |entries: u32| {
+            if now >= then {
+                return entries;
+            }
+            let part = u64::from(entries) * u64::from(now) / u64::from(then);
+            u32::try_from(part).unwrap_or(now)
+        };
+        Self {
+            largest_endpoint: shrunk(self.largest_endpoint),
+            own_unknown: self.own_unknown.clone(),
+            unreplied: shrunk(self.unreplied),
+            evictable: shrunk(self.evictable),
+            classes: self.classes.map(shrunk),
+        }
+    }
+
     /// Entries of one class.
     pub fn class(&self, class: Class) -> u32 {
         self.classes.get(class.index()).copied().unwrap_or_default()

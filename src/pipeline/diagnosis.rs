@@ -16,6 +16,7 @@ use crate::judge::losses::lost_below_limit;
 use crate::judge::metric::Metric;
 use crate::model::error::ReadError;
 use crate::model::timeouts::Timeouts;
+use crate::recording::Found;
 use crate::report::advice::{Advice, Basis, advice};
 use crate::report::finding::AddressNames;
 use crate::report::recorded::Told;
@@ -56,13 +57,13 @@ fn of(options: &Options, verdict: &Verdict, table: Option<&Table>) -> Diagnosis 
     if !readings.tracks() || !is_asked {
         return Diagnosis {
             advice: look_only(verdict),
-            told: told(options, verdict, table, false),
+            told: told(options, verdict, table, &Case::default(), None),
             ..Diagnosis::default()
         };
     }
     let case = case(options, verdict, table);
     let finding = diagnosis::diagnose(&case);
-    let mut told = told(options, verdict, table, finding.is_some());
+    let mut told = told(options, verdict, table, &case, finding.as_ref());
     // who it was matters more than who holds a table that is calm again
     let finding = finding.filter(|finding| !told.names_holder || is_about_limits(finding));
     let names = AddressNames::new();
@@ -96,7 +97,13 @@ fn of(options: &Options, verdict: &Verdict, table: Option<&Table>) -> Diagnosis 
 }
 
 /// What the recording says beside a finding, or in its place.
-fn told(options: &Options, verdict: &Verdict, table: Option<&Table>, has_finding: bool) -> Told {
+fn told(
+    options: &Options,
+    verdict: &Verdict,
+    table: Option<&Table>,
+    case: &Case<'_>,
+    finding: Option<&Finding>,
+) -> Told {
     let judged = &verdict.deciding;
     let none = Err(ReadError::NotReached);
     let recorded = if judged.netns.namespace.own {
@@ -110,9 +117,9 @@ fn told(options: &Options, verdict: &Verdict, table: Option<&Table>, has_finding
         change: &judged.netns.change,
         assessment: &judged.assessment,
         losses: judged.losses(),
-        is_problem: judged.assessment.state != ServiceState::Ok,
+        is_filling: case.filling,
         has_its_entries: table.is_some_and(|table| table.is_recorded),
-        has_finding,
+        has_finding: finding.is_some(),
     };
     tell(recorded, question)
 }
@@ -127,7 +134,15 @@ fn is_about_limits(finding: &Finding) -> bool {
 
 /// The advice with that of the recorder's finding.
 fn with_recorded(advice: Advice, told: &Told) -> Advice {
-    let of_peak = || told.peak.as_ref()?.held.as_ref()?.survey.finding.clone();
+    // a command that shows who dials shows nothing once it is over
+    let of_peak = || {
+        let held = told.peak.as_ref()?.held.as_ref()?;
+        let found = held.survey.finding.clone()?;
+        Some(Found {
+            look: None,
+            ..found
+        })
+    };
     let found = match &told.found {
         Some((found, _)) => Some(found.clone()),
         None => told.names_holder.then(of_peak).flatten(),

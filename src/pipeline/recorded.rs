@@ -21,6 +21,8 @@ use crate::source::recording::{OWN_FILE, Stored, open};
 
 /// A recording without a sample for so many periods is stale.
 const FRESH_PERIODS: u32 = 3;
+/// A look stands in for one of now while the number of entries differs by less than this. Percent.
+const SIMILAR: u64 = 125;
 /// The moment of the previous run may lie this much before the sample of the same second.
 const ROUNDING: Duration = Duration::from_millis(10);
 
@@ -141,10 +143,24 @@ impl Recorded {
         self.recording.surveys.last()
     }
 
-    /// The last look, if it shows more than this check may see: sockets it can read itself.
-    pub(super) fn survey_of_table(&self) -> Option<&Survey> {
-        self.survey()
-            .filter(|survey| survey.source != Source::Sockets)
+    /// The last look into the table, if it may stand in for a table that holds so many entries now.
+    ///
+    /// # Errors
+    /// The reason why it may not.
+    pub(super) fn survey_of(&self, count: u32) -> Reading<&Survey> {
+        let unused = |problem| unused(Path::new(OWN_FILE), problem);
+        let survey = self.survey();
+        // a check can read the sockets itself
+        let survey = survey.filter(|survey| survey.source != Source::Sockets);
+        let survey = survey.ok_or_else(|| unused(NoRecording::NoSurvey))?;
+        let (then, now) = (u64::from(survey.count), u64::from(count));
+        if then * 100 > now * SIMILAR || now * 100 > then * SIMILAR {
+            return Err(unused(NoRecording::Outdated {
+                age: self.age_of(survey),
+                count: survey.count,
+            }));
+        }
+        Ok(survey)
     }
 
     fn age_of(&self, survey: &Survey) -> Duration {
@@ -176,8 +192,8 @@ pub(super) struct Question<'a> {
     pub(super) assessment: &'a Assessment,
     /// Its losses.
     pub(super) losses: Option<Losses>,
-    /// The state is not OK.
-    pub(super) is_problem: bool,
+    /// The state is not OK, and the table fills.
+    pub(super) is_filling: bool,
     /// The entries of the answer are those of the recording.
     pub(super) has_its_entries: bool,
     /// The answer has a finding of its own.
@@ -203,7 +219,7 @@ pub(super) fn tell(recorded: &Reading<Recorded>, question: Question<'_>) -> Told
     let names_holder = peak.is_some() && !question.assessment.is_too_full();
     let survey = recorded.survey();
     let found = survey
-        .filter(|_| question.is_problem && !question.has_finding && !names_holder)
+        .filter(|_| question.is_filling && !question.has_finding && !names_holder)
         .filter(|_| question.has_its_entries || options.top.is_none())
         .and_then(|survey| Some((survey.finding.clone()?, recorded.age_of(survey))));
     let listed = survey.filter(|_| question.has_its_entries);
@@ -219,7 +235,7 @@ pub(super) fn tell(recorded: &Reading<Recorded>, question: Question<'_>) -> Told
         peak,
         names_holder,
         growth: count
-            .filter(|_| question.is_problem && question.assessment.is_too_full())
+            .filter(|_| question.is_filling)
             .and_then(|count| recorded.recording.growth(*count, recorded.now)),
         about: Some(recorded.about()),
         unused: None,
@@ -251,7 +267,7 @@ fn peak(recorded: &Recorded, question: Question<'_>) -> Option<Peak> {
 /// Whether the reader should know the peak: packets were lost, or it was too high.
 pub(super) fn matters(assessment: &Assessment, losses: Option<Losses>) -> bool {
     use crate::judge::metric::Metric;
-    losses.is_some()
+    losses.is_some_and(|losses| losses.full_table || losses.long_chains)
         || assessment.is_above(Metric::Peak)
         || (assessment.peak_was_too_full() && !assessment.is_above(Metric::Usage))
 }

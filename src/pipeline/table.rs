@@ -71,7 +71,14 @@ impl Table {
     }
 
     /// The last look of a recorder. `why` is the reason why this check did not look itself.
-    fn recorded(options: &Options, survey: &Survey, why: Option<ReadError>) -> Self {
+    fn recorded(
+        options: &Options,
+        verdict: &Verdict,
+        survey: &Survey,
+        why: Option<ReadError>,
+    ) -> Self {
+        let now = verdict.readings().count.as_ref().copied();
+        let now = now.unwrap_or(u32::MAX);
         let sample = (survey.read < survey.total).then_some(Sample {
             read: survey.read,
             total: survey.total,
@@ -82,7 +89,11 @@ impl Table {
             problem: NoRecording::NoSurvey,
         };
         Self {
-            counts: survey.counts.clone().ok_or_else(no_counts),
+            counts: survey
+                .counts
+                .as_ref()
+                .map(|counts| counts.shrunk(survey.count, now))
+                .ok_or_else(no_counts),
             captured: None,
             unavailable: None,
             top: None,
@@ -131,35 +142,29 @@ pub(super) fn read(options: &Options, verdict: &Verdict, deadlines: Deadlines) -
     let read = wanted.and_then(|wanted| count(options, &wanted).map(|read| (wanted, read)));
     match read {
         Ok((wanted, read)) => analyse(options, verdict, wanted, read, deadlines),
-        Err(why) => match last_survey(options, verdict) {
-            Some(survey) => Table::recorded(options, survey, Some(why)),
-            None => Table::unavailable(why, is_capture),
+        Err(why) => match last_look(options, verdict) {
+            Ok(survey) => Table::recorded(options, verdict, survey, Some(why)),
+            Err(_) => Table::unavailable(why, is_capture),
         },
     }
 }
 
 /// The last look of a recorder, if it may stand in for one of this check.
-fn last_survey<'a>(options: &Options, verdict: &'a Verdict) -> Option<&'a Survey> {
-    let recorded = verdict.recorded()?;
-    match options.source {
-        Choice::Auto => recorded.survey_of_table(),
-        Choice::Recording => recorded.survey(),
-        Choice::Netlink | Choice::Procfs | Choice::Sockets => None,
+fn last_look<'a>(options: &Options, verdict: &'a Verdict) -> Reading<&'a Survey> {
+    if !matches!(options.source, Choice::Auto | Choice::Recording)
+        || !verdict.deciding.netns.namespace.own
+    {
+        return Err(ReadError::NotReached);
     }
+    let recorded = verdict.recorded.as_ref().map_err(Clone::clone)?;
+    recorded.survey_of(verdict.readings().count.clone()?)
 }
 
 /// The answer to `--source recording`.
 fn read_recording(options: &Options, verdict: &Verdict) -> Table {
-    let why = match &verdict.recorded {
-        Ok(_) => ReadError::NoRecording {
-            path: "the recording".to_owned(),
-            problem: NoRecording::NoSurvey,
-        },
-        Err(why) => why.clone(),
-    };
-    match last_survey(options, verdict) {
-        Some(survey) => Table::recorded(options, survey, None),
-        None => Table::unavailable(why, false),
+    match last_look(options, verdict) {
+        Ok(survey) => Table::recorded(options, verdict, survey, None),
+        Err(why) => Table::unavailable(why, false),
     }
 }
 
@@ -176,7 +181,7 @@ fn wanted(options: &Options, verdict: &Verdict, place: Place, deadlines: Deadlin
         sample: options.sample,
         count,
         deadline: deadlines.reading,
-        is_recorded: last_survey(options, verdict).is_some(),
+        is_recorded: last_look(options, verdict).is_ok(),
     }
 }
 

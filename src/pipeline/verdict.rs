@@ -244,12 +244,6 @@ impl Verdict {
         }
     }
 
-    /// The recording, if it is of the namespace that decides.
-    pub(super) fn recorded(&self) -> Option<&Recorded> {
-        let recorded = self.recorded.as_ref().ok();
-        recorded.filter(|_| self.deciding.netns.namespace.own)
-    }
-
     pub(super) fn readings(&self) -> &Readings {
         &self.deciding.netns.namespace.readings
     }
