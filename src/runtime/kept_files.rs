@@ -6,11 +6,10 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, Dir, FlockOperation, Mode, OFlags, fchmod, flock, fstat, mkdirat, openat, renameat,
-    unlinkat,
+    AtFlags, Dir, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat, renameat, unlinkat,
 };
 use rustix::io::{Errno, retry_on_intr};
-use rustix::process::geteuid;
+use rustix::process::{geteuid, umask};
 
 use super::state_file::StateDirectory;
 use crate::model::error::NoState;
@@ -26,11 +25,12 @@ const DIRECTORY_MODE: Mode = Mode::RWXU.union(Mode::RGRP).union(Mode::XGRP);
 pub struct KeptFiles(OwnedFd);
 
 impl KeptFiles {
-    /// Opens the directory if this user may write to it. A symbolic link in its place is not followed.
+    /// Opens the directory if this user may write to it. From now on no file is made for users outside the group. A symbolic link in its place is not followed.
     ///
     /// # Errors
     /// The reason for which it cannot be used.
     pub fn open(path: &Path) -> Result<Self, NoState> {
+        umask(Mode::WGRP | Mode::RWXO);
         Ok(Self(StateDirectory::open(path)?.into_descriptor()))
     }
 
@@ -44,10 +44,7 @@ impl KeptFiles {
         let opened = match open() {
             Err(Errno::NOENT) => {
                 mkdirat(&self.0, name, DIRECTORY_MODE).map_err(reason)?;
-                let made = open().map_err(reason)?;
-                // the umask takes away from the mode
-                fchmod(&made, DIRECTORY_MODE).map_err(reason)?;
-                made
+                open().map_err(reason)?
             }
             opened => opened.map_err(reason)?,
         };
@@ -68,7 +65,8 @@ impl KeptFiles {
     /// # Errors
     /// The system's words.
     pub fn lock(&self, name: &str) -> Result<Option<File>, String> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // not open for writing, so that the file system may become read-only
+        let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
         let lock = retry_on_intr(|| openat(&self.0, name, flags, mode)).map_err(reason)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -89,15 +87,11 @@ impl KeptFiles {
         self.remove(&unfinished);
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let file =
-            retry_on_intr(|| openat(&self.0, unfinished.as_str(), flags, mode)).map_err(reason)?;
-        let written = fchmod(&file, FILE_MODE)
-            .map_err(reason)
-            .and_then(|()| {
-                let written = File::from(file).write_all(text.as_bytes());
-                written.map_err(|error| clean(&error.to_string()))
-            })
+        let file = retry_on_intr(|| openat(&self.0, unfinished.as_str(), flags, FILE_MODE));
+        let mut file = File::from(file.map_err(reason)?);
+        let written = file
+            .write_all(text.as_bytes())
+            .map_err(|error| clean(&error.to_string()))
             .and_then(|()| renameat(&self.0, &unfinished, &self.0, name).map_err(reason));
         if written.is_err() {
             // on a full disk the next attempt needs its room
