@@ -13,8 +13,9 @@ use crate::analysis::top::Ranked;
 use crate::cli::Options;
 use crate::judge::history::NetnsSnapshot;
 use crate::model::dump::Source;
-use crate::model::error::{NoRecorder, NoState, ReadError};
+use crate::model::error::{NoState, ReadError};
 use crate::model::netns::NetnsId;
+use crate::model::no_recording::NoRecorder;
 use crate::model::readings::{Change, Reading, Readings};
 use crate::recording::incidents::{Watch, is_incident};
 use crate::recording::schedule::Schedule;
@@ -23,7 +24,7 @@ use crate::report::{endpoints, finding};
 use crate::runtime::kept_files::KeptFiles;
 use crate::runtime::manager::Manager;
 use crate::runtime::ticks::{Ticks, Wake, cpu_time};
-use crate::runtime::unsafe_calls;
+use crate::runtime::unsafe_calls::{self, check_netlink_strictly};
 use crate::source::procfs::{boot, netns_id};
 use crate::source::recording::{OWN_FILE, open};
 use crate::source::{self, Asking, file};
@@ -338,7 +339,7 @@ fn numbers(options: &Options) -> Readings {
         return first;
     }
     let readings = source::details(&options.proc_root, first);
-    if !matches!(readings.statistics, Err(ReadError::NoStatistics { .. })) {
+    if !matches!(&readings.statistics, Err(error) if error.is_missing()) {
         return readings;
     }
     let asking = Asking {
@@ -346,6 +347,7 @@ fn numbers(options: &Options) -> Readings {
         live: options.is_live(),
         own: &options.own,
         then_the_table: true,
+        strict: check_netlink_strictly,
         deadline: Instant::now() + LOOK[0],
     };
     source::ask(asking, readings)

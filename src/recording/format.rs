@@ -218,7 +218,7 @@ pub(super) fn source_name(source: Source) -> &'static str {
 mod tests {
     use super::super::history::tests::{empty, sample, seconds, survey};
     use super::*;
-    use crate::model::error::NoRecording;
+    use crate::model::no_recording::NoRecording;
     use crate::model::readings::Counts;
     use proptest::prelude::*;
     use std::time::Duration;

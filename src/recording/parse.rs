@@ -10,8 +10,8 @@ use super::format::{
 use super::history::{MAX_CLOCKS, MAX_INCIDENTS};
 use super::{Clock, Found, Holding, Incident, MAX_ENDPOINTS, Recording, Sample, Survey};
 use crate::model::dump::Source;
-use crate::model::error::NoRecording;
 use crate::model::netns::NetnsId;
+use crate::model::no_recording::NoRecording;
 use crate::model::readings::Counts;
 use crate::model::sealed::{Lines, fact, number, time, unseal};
 use crate::model::text::{clean_command, clean_sentence};

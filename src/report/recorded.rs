@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::values::{ago, time_of_day, with_hint};
 use crate::analysis::facts::Share;
-use crate::judge::range::Ratio;
+use crate::judge::number::Ratio;
 use crate::model::error::ReadError;
 use crate::recording::story::{Growth, Peak};
 use crate::recording::{Found, Survey};

@@ -10,8 +10,9 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::process::geteuid;
 
 use super::file;
-use crate::model::error::{NoRecording, ReadError};
+use crate::model::error::ReadError;
 use crate::model::netns::NetnsId;
+use crate::model::no_recording::NoRecording;
 use crate::model::text::clean;
 use crate::recording::format::MAX_BYTES;
 use crate::recording::{Recording, head};
