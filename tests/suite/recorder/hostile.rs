@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Host;
 use crate::common::Answer;
@@ -212,15 +213,30 @@ fn names_in_a_forged_recording_lose_what_a_host_would_interpret() {
 #[test]
 fn a_reader_during_a_replacement_finds_one_whole_recording() {
     let host = recorded();
-    let texts = [host.text(), host.text().replace("clock", "clock")];
-    let mut n = 0;
-    for _ in 0..50 {
-        let next = host.directory.path().join(".next");
-        write(&next, texts[n % 2].as_bytes());
-        fs::rename(&next, host.file()).unwrap();
-        n += 1;
-        is_believed(&host);
-    }
+    let first = host.text();
+    host.record();
+    let texts = [first, host.text()];
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for text in texts.iter().cycle() {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                let next = host.directory.path().join(".next");
+                write(&next, text.as_bytes());
+                fs::rename(&next, host.file()).unwrap();
+            }
+        });
+        // a test that fails must not leave the writer behind
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for _ in 0..50 {
+                is_believed(&host);
+            }
+        }));
+        done.store(true, Ordering::Relaxed);
+        outcome.expect("every reader believes what it finds");
+    });
 }
 
 mod root {
