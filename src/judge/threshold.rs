@@ -176,9 +176,6 @@ fn parse_one(value: &str) -> Result<(Metric, Range), Cause> {
     }
     // the metric counts percent anyway: 80% is 80, and is printed so; then 50%:40 has its start above its end
     let range = Range::parse(&range.without_percent().to_string(), suffixes)?;
-    if metric != Metric::Usage {
-        return Ok((metric, range));
-    }
     let hundred = Decimal::from_int(100).ratio();
     match range
         .bounds()
