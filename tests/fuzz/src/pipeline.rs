@@ -210,12 +210,11 @@ fn ranking_is_one(options: &Options, answer: &Answer) {
         };
         shown += 1;
         assert_eq!(place.parse(), Ok(shown), "{}", answer.text);
-        let entries = rest.split(", ").find_map(|part| {
-            let (number, rest) = part.split_once(' ')?;
-            let of_entries = rest.starts_with("entries ") || rest.starts_with("entry ");
-            of_entries.then(|| number.parse::<u64>().expect("a number"))
-        });
-        let entries = entries.expect("how many entries");
+        let (_, numbers) = rest.split_once(": ").expect("numbers");
+        let (entries, _) = numbers
+            .split_once(" entr")
+            .unwrap_or_else(|| panic!("how many entries: {}", answer.text));
+        let entries: u64 = entries.parse().expect("a number");
         assert!(entries <= before && entries > 0, "{}", answer.text);
         before = entries;
         held[kind] += entries;
