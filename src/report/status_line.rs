@@ -353,7 +353,15 @@ fn basis(basis: &Basis, readings: &Readings) -> Vec<String> {
                 Some(why) => format!(" ({why})"),
                 None => String::new(),
             };
-            parts.push(format!("sees {} of {count} entries{why}", basis.read));
+            parts.push(if basis.read > u64::from(count) {
+                // sockets that have no entry, so they are no part of the entries
+                format!(
+                    "sees {} local sockets instead of the entries{why}",
+                    basis.read
+                )
+            } else {
+                format!("sees {} of {count} entries{why}", basis.read)
+            });
         }
         (
             _,
