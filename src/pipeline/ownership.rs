@@ -349,13 +349,27 @@ fn note(look: &Look, missing: usize, no_holder: NoHolder) -> Option<String> {
         }
     });
     let unheld = (missing > 0).then(|| match no_holder {
-        NoHolder::NotPermitted => Some(format!(
-            "{missing} sockets belong to processes this user may not look into, shown by uid (CAP_SYS_PTRACE and \
-             CAP_DAC_READ_SEARCH show them)"
-        )),
-        NoHolder::NoProcess => Some(format!(
-            "{missing} sockets are held by no process: passed on and not yet taken, in an io_uring, or the kernel's own"
-        )),
+        NoHolder::NotPermitted => {
+            let sockets = if missing == 1 {
+                "1 socket belongs".to_owned()
+            } else {
+                format!("{missing} sockets belong")
+            };
+            Some(format!(
+                "{sockets} to processes this user may not look into, shown by uid (CAP_SYS_PTRACE and \
+                 CAP_DAC_READ_SEARCH show them)"
+            ))
+        }
+        NoHolder::NoProcess => {
+            let sockets = if missing == 1 {
+                "1 socket is".to_owned()
+            } else {
+                format!("{missing} sockets are")
+            };
+            Some(format!(
+                "{sockets} held by no process: passed on and not yet taken, in an io_uring, or the kernel's own"
+            ))
+        }
         NoHolder::NotReached => None,
     });
     let notes: Vec<String> = failed.into_iter().chain(unheld.flatten()).collect();

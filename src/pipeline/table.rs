@@ -9,7 +9,6 @@ use super::verdict::Verdict;
 use crate::analysis::census::{self, Census};
 use crate::analysis::facts::Facts;
 use crate::analysis::listening::Listening;
-use crate::analysis::local_addresses::Own;
 use crate::analysis::tally::{Counting, Scale, Tally};
 use crate::analysis::top::{Basis, Sample, TopTable};
 use crate::cli::Options;
@@ -19,6 +18,7 @@ use crate::judge::metric::Metric;
 use crate::model::conntrack::Entry;
 use crate::model::dump::{Choice, End, Gap, Listing, Source};
 use crate::model::error::ReadError;
+use crate::model::local_addresses::LocalAddresses;
 use crate::model::readings::{Counts, InUse, Reading};
 use crate::model::text::clean_path;
 use crate::runtime::privilege;
@@ -188,7 +188,7 @@ fn count(options: &Options, wanted: &Wanted) -> Result<Read, ReadError> {
 }
 
 /// Ready to count, with what tells which side opened a connection.
-fn counting(options: &Options, wanted: &Wanted, own: Own) -> Counting {
+fn counting(options: &Options, wanted: &Wanted, own: LocalAddresses) -> Counting {
     let local_ports = udp_settings(&wanted.proc_root).ephemeral;
     let counting = Counting::new(own, options.aggregate).with_local_ports(local_ports);
     if options.table.is_some() {
@@ -211,10 +211,14 @@ fn counting(options: &Options, wanted: &Wanted, own: Own) -> Counting {
 }
 
 /// The addresses that are this host's own, and the reason if some may be missing.
-fn own_addresses(options: &Options, place: &Place, deadline: Instant) -> (Own, Option<ReadError>) {
+fn own_addresses(
+    options: &Options,
+    place: &Place,
+    deadline: Instant,
+) -> (LocalAddresses, Option<ReadError>) {
     // a capture is from elsewhere once somebody says whose addresses are its own
     if options.table.is_some() && !options.own.is_empty() {
-        return (Own::new([], options.own.clone()), None);
+        return (LocalAddresses::new([], options.own.clone()), None);
     }
     let origin = if place.live {
         Origin::Kernel(check_netlink_strictly)
@@ -223,7 +227,7 @@ fn own_addresses(options: &Options, place: &Place, deadline: Instant) -> (Own, O
     };
     let found = addresses(origin, deadline);
     let networks = [options.own.as_slice(), &found.networks].concat();
-    let own = Own::new(found.own, networks).with_broadcasts(found.received);
+    let own = LocalAddresses::new(found.own, networks).with_broadcasts(found.received);
     (own, found.incomplete)
 }
 
