@@ -6,6 +6,7 @@
 mod diagnosis;
 mod observation;
 mod ownership;
+mod port_use;
 pub mod previous_run;
 mod recorded;
 mod recorder;

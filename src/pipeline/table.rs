@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use super::Deadlines;
 use super::ownership::{owners_of, raw_senders};
+use super::port_use::{in_use, port_use, ports};
 use super::verdict::Verdict;
 use crate::analysis::census::{self, Census};
-use crate::analysis::facts::{Facts, Port, Share};
+use crate::analysis::facts::Facts;
 use crate::analysis::listening::Listening;
-use crate::analysis::tally::{Counting, PortCount, Scale, Tally};
+use crate::analysis::tally::{Counting, Scale, Tally};
 use crate::analysis::top::{Basis, Sample, TopTable};
 use crate::cli::Options;
 use crate::diagnosis::{Listed, PortUse};
@@ -402,33 +403,6 @@ fn analyse(
         settings_of: (wanted.place.net_root == options.proc_root && options.max.is_none())
             .then(|| options.proc_root.clone()),
         is_recorded: false,
-    }
-}
-
-/// The pair that uses most of its source ports.
-fn ports(tally: &Tally, scale: Scale) -> Option<PortUse> {
-    let uses = tally.port_uses().into_iter().flatten();
-    let uses = uses.map(|count| port_use(count, scale));
-    uses.max_by(|one, other| one.used.compare(other.used))
-}
-
-fn port_use(count: PortCount, scale: Scale) -> PortUse {
-    PortUse {
-        source: count.source.ip(),
-        far: count.far.ip(),
-        port: Port {
-            number: count.far_port,
-            protocol: count.protocol,
-        },
-        used: Share::new(scale.extrapolate(count.ports).min(count.of), count.of),
-        translated: count.translated,
-    }
-}
-
-fn in_use(ports: PortUse) -> InUse {
-    InUse {
-        used: ports.used.part,
-        of: ports.used.whole,
     }
 }
 
