@@ -3,8 +3,10 @@
 pub mod addresses;
 pub mod capture;
 pub mod configured;
+pub mod elsewhere;
 pub mod enter_netns;
 pub mod entries;
+pub mod expectations;
 pub mod file;
 pub mod netlink;
 pub mod procfs;
