@@ -3,22 +3,26 @@
 //! clap keeps the values as text and this file judges them, so that `--help` wins over a bad value and every refusal
 //! names the option, the value and what is accepted.
 
+mod arguments;
+mod refusal;
+
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::builder::StyledStr;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, CommandFactory, Parser};
+use clap::Parser;
+use clap::error::ErrorKind;
 use nagiosplugin::ServiceState;
-use thiserror::Error;
 
-use crate::judge::threshold::{ThresholdError, Thresholds};
+pub use arguments::command;
+pub use refusal::UsageError;
+
+use arguments::Args;
+
+use crate::judge::threshold::Thresholds;
 use crate::model::dump::Choice;
 pub use crate::model::elevation::Elevation;
 use crate::model::prefix::{Aggregate, Prefix};
-use crate::model::text::clean;
 
-/// The name in the help, whatever the caller passes as argv\[0\].
-const PROGRAM: &str = "check_conntrack";
 /// The longest time limit, in seconds.
 const TIMEOUT_MAX: u32 = 3600;
 /// The longest list of endpoints.
@@ -29,114 +33,6 @@ const TOP_MAX: u64 = 50;
 const DEFAULT_AGGREGATE: &str = "32,64";
 const DEFAULT_SAMPLE: &str = "20000";
 const DEFAULT_TIMEOUT: &str = "8";
-
-/// Checks how full the connection tracking table of the kernel (nf_conntrack) is
-#[derive(Debug, Clone, Parser)]
-#[command(name = PROGRAM, no_binary_name = true, version, disable_help_flag = true, disable_version_flag = true)]
-#[group(skip)] // no other option refers to the group of all, which clap would fill on every run
-pub struct Args {
-    /// WARNING when METRIC is outside RANGE, repeatable [default: usage=80 chain=15]
-    #[arg(short, long, value_name = "[METRIC=]RANGE", allow_hyphen_values = true, action = ArgAction::Append)]
-    pub warning: Vec<String>,
-
-    /// CRITICAL when METRIC is outside RANGE, repeatable [default: usage=90 chain=30]
-    #[arg(short, long, value_name = "[METRIC=]RANGE", allow_hyphen_values = true, action = ArgAction::Append)]
-    pub critical: Vec<String>,
-
-    /// Name the N remote endpoints that hold most entries (1 to 50) [default: off, 5 without N]
-    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "5", allow_hyphen_values = false)]
-    pub top: Option<String>,
-
-    /// Read the table on every run (always) or only when the state is not OK without it (problem) [default: always]
-    #[arg(long, value_name = "WHEN")]
-    pub top_when: Option<String>,
-
-    /// Group from addresses by these prefix lengths [default: 32,64]
-    #[arg(long, value_name = "V4,V6")]
-    pub aggregate: Option<String>,
-
-    /// Further addresses to count as this host's own, separated by commas
-    #[arg(long, value_name = "ADDR[/LEN],...")]
-    pub own: Vec<String>,
-
-    /// Where entries are read from: auto, netlink, procfs or sockets [default: auto]
-    #[arg(long, value_name = "SOURCE")]
-    pub source: Option<String>,
-
-    /// Analyse a capture: lines of /proc/net/nf_conntrack or conntrack -L, plain or gzip, - is stdin
-    #[arg(long, value_name = "FILE")]
-    pub table: Option<PathBuf>,
-
-    /// With --table: nf_conntrack_max of the host that the capture comes from [default: this host's]
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub max: Option<String>,
-
-    /// Read at most N entries, then extrapolate; 0 reads the whole table [default: 20000]
-    #[arg(long, value_name = "N")]
-    pub sample: Option<String>,
-
-    /// State when the kernel does not track connections: ok, warning, critical or unknown
-    #[arg(long, visible_alias = "no-conntrack", value_name = "STATE")]
-    pub absent: Option<String>,
-
-    /// State when the kernel tracks none although connections to other hosts are open: ok, warning, critical or unknown
-    #[arg(long, value_name = "STATE")]
-    pub empty: Option<String>,
-
-    /// Judge this network namespace (self) or every one that has a process on this host (all) [default: self]
-    #[arg(long, value_name = "WHICH")]
-    pub netns: Option<String>,
-
-    /// Where the counters of the previous run are kept [default: /var/lib/check_conntrack]
-    #[arg(long, value_name = "DIR")]
-    pub state_dir: Option<PathBuf>,
-
-    /// Another procfs mount, below which everything is read then [default: /proc]
-    #[arg(long, value_name = "DIR")]
-    pub proc_root: Option<PathBuf>,
-
-    /// After so many seconds (1 to 3600) answer with what was read until then [default: 8]
-    #[arg(short, long, value_name = "SECONDS", allow_hyphen_values = true)]
-    pub timeout: Option<String>,
-
-    /// More detail lines, up to -vvv; state and perfdata stay the same
-    #[arg(short, long, action = ArgAction::Count)]
-    pub verbose: u8,
-
-    /// Print the version and exit with 3
-    #[arg(short = 'V', long, action = ArgAction::Version)]
-    version: Option<bool>,
-
-    /// Print this help and exit with 3
-    #[arg(short, long, action = ArgAction::HelpShort)]
-    help: Option<bool>,
-
-    /// WARN CRIT, for the scripts this replaces; not for new definitions, hence not in the help
-    #[arg(hide = true, value_name = "WARN CRIT")]
-    positional: Vec<String>,
-}
-
-const AFTER_HELP: &str = "\
-RANGE is [@]START:END as in the plugin guidelines. It alerts outside START to END,
-with @ inside; the ends are not outside. N is 0:N, N: has no end, ~:N no start.
-  usage    entries in percent of nf_conntrack_max (the metric of a bare RANGE)
-  entries  entries in the table; 80% is percent of nf_conntrack_max
-  free     entries that still fit, so free=20000: or free=10%:
-  chain    mean hash chain length, 2 * entries / nf_conntrack_buckets
-  lost     packets lost since the previous run, so lost=0
-  drop chaintoolong early_drop insert_failed   that counter since the previous run
-  growth   entries per minute since the previous run, so growth=~:500 or ~:1%
-  full_in  time until the table is full at that growth, so full_in=30m:
-  endpoint entries of the largest remote endpoint (reads the table, as all below)
-  established time_wait syn_sent syn_recv fin_wait close_wait last_ack close udp
-  icmp other unreplied evictable   entries in that class; 80% is percent of max
-A range on usage, entries or free replaces the defaults of usage, one on chain
-those of chain. Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
-Examples:
-  check_conntrack
-  check_conntrack -w 75 -c 90 -w free=20000:
-  check_conntrack -c entries=200000 --absent ok
-  check_conntrack --top --top-when problem -w endpoint=30%";
 
 /// What the check is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -229,31 +125,26 @@ pub enum Request {
     Print(String),
 }
 
-/// Reads a command line, the program's name first. Where the program may do what its caller may not, nothing may steer
-/// what it reads, and where it is another user, nothing what it writes.
+/// Reads a command line, the program's name first. A program that may do what its caller may not accepts no option
+/// that steers what it reads, and a program that is another user accepts none that steers what it writes.
 ///
 /// # Errors
 /// The first thing that is refused.
 pub fn parse(
-    command_line: impl IntoIterator<Item = std::ffi::OsString>,
+    command_line: impl IntoIterator<Item = OsString>,
     elevation: Elevation,
 ) -> Result<Request, UsageError> {
-    match Args::try_parse_from(command_line.into_iter().skip(1)) {
+    let typed: Vec<OsString> = command_line.into_iter().skip(1).collect();
+    match Args::try_parse_from(&typed) {
         Ok(args) => args.validate(elevation).map(Request::Check),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp => Ok(Request::Print(command().render_help().to_string())),
             ErrorKind::DisplayVersion => Ok(Request::Print(error.render().to_string())),
             _ => Err(UsageError::CommandLine {
-                sentence: sentence(&error),
+                sentence: refusal::sentence(&error, &typed),
             }),
         },
     }
-}
-
-/// The command line as clap knows it, with the text below the options: for the help, the man page, the completions and
-/// the tests.
-pub fn command() -> clap::Command {
-    Args::command().after_help(AFTER_HELP)
 }
 
 impl Args {
@@ -261,107 +152,35 @@ impl Args {
         let elevated = elevation != Elevation::None;
         let writes = elevation != Elevation::AnotherUser;
         let service = self.service();
-        let (mut warning, mut critical) = (self.warning, self.critical);
-        match self.positional.as_slice() {
-            [] => {}
-            _ if !warning.is_empty() || !critical.is_empty() => {
-                return Err(UsageError::PositionalsBesideOptions);
-            }
-            [warn, crit] => {
-                warning.push(warn.clone());
-                critical.push(crit.clone());
-            }
-            other => {
-                return Err(UsageError::Positionals {
-                    given: other.len(),
-                    first: other.join(" "),
-                });
-            }
-        }
-        let proc_root = match self.proc_root {
-            Some(_) if elevated => {
-                return Err(UsageError::Elevated {
-                    option: "--proc-root",
-                });
-            }
-            Some(directory) if directory.as_os_str().is_empty() => {
-                return Err(UsageError::NoDirectory);
-            }
-            Some(directory) => directory,
-            None => PathBuf::from(LIVE),
+        let thresholds = match self.positional.as_slice() {
+            [] => Thresholds::parse(&self.warning, &self.critical)?,
+            words => self.positional_thresholds(words)?,
         };
-        if self.table.is_some() && elevated {
-            return Err(UsageError::Elevated { option: "--table" });
-        }
-        if self.table.is_some() && self.netns.as_deref() == Some("all") {
-            return Err(UsageError::AllNamespacesOfACapture);
-        }
-        if self
-            .table
-            .as_ref()
-            .is_some_and(|file| file.as_os_str().is_empty())
-        {
-            return Err(UsageError::Word {
-                option: "--table",
-                value: String::new(),
-                accepted: "a file, or - for stdin",
-            });
-        }
+        let proc_root = proc_root(self.proc_root, elevated)?;
+        check_table(self.table.as_deref(), elevated, self.netns.as_deref())?;
         let sample = self.sample.as_deref().unwrap_or(DEFAULT_SAMPLE);
-        let aggregate = self.aggregate.as_deref().unwrap_or(DEFAULT_AGGREGATE);
         Ok(Options {
             top: self.top.as_deref().map(top).transpose()?,
-            top_when: match self.top_when.as_deref() {
-                None | Some("always") => TopWhen::Always,
-                Some("problem") => TopWhen::Problem,
-                Some(other) => return Err(word("--top-when", other, "always and problem")),
-            },
-            aggregate: Aggregate::parse(aggregate).map_err(|_| {
-                word(
-                    "--aggregate",
-                    aggregate,
-                    "V4,V6, two prefix lengths up to 32 and 128",
-                )
-            })?,
+            top_when: top_when(self.top_when.as_deref())?,
+            aggregate: aggregate(self.aggregate.as_deref().unwrap_or(DEFAULT_AGGREGATE))?,
             own: own(&self.own)?,
-            source: match self.source.as_deref() {
-                None | Some("auto") => Choice::Auto,
-                Some("netlink") => Choice::Netlink,
-                Some("procfs") => Choice::Procfs,
-                Some("sockets") => Choice::Sockets,
-                Some(other) => {
-                    return Err(word("--source", other, "auto, netlink, procfs and sockets"));
-                }
-            },
+            source: source(self.source.as_deref())?,
             max: max(self.max.as_deref(), self.table.is_some())?,
             table: self.table,
             sample: count("--sample", sample, 0, u64::from(u32::MAX))?,
-            thresholds: Thresholds::parse(&warning, &critical)?,
+            thresholds,
             absent: state("--absent", self.absent.as_deref().unwrap_or("unknown"))?,
             empty: state("--empty", self.empty.as_deref().unwrap_or("ok"))?,
-            netns: match self.netns.as_deref() {
-                None | Some("self") => Netns::Own,
-                Some("all") => Netns::All,
-                Some(other) => return Err(word("--netns", other, "self and all")),
-            },
+            netns: netns(self.netns.as_deref())?,
             writes,
-            state_dir: match self.state_dir {
-                Some(_) if !writes => return Err(UsageError::WritesAsAnother),
-                Some(directory) if directory.as_os_str().is_empty() => {
-                    return Err(word("--state-dir", "", "a directory"));
-                }
-                Some(directory) => directory,
-                None => PathBuf::from(STATE),
-            },
+            state_dir: state_dir(self.state_dir, writes)?,
             service,
             proc_root,
             timeout: seconds(self.timeout.as_deref().unwrap_or(DEFAULT_TIMEOUT))?,
             verbosity: self.verbose.min(3),
         })
     }
-}
 
-impl Args {
     /// The command line without `-v` and `-t`.
     fn service(&self) -> String {
         let service = Self {
@@ -371,9 +190,99 @@ impl Args {
         };
         format!("{service:?}")
     }
+
+    /// The thresholds of `WARN CRIT`, the form of the scripts that this program replaces.
+    fn positional_thresholds(&self, words: &[String]) -> Result<Thresholds, UsageError> {
+        let unexpected = |reason| UsageError::Unexpected {
+            typed: words.join(" "),
+            reason,
+        };
+        match words {
+            [level] if self.verbose > 0 && level.len() == 1 => Err(unexpected(refusal::VERBOSE)),
+            _ if !self.warning.is_empty() || !self.critical.is_empty() => Err(unexpected(
+                "WARN CRIT without options cannot be combined with -w or -c",
+            )),
+            [warn, crit] => Ok(Thresholds::parse(
+                std::slice::from_ref(warn),
+                std::slice::from_ref(crit),
+            )?),
+            _ => Err(unexpected(
+                "a threshold is given as -w RANGE or -c RANGE, without options only two are accepted, WARN CRIT",
+            )),
+        }
+    }
 }
 
-/// A state by its name, or by the short name of the scripts this replaces.
+fn proc_root(typed: Option<PathBuf>, elevated: bool) -> Result<PathBuf, UsageError> {
+    match typed {
+        Some(_) if elevated => Err(UsageError::Elevated {
+            option: "--proc-root",
+        }),
+        Some(directory) if directory.as_os_str().is_empty() => Err(word(
+            "--proc-root",
+            "",
+            "a directory with a procfs mounted on it",
+        )),
+        Some(directory) => Ok(directory),
+        None => Ok(PathBuf::from(LIVE)),
+    }
+}
+
+fn check_table(file: Option<&Path>, elevated: bool, netns: Option<&str>) -> Result<(), UsageError> {
+    match file {
+        None => Ok(()),
+        Some(_) if elevated => Err(UsageError::Elevated { option: "--table" }),
+        Some(_) if netns == Some("all") => Err(UsageError::AllNamespacesOfACapture),
+        Some(file) if file.as_os_str().is_empty() => {
+            Err(word("--table", "", "a file, or - for stdin"))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+fn state_dir(typed: Option<PathBuf>, writes: bool) -> Result<PathBuf, UsageError> {
+    match typed {
+        Some(_) if !writes => Err(UsageError::WritesAsAnother),
+        Some(directory) if directory.as_os_str().is_empty() => {
+            Err(word("--state-dir", "", "a directory"))
+        }
+        Some(directory) => Ok(directory),
+        None => Ok(PathBuf::from(STATE)),
+    }
+}
+
+fn top_when(typed: Option<&str>) -> Result<TopWhen, UsageError> {
+    match typed {
+        None | Some("always") => Ok(TopWhen::Always),
+        Some("problem") => Ok(TopWhen::Problem),
+        Some(other) => Err(word("--top-when", other, "always and problem")),
+    }
+}
+
+fn source(typed: Option<&str>) -> Result<Choice, UsageError> {
+    match typed {
+        None | Some("auto") => Ok(Choice::Auto),
+        Some("netlink") => Ok(Choice::Netlink),
+        Some("procfs") => Ok(Choice::Procfs),
+        Some("sockets") => Ok(Choice::Sockets),
+        Some(other) => Err(word("--source", other, "auto, netlink, procfs and sockets")),
+    }
+}
+
+fn netns(typed: Option<&str>) -> Result<Netns, UsageError> {
+    match typed {
+        None | Some("self") => Ok(Netns::Own),
+        Some("all") => Ok(Netns::All),
+        Some(other) => Err(word("--netns", other, "self and all")),
+    }
+}
+
+fn aggregate(typed: &str) -> Result<Aggregate, UsageError> {
+    let accepted = "V4,V6, two prefix lengths up to 32 and 128";
+    Aggregate::parse(typed).map_err(|_| word("--aggregate", typed, accepted))
+}
+
+/// A state by its name, or by the short name of the scripts that this program replaces.
 fn state(option: &'static str, name: &str) -> Result<ServiceState, UsageError> {
     match name {
         "ok" => Ok(ServiceState::Ok),
@@ -450,128 +359,6 @@ fn word(option: &'static str, value: &str, accepted: &'static str) -> UsageError
         value: value.to_owned(),
         accepted,
     }
-}
-
-/// clap's complaint in one sentence without its layout.
-fn sentence(error: &clap::Error) -> String {
-    let context = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => clean(text),
-        Some(ContextValue::Strings(texts)) => clean(&texts.join(" ")),
-        Some(ContextValue::StyledStrs(texts)) => clean(
-            &texts
-                .iter()
-                .map(StyledStr::to_string)
-                .collect::<Vec<_>>()
-                .join(" "),
-        ),
-        _ => String::new(),
-    };
-    let argument = context(ContextKind::InvalidArg);
-    let mut text = match error.kind() {
-        ErrorKind::UnknownArgument => format!("unknown option {argument}"),
-        ErrorKind::ArgumentConflict => format!("{argument} was given more than once"),
-        ErrorKind::InvalidValue => format!("{argument} needs a value"),
-        ErrorKind::TooManyValues => format!(
-            "{argument} takes no value {}",
-            context(ContextKind::InvalidValue)
-        ),
-        ErrorKind::NoEquals => format!("{argument} needs its value behind a ="),
-        ErrorKind::InvalidUtf8 => "an argument is not valid UTF-8".to_owned(),
-        _ => error.kind().to_string(),
-    };
-    let suggestion = context(ContextKind::SuggestedArg);
-    if !suggestion.is_empty() {
-        text.push_str(&format!(", did you mean {suggestion}?"));
-    }
-    text
-}
-
-/// A command line that is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum UsageError {
-    /// Refused by clap.
-    #[error("{sentence} (see check_conntrack --help)")]
-    CommandLine {
-        /// What is wrong.
-        sentence: String,
-    },
-    /// A value of `--warning` or `--critical`.
-    #[error(transparent)]
-    Threshold(#[from] ThresholdError),
-    /// No state of that name.
-    #[error("{option} {} refused: accepted are ok, warning, critical and unknown", clean(.value))]
-    State {
-        /// The option.
-        option: &'static str,
-        /// Its value.
-        value: String,
-    },
-    /// Not a number of seconds.
-    #[error("--timeout {} refused: accepted are whole seconds from 1 to {TIMEOUT_MAX}", clean(.value))]
-    Timeout {
-        /// The value.
-        value: String,
-    },
-    /// Not a number in its range.
-    #[error("{option} {} refused: accepted are whole numbers from {min} to {max}", clean(.value))]
-    Number {
-        /// The option.
-        option: &'static str,
-        /// Its value.
-        value: String,
-        /// The least.
-        min: u64,
-        /// The most.
-        max: u64,
-    },
-    /// Not one of the words an option knows.
-    #[error("{option} {} refused: accepted are {accepted}", clean(.value))]
-    Word {
-        /// The option.
-        option: &'static str,
-        /// Its value.
-        value: String,
-        /// What it knows.
-        accepted: &'static str,
-    },
-    /// `--proc-root ''`.
-    #[error("--proc-root refused: it is empty, accepted is a directory where a procfs is mounted")]
-    NoDirectory,
-    /// Neither none nor two.
-    #[error("{} refused: {given} bare arguments, accepted are none or two (WARN CRIT), better -w WARN -c CRIT", clean(.first))]
-    Positionals {
-        /// How many.
-        given: usize,
-        /// All of them.
-        first: String,
-    },
-    /// Two ways of saying the same.
-    #[error("bare WARN CRIT are refused beside -w and -c, accepted is either of the two")]
-    PositionalsBesideOptions,
-    /// --max for the live table.
-    #[error("--max {} refused: accepted with --table only, a live table has the limit of its kernel", clean(.value))]
-    MaxWithoutTable {
-        /// The value.
-        value: String,
-    },
-    /// A capture does not say which namespace it is of.
-    #[error(
-        "--netns all refused: beside --table, which is of one network namespace, accepted is self"
-    )]
-    AllNamespacesOfACapture,
-    /// An option that would let the caller use privileges that are not his.
-    #[error(
-        "{option} refused: not while this program has capabilities or runs setuid, accepted without them only"
-    )]
-    Elevated {
-        /// The option.
-        option: &'static str,
-    },
-    /// --state-dir while the program runs setuid or setgid.
-    #[error(
-        "--state-dir refused: not while this program runs setuid or setgid, it would write as a user its caller is not"
-    )]
-    WritesAsAnother,
 }
 
 #[cfg(test)]
