@@ -61,8 +61,8 @@ pub(super) struct Args {
     )]
     pub(super) own: Vec<String>,
 
-    /// Read entries from auto, netlink, procfs or
-    /// sockets [default: auto]
+    /// Read entries from auto, netlink, procfs or sockets
+    /// [default: auto]
     #[arg(
         long,
         value_name = "SOURCE",
@@ -92,13 +92,13 @@ pub(super) struct Args {
     )]
     pub(super) max: Option<String>,
 
-    /// Read at most N entries, then extrapolate;
-    /// 0 reads the whole table [default: 20000]
+    /// Read at most N entries, then extrapolate; 0: read all
+    /// [default: 20000]
     #[arg(long, value_name = "N", help_heading = "Sources", verbatim_doc_comment)]
     pub(super) sample: Option<String>,
 
-    /// Judge this network namespace (self) or
-    /// every one of this host (all) [default: self]
+    /// Judge this network namespace (self) or every one
+    /// of this host (all) [default: self]
     #[arg(
         long,
         value_name = "WHICH",
@@ -117,16 +117,14 @@ pub(super) struct Args {
     )]
     pub(super) proc_root: Option<PathBuf>,
 
-    /// STATE if the kernel tracks no connections:
-    /// ok, warning, critical or unknown
-    /// [default: unknown]
+    /// STATE if no connections are tracked: ok, warning,
+    /// critical, unknown [default: unknown]
     #[arg(long, visible_alias = "no-conntrack", value_name = "STATE")]
     #[arg(help_heading = "State", verbatim_doc_comment)]
     pub(super) absent: Option<String>,
 
-    /// STATE if the table is empty although TCP
-    /// connections to other hosts are open
-    /// [default: ok]
+    /// STATE if the table is empty although connections
+    /// to other hosts are open [default: ok]
     #[arg(
         long,
         value_name = "STATE",
@@ -146,8 +144,7 @@ pub(super) struct Args {
     #[arg(help_heading = "Output", verbatim_doc_comment)]
     pub(super) timeout: Option<String>,
 
-    /// More detail lines, up to -vvv; state and
-    /// perfdata stay the same
+    /// More detail lines, up to -vvv
     #[arg(short, long, action = ArgAction::Count, help_heading = "Output", verbatim_doc_comment)]
     pub(super) verbose: u8,
 
@@ -165,23 +162,24 @@ pub(super) struct Args {
 }
 
 const AFTER_HELP: &str = "\
-RANGE is [@]START:END as in the plugin guidelines. It alerts if the value is
-outside START to END (both included), with @ if it is inside. N is 0:N, N: has
-no end, ~:N has no start. A bare RANGE is for usage.
+RANGE is [@]START:END. It alerts outside START to END, with @ inside; both ends
+are inside. N is 0:N, N: has no end, ~:N no start. A bare RANGE is for usage.
 METRIC:
   usage    entries in percent of nf_conntrack_max
   entries  entries in the table; 80% is percent of nf_conntrack_max
-  free     entries that still fit, so free=20000: or free=10%:
+  free     entries that still fit: free=20000: or free=10%:
   chain    mean hash chain length, 2 * entries / nf_conntrack_buckets
-  lost     packets lost since the previous run, so lost=0
-  drop chaintoolong early_drop insert_failed   that counter since the previous run
-  growth   entries per minute since the previous run, so growth=~:500 or ~:1%
-  full_in  time until the table is full at that growth, so full_in=30m:
+  lost     packets lost since the previous run: lost=0
+  drop chaintoolong early_drop insert_failed  that counter since the previous run
+  growth   entries per minute since the previous run: growth=~:500 or ~:1%
+  full_in  time until the table is full at that growth: full_in=30m:
   endpoint entries of the largest remote endpoint (reads the table, as all below)
   established time_wait syn_sent syn_recv fin_wait close_wait last_ack close udp
-  icmp other unreplied evictable   entries in that class; 80% is percent of max
+  icmp other unreplied evictable  entries in that class
 A range on usage, entries or free replaces the defaults of usage, one on chain
-those of chain. Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+those of chain. A table above its warning range for usage, entries or free that
+would be full before the next run is CRITICAL; -c full_in=~: switches that off.
+Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
 Examples:
   check_conntrack -w 75 -c 90 -w free=20000:
   check_conntrack -c entries=200000 --absent ok

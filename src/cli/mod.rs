@@ -403,13 +403,10 @@ mod tests {
             let [name, value] = line else {
                 panic!("{line:?}")
             };
-            let shown = help
-                .lines()
-                .find(|shown| shown.contains(&format!("{name} <")));
-            assert!(
-                shown.unwrap().ends_with(&format!(" [default: {value}]")),
-                "{line:?}: {shown:?}"
-            );
+            let (_, rest) = help.split_once(&format!("{name} <")).unwrap();
+            let words: Vec<&str> = rest.split_whitespace().collect();
+            let shown = words.iter().skip_while(|word| **word != "[default:").nth(1);
+            assert_eq!(shown, Some(&&*format!("{value}]")), "{line:?}: {help}");
         }
         assert_eq!(plain.absent, ServiceState::Unknown);
         assert_eq!(plain.empty, ServiceState::Ok);
@@ -428,13 +425,69 @@ mod tests {
         assert!(expected.is_ok());
         assert_eq!(meaning(&["75", "90"]), expected);
         assert_eq!(meaning(&["75%", "90%"]), expected);
-        assert!(options(&["75"]).unwrap_err().contains("1 bare arguments"));
-        assert!(options(&["75", "80", "90"]).is_err());
-        assert!(
-            options(&["-w", "75", "80", "90"])
-                .unwrap_err()
-                .contains("beside -w and -c")
+    }
+
+    #[test]
+    fn words_without_an_option_are_refused_with_the_way_to_give_a_threshold() {
+        let form = "a threshold is given as -w RANGE or -c RANGE, without options only two are accepted, WARN CRIT";
+        for words in [&["75"][..], &["usage"], &["75", "80", "90"]] {
+            let expected = format!("unexpected argument {}: {form}", words.join(" "));
+            assert_eq!(options(words), Err(expected));
+        }
+        assert_eq!(
+            options(&["-w", "75", "80", "90"]),
+            Err("unexpected argument 80 90: WARN CRIT without options cannot be combined with -w or -c".to_owned())
         );
+        let refused = options(&["-v", "3"]).unwrap_err();
+        assert!(
+            refused.starts_with("unexpected argument 3: -v takes no value"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn a_number_given_to_v_is_refused_with_the_way_to_see_more() {
+        for typed in ["-v=3", "-v3", "-vv=3", "--verbose=3", "--verb=3"] {
+            let wanted = format!(
+                "{typed} refused: -v takes no value, repeat it for more detail, up to -vvv"
+            );
+            let refused = options(&[typed]).unwrap_err();
+            assert!(refused.starts_with(&wanted), "{refused}");
+        }
+        assert_eq!(
+            options(&["-vvv", "-w", "3"]).map(|options| options.verbosity),
+            Ok(3)
+        );
+    }
+
+    #[test]
+    fn long_options_may_be_abbreviated_as_getopt_allows() {
+        let timeout = |arguments: &[&str]| options(arguments).map(|options| options.timeout);
+        assert_eq!(timeout(&["--timeo", "5"]), Ok(5));
+        assert_eq!(timeout(&["--ti=5"]), Ok(5));
+        let absent = |arguments: &[&str]| options(arguments).map(|options| options.absent);
+        assert_eq!(absent(&["--no-c", "ok"]), Ok(ServiceState::Ok));
+        // the whole name of one option that begins another one
+        assert_eq!(options(&["--top"]).map(|options| options.top), Ok(Some(5)));
+        let service = |arguments: &[&str]| options(arguments).map(|options| options.service);
+        assert_eq!(service(&["--crit", "lost=0"]), service(&["-c", "lost=0"]));
+    }
+
+    #[test]
+    fn an_abbreviation_of_several_options_is_refused_with_their_names() {
+        for (typed, wanted) in [
+            (
+                "--to",
+                "--to is short for several options: --top, --top-when",
+            ),
+            (
+                "--ver",
+                "--ver is short for several options: --verbose, --version",
+            ),
+        ] {
+            let refused = options(&[typed]).unwrap_err();
+            assert!(refused.starts_with(wanted), "{refused}");
+        }
     }
 
     #[test]
@@ -518,7 +571,7 @@ mod tests {
             ),
             (&["--netns"], "--netns WHICH needs a value"),
             (&["--flush"], "unknown option --flush"),
-            (&["--verbose=3"], "--verbose... takes no value 3"),
+            (&["--help=3"], "--help takes no value 3"),
         ] {
             let text = options(arguments).unwrap_err();
             assert!(text.starts_with(wanted), "{text}");
@@ -528,7 +581,10 @@ mod tests {
     #[test]
     fn a_capture_is_of_one_namespace() {
         let refused = options(&["--netns", "all", "--table", "-"]).unwrap_err();
-        assert!(refused.starts_with("--netns all refused: "), "{refused}");
+        assert!(
+            refused.starts_with("--netns all cannot be used with --table: "),
+            "{refused}"
+        );
         assert!(options(&["--netns", "self", "--table", "-"]).is_ok());
         assert!(options(&["--netns", "all", "--top"]).is_ok());
     }

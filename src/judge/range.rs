@@ -13,7 +13,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::number::{Decimal, Ratio};
-use crate::model::text::clean;
+use crate::model::text::{FOREIGN_MAX, clean};
 
 /// What a bound may carry behind its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +110,14 @@ impl Bound {
 
     fn is_percent(self) -> bool {
         self.unit == Unit::Percent
+    }
+
+    /// The order of two bounds. A percentage and a number cannot be compared unless one of them is 0.
+    fn order(self, other: Self) -> Option<Ordering> {
+        let comparable = self.is_percent() == other.is_percent()
+            || self.number.is_zero()
+            || other.number.is_zero();
+        comparable.then(|| self.ratio().cmp(&other.ratio()))
     }
 
     /// In the unit of the value, or in percent. Both parts are below 3600 * 10^18.
@@ -219,11 +227,7 @@ impl Range {
             }
         };
         if let (Some(start), Some(end)) = (start, end) {
-            // with a percentage only the sign can be compared: 0 is 0% of anything
-            let comparable = start.is_percent() == end.is_percent()
-                || start.number.is_zero()
-                || end.number.is_zero();
-            if comparable && start.ratio() > end.ratio() {
+            if start.order(end) == Some(Ordering::Greater) {
                 return Err(RangeError::StartAboveEnd {
                     start: start.to_string(),
                     end: end.to_string(),
@@ -266,6 +270,22 @@ impl Range {
             (false, Some(end)) => Some(Violation::Above(end)),
             _ => None,
         }
+    }
+
+    /// True if every value outside of this range alerts by the other range too. False if a percentage would have to be
+    /// compared with a number. A metric that is not `signed` has no value below 0.
+    pub fn alerts_only_with(&self, other: &Self, signed: bool) -> bool {
+        let above_0 = |bound: &Bound| signed || bound.number.ratio() > Ratio::from_int(0);
+        let (start, other_start) = (self.start.filter(above_0), other.start.filter(above_0));
+        let (end, other_end) = (self.end, other.end);
+        let never = !self.inside && start.is_none() && end.is_none();
+        !never
+            && match (self.inside, other.inside) {
+                (false, false) => starts_before(start, other_start) && ends_after(end, other_end),
+                (true, true) => starts_before(other_start, start) && ends_after(other_end, end),
+                (true, false) => is_below(end, other_start) || is_below(other_end, start),
+                (false, true) => false,
+            }
     }
 
     /// The bounds that are there.
@@ -335,6 +355,30 @@ impl Range {
     }
 }
 
+/// True if a range with the first start begins at or below a range with the second start.
+fn starts_before(start: Option<Bound>, other: Option<Bound>) -> bool {
+    match (start, other) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(start), Some(other)) => start.order(other).is_some_and(Ordering::is_le),
+    }
+}
+
+/// True if a range with the first end goes on at least to the end of a range with the second end.
+fn ends_after(end: Option<Bound>, other: Option<Bound>) -> bool {
+    match (end, other) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(end), Some(other)) => end.order(other).is_some_and(Ordering::is_ge),
+    }
+}
+
+/// True if the end of one range is below the start of another range.
+fn is_below(end: Option<Bound>, start: Option<Bound>) -> bool {
+    let order = end.zip(start).and_then(|(end, start)| end.order(start));
+    order.is_some_and(Ordering::is_lt)
+}
+
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.inside {
@@ -357,7 +401,7 @@ pub enum RangeError {
     #[error("the range is empty")]
     Empty,
     /// `~` or `~10`.
-    #[error("{} lacks its colon, minus infinity is written ~:", clean(.found))]
+    #[error("{} lacks its colon, minus infinity is written ~:", shown(.found))]
     TildeWithoutColon {
         /// The text.
         found: String,
@@ -390,9 +434,19 @@ pub enum RangeError {
     },
 }
 
+/// A refused value as it was typed, `~` included, if it has no characters but those of thresholds; else cleaned.
+pub fn typed(text: &str) -> String {
+    let belongs = |b: u8| b.is_ascii_alphanumeric() || b"_=@:~.%-".contains(&b);
+    if text.len() <= FOREIGN_MAX && text.bytes().all(belongs) {
+        text.to_owned()
+    } else {
+        clean(text)
+    }
+}
+
 /// Foreign text in a sentence, where an empty one would leave a hole.
 fn shown(found: &str) -> String {
-    let found = clean(found);
+    let found = typed(found);
     if found.is_empty() {
         "an empty bound".to_owned()
     } else {

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::judge::metric::Metric;
 use crate::judge::number::Decimal;
-use crate::judge::range::{Range, RangeError, Suffixes};
+use crate::judge::range::{Range, RangeError, Suffixes, typed};
 use crate::model::text::clean;
 
 /// What crossing a threshold means.
@@ -160,7 +160,10 @@ fn parse_one(value: &str) -> Result<(Metric, Range), Cause> {
             })?;
             (metric, text)
         }
-        None => (Metric::Usage, value),
+        None => match Metric::from_name(value) {
+            Some(metric) => return Err(Cause::NoRange { metric }),
+            None => (Metric::Usage, value),
+        },
     };
     let suffixes = if metric.is_time() {
         Suffixes::Time
@@ -192,7 +195,7 @@ fn parse_one(value: &str) -> Result<(Metric, Range), Cause> {
 /// A value of `--warning` or `--critical` that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{} {} refused: {cause} (accepted: [METRIC=][@]START:END, such as 80, 10:, ~:80, @10:20 or entries=200000)",
-    .severity.option(), if .value.is_empty() { "(empty)".to_owned() } else { clean(.value) })]
+    .severity.option(), if .value.is_empty() { "(empty)".to_owned() } else { typed(.value) })]
 pub struct ThresholdError {
     /// The option.
     pub severity: Severity,
@@ -213,6 +216,12 @@ pub enum Cause {
     UnknownMetric {
         /// The name.
         name: String,
+    },
+    /// The name of a metric alone.
+    #[error("{metric} is a metric without a range, write {metric}=RANGE")]
+    NoRange {
+        /// The metric.
+        metric: Metric,
     },
     /// The same metric a second time.
     #[error("{metric} has a range already")]
