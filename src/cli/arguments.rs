@@ -94,7 +94,13 @@ pub(super) struct Args {
 
     /// Read at most N entries, then extrapolate; 0: read all
     /// [default: 20000]
-    #[arg(long, value_name = "N", help_heading = "Sources", verbatim_doc_comment)]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_hyphen_values = true,
+        help_heading = "Sources",
+        verbatim_doc_comment
+    )]
     pub(super) sample: Option<String>,
 
     /// Judge this network namespace (self) or every one
@@ -118,7 +124,8 @@ pub(super) struct Args {
     pub(super) proc_root: Option<PathBuf>,
 
     /// STATE if no connections are tracked: ok, warning,
-    /// critical, unknown [default: unknown]
+    /// critical or unknown
+    /// [default: unknown]
     #[arg(long, visible_alias = "no-conntrack", value_name = "STATE")]
     #[arg(help_heading = "State", verbatim_doc_comment)]
     pub(super) absent: Option<String>,

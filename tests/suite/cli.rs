@@ -671,6 +671,7 @@ fn options_of_the_list_are_refused_by_name() {
             "--source magic refused: accepted are auto, netlink, procfs and sockets",
         ),
         (&["--sample=-1"], "--sample -1 refused"),
+        (&["--sample", "-1"], "--sample -1 refused"),
         (&["--sample", "many"], "--sample many refused"),
         (&["--table", ""], "--table"),
     ] {
