@@ -134,14 +134,17 @@ pub fn parse(
     command_line: impl IntoIterator<Item = OsString>,
     elevation: Elevation,
 ) -> Result<Request, UsageError> {
-    let typed: Vec<OsString> = command_line.into_iter().skip(1).collect();
-    match Args::try_parse_from(&typed) {
+    let command_line: Vec<OsString> = command_line.into_iter().skip(1).collect();
+    match Args::try_parse_from(&command_line) {
         Ok(args) => args.validate(elevation).map(Request::Check),
         Err(error) => match error.kind() {
+            ErrorKind::InvalidUtf8 => Err(UsageError::NotText {
+                argument: refusal::not_text(&command_line),
+            }),
             ErrorKind::DisplayHelp => Ok(Request::Print(command().render_help().to_string())),
             ErrorKind::DisplayVersion => Ok(Request::Print(error.render().to_string())),
             _ => Err(UsageError::CommandLine {
-                sentence: refusal::sentence(&error, &typed),
+                sentence: refusal::sentence(&error, &command_line),
             }),
         },
     }
@@ -157,7 +160,12 @@ impl Args {
             words => self.positional_thresholds(words)?,
         };
         let proc_root = proc_root(self.proc_root, elevated)?;
-        check_table(self.table.as_deref(), elevated, self.netns.as_deref())?;
+        if self.table.is_some() && elevated {
+            return Err(UsageError::Elevated { option: "--table" });
+        }
+        if self.table.is_some() && self.netns.as_deref() == Some("all") {
+            return Err(UsageError::AllNamespacesOfACapture);
+        }
         let sample = self.sample.as_deref().unwrap_or(DEFAULT_SAMPLE);
         Ok(Options {
             top: self.top.as_deref().map(top).transpose()?,
@@ -193,22 +201,24 @@ impl Args {
 
     /// The thresholds of `WARN CRIT`, the form of the scripts that this program replaces.
     fn positional_thresholds(&self, words: &[String]) -> Result<Thresholds, UsageError> {
-        let unexpected = |reason| UsageError::Unexpected {
-            typed: words.join(" "),
-            reason,
-        };
         match words {
-            [level] if self.verbose > 0 && level.len() == 1 => Err(unexpected(refusal::VERBOSE)),
-            _ if !self.warning.is_empty() || !self.critical.is_empty() => Err(unexpected(
-                "WARN CRIT without options cannot be combined with -w or -c",
-            )),
+            [level] if self.verbose > 0 && level.len() == 1 => {
+                Err(UsageError::NumberAfterVerbose {
+                    argument: level.clone(),
+                })
+            }
+            _ if !self.warning.is_empty() || !self.critical.is_empty() => {
+                Err(UsageError::PositionalsBesideOptions {
+                    arguments: words.to_vec(),
+                })
+            }
             [warn, crit] => Ok(Thresholds::parse(
                 std::slice::from_ref(warn),
                 std::slice::from_ref(crit),
             )?),
-            _ => Err(unexpected(
-                "a threshold is given as -w RANGE or -c RANGE, without options only two are accepted, WARN CRIT",
-            )),
+            _ => Err(UsageError::Positionals {
+                arguments: words.to_vec(),
+            }),
         }
     }
 }
@@ -218,34 +228,14 @@ fn proc_root(typed: Option<PathBuf>, elevated: bool) -> Result<PathBuf, UsageErr
         Some(_) if elevated => Err(UsageError::Elevated {
             option: "--proc-root",
         }),
-        Some(directory) if directory.as_os_str().is_empty() => Err(word(
-            "--proc-root",
-            "",
-            "a directory with a procfs mounted on it",
-        )),
         Some(directory) => Ok(directory),
         None => Ok(PathBuf::from(LIVE)),
-    }
-}
-
-fn check_table(file: Option<&Path>, elevated: bool, netns: Option<&str>) -> Result<(), UsageError> {
-    match file {
-        None => Ok(()),
-        Some(_) if elevated => Err(UsageError::Elevated { option: "--table" }),
-        Some(_) if netns == Some("all") => Err(UsageError::AllNamespacesOfACapture),
-        Some(file) if file.as_os_str().is_empty() => {
-            Err(word("--table", "", "a file, or - for stdin"))
-        }
-        Some(_) => Ok(()),
     }
 }
 
 fn state_dir(typed: Option<PathBuf>, writes: bool) -> Result<PathBuf, UsageError> {
     match typed {
         Some(_) if !writes => Err(UsageError::WritesAsAnother),
-        Some(directory) if directory.as_os_str().is_empty() => {
-            Err(word("--state-dir", "", "a directory"))
-        }
         Some(directory) => Ok(directory),
         None => Ok(PathBuf::from(STATE)),
     }
@@ -429,19 +419,25 @@ mod tests {
 
     #[test]
     fn words_without_an_option_are_refused_with_the_way_to_give_a_threshold() {
-        let form = "a threshold is given as -w RANGE or -c RANGE, without options only two are accepted, WARN CRIT";
-        for words in [&["75"][..], &["usage"], &["75", "80", "90"]] {
-            let expected = format!("unexpected argument {}: {form}", words.join(" "));
-            assert_eq!(options(words), Err(expected));
+        let preferred =
+            "give either no positional arguments or two (WARN CRIT), -w WARN -c CRIT is preferred";
+        for (arguments, refusal) in [
+            (&["75"][..], format!("unexpected argument 75: {preferred}")),
+            (
+                &["75", "8|0", "90"],
+                format!(r"unexpected arguments 75 8\x7c0 90: {preferred}"),
+            ),
+            (
+                &["-w", "75", "80", "90"],
+                "positional WARN CRIT cannot be combined with -w or -c, given 80 90".to_owned(),
+            ),
+        ] {
+            assert_eq!(options(arguments), Err(refusal));
         }
-        assert_eq!(
-            options(&["-w", "75", "80", "90"]),
-            Err("unexpected argument 80 90: WARN CRIT without options cannot be combined with -w or -c".to_owned())
-        );
         let refused = options(&["-v", "3"]).unwrap_err();
-        assert!(
-            refused.starts_with("unexpected argument 3: -v takes no value"),
-            "{refused}"
+        assert_eq!(
+            refused,
+            "unexpected argument 3: -v takes no value, repeat it for more detail, up to -vvv"
         );
     }
 
@@ -525,7 +521,7 @@ mod tests {
         assert!(
             options(&["--absent", "OK|"])
                 .unwrap_err()
-                .starts_with("--absent OK refused: accepted are ok")
+                .starts_with(r"--absent OK\x7c refused: accepted are ok")
         );
     }
 
@@ -571,7 +567,9 @@ mod tests {
             ),
             (&["--netns"], "--netns WHICH needs a value"),
             (&["--flush"], "unknown option --flush"),
-            (&["--help=3"], "--help takes no value 3"),
+            (&["--help=3|"], r"--help takes no value 3\x7c"),
+            (&["--a|b"], r"unknown option --a\x7cb"),
+            (&["--state-dir", ""], "--state-dir DIR needs a value"),
         ] {
             let text = options(arguments).unwrap_err();
             assert!(text.starts_with(wanted), "{text}");
@@ -581,9 +579,9 @@ mod tests {
     #[test]
     fn a_capture_is_of_one_namespace() {
         let refused = options(&["--netns", "all", "--table", "-"]).unwrap_err();
-        assert!(
-            refused.starts_with("--netns all cannot be used with --table: "),
-            "{refused}"
+        assert_eq!(
+            refused,
+            "--netns all cannot be used with --table: a capture covers a single network namespace"
         );
         assert!(options(&["--netns", "self", "--table", "-"]).is_ok());
         assert!(options(&["--netns", "all", "--top"]).is_ok());

@@ -239,7 +239,7 @@ fn full_before_next_run(assessment: &Assessment, elapsed: Option<Duration>) -> O
 mod tests {
     use super::*;
     use crate::judge::measure::Numbers;
-    use crate::model::error::NoBaseline;
+    use crate::model::error::{FileError, NoBaseline};
     use crate::model::readings::{Change, Counts, Limit, Reading, Statistics};
 
     fn readings(count: u32, limit: Limit, buckets: u32) -> Readings {
@@ -347,9 +347,7 @@ mod tests {
         });
         assert_eq!(state(&r, &[], &[]), OK, "kernels before 5.15");
         assert_eq!(state(&r, &["chain=15"], &[]), WARNING, "a given one counts");
-        r.statistics = Err(ReadError::NoStatistics {
-            path: String::new(),
-        });
+        r.statistics = Err(ReadError::file(String::new(), FileError::Missing));
         assert_eq!(
             state(&r, &[], &[]),
             CRITICAL,

@@ -13,7 +13,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::number::{Decimal, Ratio};
-use crate::model::text::{FOREIGN_MAX, clean};
+use crate::model::text::typed;
 
 /// What a bound may carry behind its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,8 +201,9 @@ impl Range {
         let zero = Some(Bound::ZERO);
         let (start, end) = match bounds.split_once(':') {
             None if bounds.starts_with('~') => {
+                let end = bounds.trim_start_matches('~');
                 return Err(RangeError::TildeWithoutColon {
-                    found: bounds.to_owned(),
+                    end: Bound::parse(end, suffixes).ok(),
                 });
             }
             None => (zero, Some(Bound::parse(bounds, suffixes)?)),
@@ -272,13 +273,18 @@ impl Range {
         }
     }
 
+    /// Whether no value is out of it: `~:`, which switches a metric off.
+    pub fn never_alerts(&self) -> bool {
+        !self.inside && self.start.is_none() && self.end.is_none()
+    }
+
     /// True if every value outside of this range alerts by the other range too. False if a percentage would have to be
     /// compared with a number. A metric that is not `signed` has no value below 0.
     pub fn alerts_only_with(&self, other: &Self, signed: bool) -> bool {
         let above_0 = |bound: &Bound| signed || bound.number.ratio() > Ratio::from_int(0);
         let (start, other_start) = (self.start.filter(above_0), other.start.filter(above_0));
         let (end, other_end) = (self.end, other.end);
-        let never = !self.inside && start.is_none() && end.is_none();
+        let never = Self { start, ..*self }.never_alerts();
         !never
             && match (self.inside, other.inside) {
                 (false, false) => starts_before(start, other_start) && ends_after(end, other_end),
@@ -401,13 +407,13 @@ pub enum RangeError {
     #[error("the range is empty")]
     Empty,
     /// `~` or `~10`.
-    #[error("{} lacks its colon, minus infinity is written ~:", shown(.found))]
+    #[error("':' missing after '~', write ~:{} for \"no lower bound\"", meant(.end))]
     TildeWithoutColon {
-        /// The text.
-        found: String,
+        /// The end that was meant, if it is one.
+        end: Option<Bound>,
     },
     /// `/root:80`, which the shell made of `~:80`.
-    #[error("the shell expanded ~ to {}, quote the range", clean(.found))]
+    #[error("the shell expanded ~ to {}, quote the range", typed(.found))]
     ExpandedTilde {
         /// The start.
         found: String,
@@ -419,7 +425,7 @@ pub enum RangeError {
         found: String,
     },
     /// More than 18 digits.
-    #[error("{} has more than 18 digits", clean(.found))]
+    #[error("{} has more than 18 digits", typed(.found))]
     TooManyDigits {
         /// The bound.
         found: String,
@@ -434,22 +440,16 @@ pub enum RangeError {
     },
 }
 
-/// A refused value as it was typed, `~` included, if it has no characters but those of thresholds; else cleaned.
-pub fn typed(text: &str) -> String {
-    let belongs = |b: u8| b.is_ascii_alphanumeric() || b"_=@:~.%-".contains(&b);
-    if text.len() <= FOREIGN_MAX && text.bytes().all(belongs) {
-        text.to_owned()
-    } else {
-        clean(text)
-    }
+/// The end of a range that lacks its colon.
+fn meant(end: &Option<Bound>) -> String {
+    end.map_or_else(|| "END".to_owned(), |end| end.to_string())
 }
 
-/// Foreign text in a sentence, where an empty one would leave a hole.
+/// A bound in a sentence, where an empty one would leave a hole.
 fn shown(found: &str) -> String {
-    let found = typed(found);
     if found.is_empty() {
         "an empty bound".to_owned()
     } else {
-        found
+        typed(found)
     }
 }

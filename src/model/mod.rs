@@ -8,6 +8,7 @@ pub mod elevation;
 pub mod error;
 pub mod few;
 pub mod foreign;
+pub mod local_addresses;
 pub mod netns;
 pub mod prefix;
 pub mod readings;

@@ -8,7 +8,6 @@ use super::verdict::Verdict;
 use crate::analysis::census::{self, Census};
 use crate::analysis::facts::{Facts, Port, Share};
 use crate::analysis::listening::Listening;
-use crate::analysis::local_addresses::Own;
 use crate::analysis::tally::{Counting, Scale, Tally};
 use crate::analysis::top::{Basis, Sample, TopTable};
 use crate::cli::Options;
@@ -16,12 +15,14 @@ use crate::diagnosis::{Listed, PortUse};
 use crate::model::conntrack::Entry;
 use crate::model::dump::{Choice, End, Gap, Listing, Source};
 use crate::model::error::ReadError;
+use crate::model::local_addresses::LocalAddresses;
 use crate::model::readings::{Counts, Reading};
 use crate::model::text::clean_path;
 use crate::runtime::privilege;
+use crate::runtime::unsafe_calls::check_netlink_strictly;
+use crate::source::addresses::{Origin, addresses};
 use crate::source::enter_netns::{Place, go_to};
 use crate::source::entries::{self, Wanted};
-use crate::source::procfs::addresses;
 use crate::source::udp_settings;
 
 /// Source ports that translation may give: 1024 to 65535 (`nf_nat_l4proto_unique_tuple` in nf_nat_core.c).
@@ -115,7 +116,7 @@ fn wanted(options: &Options, verdict: &Verdict, place: Place, deadlines: Deadlin
 
 /// Reads and counts the entries.
 fn count(options: &Options, wanted: &Wanted) -> Result<Read, ReadError> {
-    let (own, own_error) = own_addresses(options, &wanted.place);
+    let (own, own_error) = own_addresses(options, &wanted.place, wanted.deadline);
     let mut counting = counting(options, wanted, own);
     let add = |entry: &Entry| counting.add(entry);
     let (listing, why, total) = match &options.table {
@@ -160,7 +161,7 @@ fn count(options: &Options, wanted: &Wanted) -> Result<Read, ReadError> {
 }
 
 /// Ready to count, with what tells which side opened a connection.
-fn counting(options: &Options, wanted: &Wanted, own: Own) -> Counting {
+fn counting(options: &Options, wanted: &Wanted, own: LocalAddresses) -> Counting {
     let counting = Counting::new(own, options.aggregate);
     if options.table.is_some() {
         return counting.of_a_capture();
@@ -181,20 +182,25 @@ fn counting(options: &Options, wanted: &Wanted, own: Own) -> Counting {
     }
 }
 
-/// The addresses that are this host's own, and why they are not known.
-fn own_addresses(options: &Options, place: &Place) -> (Own, Option<ReadError>) {
+/// The addresses that are this host's own, and the reason if some may be missing.
+fn own_addresses(
+    options: &Options,
+    place: &Place,
+    deadline: Instant,
+) -> (LocalAddresses, Option<ReadError>) {
     // a capture is from elsewhere once somebody says whose addresses are its own
     if options.table.is_some() && !options.own.is_empty() {
-        return (Own::new([], options.own.clone()), None);
+        return (LocalAddresses::new([], options.own.clone()), None);
     }
-    let net_root = (!place.live).then_some(place.net_root.as_path());
-    match addresses::addresses(net_root) {
-        Ok(found) => (
-            Own::new(found.own, options.own.clone()).with_broadcasts(found.broadcast),
-            None,
-        ),
-        Err(error) => (Own::new([], options.own.clone()), Some(error)),
-    }
+    let origin = if place.live {
+        Origin::Kernel(check_netlink_strictly)
+    } else {
+        Origin::Files(&place.net_root)
+    };
+    let found = addresses(origin, deadline);
+    let networks = [options.own.as_slice(), &found.networks].concat();
+    let own = LocalAddresses::new(found.own, networks).with_broadcasts(found.received);
+    (own, found.incomplete)
 }
 
 /// Makes of the counted entries what the later stages use.

@@ -12,16 +12,16 @@ use super::services::Services;
 use super::source_ports::SourcePorts;
 use super::{Members, NONE, Tally};
 use crate::analysis::listening::Listening;
-use crate::analysis::local_addresses::Own;
-use crate::analysis::traffic::Direction;
+use crate::analysis::traffic::{Direction, Way};
 use crate::model::address::Address;
 use crate::model::conntrack::{Class, Entry, Protocol, Side};
+use crate::model::local_addresses::LocalAddresses;
 use crate::model::prefix::Aggregate;
 
 /// Counts entries.
 #[derive(Debug)]
 pub struct Counting {
-    own: Own,
+    own: LocalAddresses,
     /// The sockets of this host that wait for connections.
     listening: Option<Listening>,
     /// The source ports of this host, if the sockets that wait are not known.
@@ -57,7 +57,7 @@ const WAITING: usize = 64;
 
 impl Counting {
     /// Of nothing yet.
-    pub fn new(own: Own, aggregate: Aggregate) -> Self {
+    pub fn new(own: LocalAddresses, aggregate: Aggregate) -> Self {
         Self {
             own,
             listening: None,
@@ -112,7 +112,7 @@ impl Counting {
             self.seek_own(entry);
         }
         let tally = &mut self.tally;
-        let way = self.own.way(entry);
+        let way = Way::of(entry, &self.own);
         let direction = way.direction();
         let class = entry.class();
         tally.profiles.add(entry, class, direction);
