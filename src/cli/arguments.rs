@@ -173,16 +173,19 @@ RANGE is [@]START:END. It alerts outside START to END, with @ inside; both ends
 are inside. N is 0:N, N: has no end, ~:N no start. A bare RANGE is for usage.
 METRIC:
   usage    entries in percent of nf_conntrack_max
-  entries  entries in the table; 80% is percent of nf_conntrack_max
+  entries  entries in the table
   free     entries that still fit: free=20000: or free=10%:
   chain    mean hash chain length, 2 * entries / nf_conntrack_buckets
   lost     packets lost since the previous run: lost=0
   drop chaintoolong early_drop insert_failed  that counter since the previous run
   growth   entries per minute since the previous run: growth=~:500 or ~:1%
   full_in  time until the table is full at that growth: full_in=30m:
-  endpoint entries of the largest remote endpoint (reads the table, as all below)
+  ports    percent of the source ports to one far port in use
+  expect   expectations in percent of nf_conntrack_expect_max
+  endpoint entries of the largest remote endpoint
   established time_wait syn_sent syn_recv fin_wait close_wait last_ack close udp
   icmp other unreplied evictable  entries in that class
+Metrics from ports on read the table. entries=80% is of nf_conntrack_max.
 A range on usage, entries or free replaces the defaults of usage, one on chain
 those of chain. A table above its warning range for usage, entries or free that
 would be full before the next run is CRITICAL; -c full_in=~: switches that off.

@@ -25,6 +25,11 @@ pub enum Metric {
     Growth,
     /// Seconds until the table is full at that growth; infinite when it does not grow.
     FullIn,
+    /// Source ports in use, in percent of those there are, of the pair that uses most of its range: a local or translated
+    /// source address, and a far address with its port.
+    Ports,
+    /// Expectations in percent of nf_conntrack_expect_max.
+    Expect,
     /// Entries of the largest remote endpoint.
     Endpoint,
     /// Entries without a packet of the reply direction.
@@ -36,7 +41,7 @@ pub enum Metric {
 }
 
 /// The name of each metric, in the order of documentation and output.
-const NAMES: [(Metric, &str); 25] = [
+const NAMES: [(Metric, &str); 27] = [
     (Metric::Usage, "usage"),
     (Metric::Entries, "entries"),
     (Metric::Free, "free"),
@@ -57,6 +62,8 @@ const NAMES: [(Metric, &str); 25] = [
     ),
     (Metric::Growth, "growth"),
     (Metric::FullIn, "full_in"),
+    (Metric::Ports, "ports"),
+    (Metric::Expect, "expect"),
     (Metric::Endpoint, "endpoint"),
     (Metric::Unreplied, "unreplied"),
     (Metric::Evictable, "evictable"),
@@ -95,7 +102,12 @@ impl Metric {
             .map(|(metric, _)| *metric)
     }
 
-    /// Whether a bound may carry `%`, percent of nf_conntrack_max.
+    /// Whether the value is a percentage, so that `%` behind a bound changes nothing.
+    pub fn is_percentage(self) -> bool {
+        matches!(self, Self::Usage | Self::Ports | Self::Expect)
+    }
+
+    /// Whether a bound may carry `%`: of a metric that is no percentage, percent of nf_conntrack_max.
     pub fn takes_percent(self) -> bool {
         !matches!(
             self,
@@ -112,7 +124,12 @@ impl Metric {
     pub fn needs_table(self) -> bool {
         matches!(
             self,
-            Self::Endpoint | Self::Unreplied | Self::Evictable | Self::Class(_)
+            Self::Ports
+                | Self::Expect
+                | Self::Endpoint
+                | Self::Unreplied
+                | Self::Evictable
+                | Self::Class(_)
         )
     }
 }

@@ -26,6 +26,15 @@ pub struct Readings {
     pub capture: bool,
 }
 
+/// A part of what there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InUse {
+    /// The part in use.
+    pub used: u64,
+    /// What there is.
+    pub of: u64,
+}
+
 /// Entries by class, in the whole table: extrapolated where only a sample was read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counts {
@@ -33,6 +42,8 @@ pub struct Counts {
     pub largest_endpoint: u32,
     /// Why this host's own addresses are not known: without them nobody can tell which end of an entry is remote.
     pub own_unknown: Option<ReadError>,
+    /// Source ports of the pair that uses most of its range.
+    pub ports: InUse,
     /// Without a packet of the reply direction.
     pub unreplied: u32,
     /// That the kernel may evict.

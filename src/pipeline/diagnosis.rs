@@ -10,7 +10,7 @@ use super::table::Table;
 use super::verdict::Verdict;
 use crate::cli::{Options, TopWhen};
 use crate::diagnosis::relief::{Room, relief};
-use crate::diagnosis::{self, Case, Configured, Finding, PortUse, Setting};
+use crate::diagnosis::{self, Case, Configured, Finding, Setting};
 use crate::judge::losses::lost_below_limit;
 use crate::judge::metric::Metric;
 use crate::model::error::ReadError;
@@ -41,11 +41,12 @@ pub(super) fn diagnose(
     table: &Table,
     deadlines: Deadlines,
 ) -> Diagnosis {
-    let _ = deadlines;
-    of(options, verdict, Some(table))
+    of(options, verdict, Some((table, deadlines)))
 }
 
-fn of(options: &Options, verdict: &Verdict, table: Option<&Table>) -> Diagnosis {
+fn of(options: &Options, verdict: &Verdict, table: Option<(&Table, Deadlines)>) -> Diagnosis {
+    let deadlines = table.map(|(_, deadlines)| deadlines);
+    let table = table.map(|(table, _)| table);
     let readings = verdict.readings();
     let assessment = &verdict.deciding.assessment;
     let is_problem = assessment.state != ServiceState::Ok;
@@ -57,14 +58,17 @@ fn of(options: &Options, verdict: &Verdict, table: Option<&Table>) -> Diagnosis 
     }
     let case = case(options, verdict, table);
     let finding = diagnosis::diagnose(&case);
-    let names = AddressNames::new();
+    let names = match (&finding, deadlines) {
+        (Some(finding), Some(deadlines)) => names(options, finding, deadlines),
+        _ => AddressNames::new(),
+    };
     let timeouts = settings_root(options, table).map_or_else(Timeouts::default, source::timeouts);
     let advice = advice(
         finding.as_ref(),
         Basis {
             names: &names,
             timeouts,
-            relief: room(options, verdict, &case).and_then(relief),
+            relief: room(options, &case).and_then(relief),
             max: readings.max(),
             capture: readings.capture,
         },
@@ -72,12 +76,23 @@ fn of(options: &Options, verdict: &Verdict, table: Option<&Table>) -> Diagnosis 
     let look = advice
         .look
         .clone()
-        .or_else(|| look(options, verdict, table));
+        .or_else(|| look(options, verdict, table, case.filling));
     Diagnosis {
         finding,
         names,
         advice: Advice { look, ..advice },
     }
+}
+
+/// The processes behind the addresses of a finding that are those of containers of this host.
+fn names(options: &Options, finding: &Finding, deadlines: Deadlines) -> AddressNames {
+    // the addresses of a capture are those of another host
+    if options.table.is_some() {
+        return AddressNames::new();
+    }
+    let addresses = finding.addresses();
+    let residents = source::elsewhere::residents(&options.proc_root, &addresses, deadlines.owners);
+    residents.into_iter().collect()
 }
 
 /// The procfs that shows the settings of the namespace that decides.
@@ -109,18 +124,13 @@ fn case<'a>(options: &Options, verdict: &Verdict, table: Option<&'a Table>) -> C
         chains_long: assessment.is_above(Metric::Chain)
             || losses.is_some_and(|losses| losses.long_chains),
         lost_below_limit: lost_below_limit(readings, change),
-        ports: ports(options, table),
+        ports_crossed: assessment.is_above(Metric::Ports),
+        ports: table.and_then(|table| table.ports),
+        dense_ports: table.and_then(|table| table.dense_ports),
         configured: filling.then(|| configured(options, verdict)).flatten(),
         listed: table.and_then(|table| table.listed),
         growth: growth.and_then(|growth| i64::try_from(growth.floor()).ok()),
-        served_elsewhere: false,
     }
-}
-
-/// The source ports in use of the pair that uses most of its range.
-fn ports(options: &Options, table: Option<&Table>) -> Option<PortUse> {
-    let _ = options;
-    table?.ports
 }
 
 /// A configured limit that is higher than the one in force. The files are those of this host.
@@ -146,18 +156,16 @@ fn configured(options: &Options, verdict: &Verdict) -> Option<Configured> {
 }
 
 /// What a larger limit is computed from, while the table fills.
-fn room(options: &Options, verdict: &Verdict, case: &Case<'_>) -> Option<Room> {
+fn room(options: &Options, case: &Case<'_>) -> Option<Room> {
     if !case.filling || case.capture {
         return None;
     }
-    let memory = meminfo::total(&options.proc_root);
-    let _ = verdict;
     Some(Room {
         count: case.count?,
         max: case.max?,
         buckets: case.buckets,
         growth: case.growth,
-        memory,
+        memory: meminfo::total(&options.proc_root),
     })
 }
 
@@ -183,11 +191,21 @@ fn look_only(verdict: &Verdict) -> Advice {
 }
 
 /// What shows who holds the entries, if this check could not see it.
-fn look(options: &Options, verdict: &Verdict, table: Option<&Table>) -> Option<String> {
-    let table = table?;
-    let why = table.unavailable.as_ref().or(table.basis.why.as_ref());
+fn look(
+    options: &Options,
+    verdict: &Verdict,
+    table: Option<&Table>,
+    filling: bool,
+) -> Option<String> {
     let blind = look_only(verdict).look;
-    let unseen = why.is_some_and(ReadError::needs_privilege) && options.table.is_none();
+    let unseen = match table {
+        Some(table) => {
+            let why = table.unavailable.as_ref().or(table.basis.why.as_ref());
+            why.is_some_and(ReadError::needs_privilege) && options.table.is_none()
+        }
+        // without --top no one looked
+        None => filling && options.is_live(),
+    };
     blind.or_else(|| {
         unseen.then(|| {
             "check_conntrack --top -v (as root: reads the whole table and says who holds it)"

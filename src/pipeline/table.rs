@@ -3,36 +3,36 @@
 use std::time::Instant;
 
 use super::Deadlines;
-use super::ownership::{Search, owners_of};
+use super::ownership::{owners_of, raw_senders};
 use super::verdict::Verdict;
 use crate::analysis::census::{self, Census};
 use crate::analysis::facts::{Facts, Port, Share};
 use crate::analysis::listening::Listening;
-use crate::analysis::tally::{Counting, Scale, Tally};
+use crate::analysis::tally::{Counting, PortCount, Scale, Tally};
 use crate::analysis::top::{Basis, Sample, TopTable};
 use crate::cli::Options;
 use crate::diagnosis::{Listed, PortUse};
+use crate::judge::measure::TableNumbers;
+use crate::judge::metric::Metric;
 use crate::model::conntrack::Entry;
 use crate::model::dump::{Choice, End, Gap, Listing, Source};
 use crate::model::error::ReadError;
 use crate::model::local_addresses::LocalAddresses;
-use crate::model::readings::{Counts, Reading};
+use crate::model::readings::{Counts, InUse, Reading};
 use crate::model::text::clean_path;
 use crate::runtime::privilege;
 use crate::runtime::unsafe_calls::check_netlink_strictly;
 use crate::source::addresses::{Origin, addresses};
 use crate::source::enter_netns::{Place, go_to};
 use crate::source::entries::{self, Wanted};
+use crate::source::expectations::expectations;
 use crate::source::udp_settings;
-
-/// Source ports that translation may give: 1024 to 65535 (`nf_nat_l4proto_unique_tuple` in nf_nat_core.c).
-const TRANSLATED_PORTS: u64 = 64_512;
 
 /// What the look into the table came to.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// Entries by class, for the metrics.
-    pub(super) counts: Reading<Counts>,
+    /// The metrics of the table.
+    pub(super) numbers: TableNumbers,
     /// The number of entries in a capture; none if the live table was read.
     pub(super) captured: Option<Reading<u32>>,
     /// Why no entry was read.
@@ -47,6 +47,8 @@ pub(super) struct Table {
     pub(super) listed: Option<Listed>,
     /// The source ports in use of the pair that uses most of its range.
     pub(super) ports: Option<PortUse>,
+    /// The source ports in use of the translated pair that a rule gives few ports.
+    pub(super) dense_ports: Option<PortUse>,
     /// Where the files of the namespace are, if they show its settings.
     pub(super) settings_of: Option<std::path::PathBuf>,
 }
@@ -55,7 +57,7 @@ impl Table {
     /// Nothing could be read.
     fn unavailable(why: ReadError, is_capture: bool) -> Self {
         Self {
-            counts: Err(why.clone()),
+            numbers: TableNumbers::unread(why.clone()),
             captured: is_capture.then(|| Err(why.clone())),
             unavailable: Some(why),
             top: None,
@@ -63,6 +65,7 @@ impl Table {
             facts: None,
             listed: None,
             ports: None,
+            dense_ports: None,
             settings_of: None,
         }
     }
@@ -91,11 +94,34 @@ pub(super) fn read(options: &Options, verdict: &Verdict, deadlines: Deadlines) -
     // it is entered by now, or cannot be
     privilege::give_up(privilege::ENTER);
     let wanted = place.map(|place| wanted(options, verdict, place, deadlines));
-    let read = wanted.and_then(|wanted| count(options, &wanted).map(|read| (wanted, read)));
-    match read {
-        Ok((wanted, read)) => analyse(options, verdict, wanted, read, deadlines),
+    let wanted = match wanted {
+        Ok(wanted) => wanted,
+        Err(why) => return Table::unavailable(why, is_capture),
+    };
+    // the dump of the entries gives up the privilege that this one needs too
+    let expectations = wanted_expectations(options, &wanted);
+    let table = match count(options, &wanted) {
+        Ok(read) => analyse(options, verdict, wanted, read, deadlines),
         Err(why) => Table::unavailable(why, is_capture),
+    };
+    Table {
+        numbers: TableNumbers {
+            expectations,
+            ..table.numbers
+        },
+        ..table
     }
+}
+
+/// The expectations, if somebody gave a range on them.
+fn wanted_expectations(options: &Options, wanted: &Wanted) -> Reading<InUse> {
+    if options.table.is_some() {
+        return Err(ReadError::NoExpectations);
+    }
+    if options.thresholds.of(Metric::Expect).next().is_none() {
+        return Err(ReadError::NotReached);
+    }
+    expectations(wanted)
 }
 
 fn wanted(options: &Options, verdict: &Verdict, place: Place, deadlines: Deadlines) -> Wanted {
@@ -162,7 +188,8 @@ fn count(options: &Options, wanted: &Wanted) -> Result<Read, ReadError> {
 
 /// Ready to count, with what tells which side opened a connection.
 fn counting(options: &Options, wanted: &Wanted, own: LocalAddresses) -> Counting {
-    let counting = Counting::new(own, options.aggregate);
+    let local_ports = udp_settings(&wanted.proc_root).ephemeral;
+    let counting = Counting::new(own, options.aggregate).with_local_ports(local_ports);
     if options.table.is_some() {
         return counting.of_a_capture();
     }
@@ -230,8 +257,10 @@ fn analyse(
             given: !options.own.is_empty(),
         });
     let census = Census::new(&tally, options.top.unwrap_or_default());
+    let ports = ports(&tally, scale);
     let counts = counts(&listing, why.as_ref(), hidden.as_ref()).map(|()| Counts {
         own_unknown: own_missing.clone().or_else(|| own_error.clone()),
+        ports: ports.map(in_use).unwrap_or_default(),
         ..census::counts(&tally, &census, scale)
     });
     let owners_wanted = options.top.is_some() && !is_capture;
@@ -258,16 +287,22 @@ fn analyse(
     // a few sockets say nothing about a table that is full of something else
     let enough = (listing.source != Source::Sockets || scale.read >= u64::from(wanted.count) / 2)
         && !gaps.iter().any(|gap| gap.forbids_findings());
-    let facts = enough.then(|| {
-        let raw_senders = search.as_ref().map(Search::raw_senders);
-        Facts {
-            raw_senders: raw_senders.unwrap_or_default(),
-            ..census::facts(&tally, &census, owned, scale)
-        }
-    });
+    let mut facts = enough.then(|| census::facts(&tally, &census, owned, scale));
+    if let Some(facts) = facts
+        .as_mut()
+        .filter(|facts| owners_wanted && facts.lacks_senders())
+    {
+        facts.raw_senders = raw_senders(&Wanted {
+            deadline: deadlines.owners,
+            ..wanted.clone()
+        });
+    }
     let shown = options.top.is_some() || is_capture;
     Table {
-        counts,
+        numbers: TableNumbers {
+            counts,
+            ..TableNumbers::unread(ReadError::NotReached)
+        },
         captured: is_capture.then(|| captured(&listing, scale, hidden)),
         unavailable: None,
         top: shown.then(|| census::top(&tally, &census, owned, scale)),
@@ -280,38 +315,38 @@ fn analyse(
             }),
             _ => None,
         }),
-        ports: ports(&tally, scale, &wanted),
+        ports,
+        dense_ports: tally.dense_ports().map(|dense| port_use(dense, scale)),
         settings_of: (wanted.place.net_root == options.proc_root && options.max.is_none())
             .then(|| options.proc_root.clone()),
     }
 }
 
 /// The pair that uses most of its source ports.
-fn ports(tally: &Tally, scale: Scale, wanted: &Wanted) -> Option<PortUse> {
-    let local = udp_settings(&wanted.proc_root).ephemeral;
-    let local = u64::from(local.end().saturating_sub(*local.start())) + 1;
-    let uses = tally
-        .port_uses()
-        .into_iter()
-        .flatten()
-        .map(|count| PortUse {
-            source: count.source.ip(),
-            far: count.far.ip(),
-            port: Port {
-                number: count.far_port,
-                protocol: count.protocol,
-            },
-            used: Share::new(
-                scale.extrapolate(count.ports),
-                if count.translated {
-                    TRANSLATED_PORTS
-                } else {
-                    local
-                },
-            ),
-            translated: count.translated,
-        });
+fn ports(tally: &Tally, scale: Scale) -> Option<PortUse> {
+    let uses = tally.port_uses().into_iter().flatten();
+    let uses = uses.map(|count| port_use(count, scale));
     uses.max_by(|one, other| one.used.compare(other.used))
+}
+
+fn port_use(count: PortCount, scale: Scale) -> PortUse {
+    PortUse {
+        source: count.source.ip(),
+        far: count.far.ip(),
+        port: Port {
+            number: count.far_port,
+            protocol: count.protocol,
+        },
+        used: Share::new(scale.extrapolate(count.ports).min(count.of), count.of),
+        translated: count.translated,
+    }
+}
+
+fn in_use(ports: PortUse) -> InUse {
+    InUse {
+        used: ports.used.part,
+        of: ports.used.whole,
+    }
 }
 
 /// Whether the entries say how many of each class there are.

@@ -7,11 +7,11 @@ use super::previous_run::{self, Comparison, NextState, Service, Written};
 use super::table::Table;
 use crate::cli::{Netns, Options, TopWhen};
 use crate::judge::assess::{Assessment, Policy, Subject, assess};
-use crate::judge::measure::{Measurements, Numbers};
+use crate::judge::measure::{Measurements, Numbers, TableNumbers};
 use crate::judge::netns::{Bench, Judged, Other, Overview, worst_first};
 use crate::model::error::ReadError;
 use crate::model::netns::{Compared, Observation, Resident, Walk};
-use crate::model::readings::{Counts, Reading, Readings};
+use crate::model::readings::{Reading, Readings};
 use crate::report::Report;
 use crate::runtime::unsafe_calls;
 use crate::source;
@@ -187,7 +187,7 @@ impl Verdict {
         };
         diagnosis::fallback(
             options,
-            &verdict.judged_again(options, &Err(ReadError::NotReached), None),
+            &verdict.judged_again(options, &TableNumbers::unread(ReadError::NotReached), None),
         )
     }
 
@@ -221,18 +221,18 @@ impl Verdict {
             Err(why) => why.clone(),
             Ok(_) => ReadError::NotReached,
         };
-        self.judged_again(options, &Err(why), None)
+        self.judged_again(options, &TableNumbers::unread(why), None)
     }
 
     /// The verdict with the metrics of the table.
     pub(super) fn with_table(self, options: &Options, table: &Table) -> Self {
-        self.judged_again(options, &table.counts, table.captured.as_ref())
+        self.judged_again(options, &table.numbers, table.captured.as_ref())
     }
 
     fn judged_again(
         self,
         options: &Options,
-        counts: &Reading<Counts>,
+        table: &TableNumbers,
         captured: Option<&Reading<u32>>,
     ) -> Self {
         let Compared { namespace, change } = self.deciding.netns;
@@ -254,7 +254,7 @@ impl Verdict {
         };
         let subject = Subject {
             readings: &readings,
-            measurements: measured.with_table(counts, &readings.limit),
+            measurements: measured.with_table(table, &readings.limit),
             elapsed: change.as_ref().ok().map(|change| change.elapsed),
             others_unseen: self.unseen.is_some(),
         };

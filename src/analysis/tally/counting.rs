@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::hash::BuildHasher;
+use std::ops::RangeInclusive;
 
 use super::endpoint::Key;
 use super::port_use::PortUses;
@@ -90,6 +91,13 @@ impl Counting {
     #[must_use]
     pub fn by_source_ports(mut self) -> Self {
         self.source_ports = Some(SourcePorts::default());
+        self
+    }
+
+    /// Takes the range of the source ports of local sockets.
+    #[must_use]
+    pub fn with_local_ports(mut self, range: RangeInclusive<u16>) -> Self {
+        self.tally.port_uses.set_local(range);
         self
     }
 
