@@ -60,7 +60,9 @@ kernels: build ## the check on real kernels, 5.10 to the newest, in virtual mach
 fuzz: ## every fuzz target for FUZZ_SECONDS (60), or FUZZ_TARGETS='state pipeline' alone; needs cargo-fuzz
 	@CARGO='$(CARGO)' FUZZ_DIR='$(CURDIR)/target/fuzz' tests/fuzz/run
 
-check: check-flow ## formatting, lints, documentation
+check: check-flow ## formatting, lints, documentation, sizes of files and functions, prose of comments
+	@tests/code/sizes
+	@tests/code/prose
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path tests/fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings

@@ -37,20 +37,20 @@ const DEFAULT_SAMPLE: &str = "20000";
 const DEFAULT_TIMEOUT: &str = "8";
 const DEFAULT_RECORD: &str = "10";
 
-/// What the check is to do.
+/// The options of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// The ranges in force.
     pub thresholds: Thresholds,
-    /// How many remote endpoints to name; none when nobody asked.
+    /// The number of remote endpoints to name; none without `--top`.
     pub top: Option<usize>,
     /// When to read the table.
     pub top_when: TopWhen,
-    /// How `from` addresses are grouped.
+    /// The networks by which `from` addresses are grouped.
     pub aggregate: Aggregate,
     /// Addresses to count as this host's own.
     pub own: Vec<Prefix>,
-    /// Where entries are read from.
+    /// The source of the entries.
     pub source: Choice,
     /// A capture to read instead of the live table; `-` is stdin.
     pub table: Option<PathBuf>,
@@ -62,57 +62,57 @@ pub struct Options {
     pub absent: ServiceState,
     /// The state when the kernel tracks nothing although connections to other hosts are open.
     pub empty: ServiceState,
-    /// Which namespaces are judged.
+    /// The namespaces that are judged.
     pub netns: Netns,
-    /// Where the state of the previous run is kept.
+    /// The directory of the state of the previous run.
     pub state_dir: PathBuf,
-    /// Whether anything may be written there: not as a user that the caller is not.
+    /// True if the state may be written: not with the rights of a user who is not the caller.
     pub writes: bool,
     /// The command line, without what changes neither state nor performance data: what tells one service's state from
     /// another's.
     pub service: String,
-    /// Where procfs is.
+    /// The mount point of procfs.
     pub proc_root: PathBuf,
     /// Seconds until the answer is due, 1 to 3600.
     pub timeout: u32,
-    /// How many detail lines, 0 to 3.
+    /// The amount of detail lines, 0 to 3.
     pub verbosity: u8,
     /// Seconds between two samples, 1 to 60, if this program is to run as a recorder.
     pub record: Option<u32>,
     /// The directory of the recording; none if there is no recording of the host that the proc root shows.
     pub recording: Option<PathBuf>,
-    /// Whether the command line asks for the recording, so that its absence is worth a note.
+    /// True if the command line asks for the recording, so that its absence is worth a note.
     pub recording_is_wanted: bool,
 }
 
 impl Options {
-    /// Whether the proc root is the live one, so that netlink tells of the same kernel.
+    /// True if the proc root is the live one, so that netlink tells of the same kernel.
     pub fn is_live(&self) -> bool {
         self.proc_root == Path::new(LIVE)
     }
 
-    /// Whether the entries themselves may have to be read.
+    /// True if the entries themselves may have to be read.
     pub fn may_read_entries(&self) -> bool {
         self.top.is_some() || self.table.is_some() || self.thresholds.need_table()
     }
 
-    /// Whether the entries to be read may be those of another network namespace of the running kernel.
+    /// True if the entries to be read may be those of another network namespace of the running kernel.
     pub fn may_enter_namespaces(&self) -> bool {
         self.netns == Netns::All && self.is_live() && self.may_read_entries()
     }
 }
 
-/// Where procfs is unless somebody says otherwise.
+/// The mount point of procfs by default.
 const LIVE: &str = "/proc";
 /// Where the recording is unless somebody says otherwise.
 const RECORDING: &str = "/run/check_conntrack";
-/// Where the state is unless somebody says otherwise.
+/// The directory of the state by default.
 const STATE: &str = "/var/lib/check_conntrack";
 
 /// The network namespaces to be judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Netns {
-    /// That of this process.
+    /// The namespace of this process.
     Own,
     /// Each that has a process on this host.
     All,
@@ -127,7 +127,7 @@ pub enum TopWhen {
     Problem,
 }
 
-/// What the command line asked for.
+/// The request of a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// A check.

@@ -128,7 +128,7 @@ pub enum UsageError {
     /// Refused by clap.
     #[error("{sentence} (see check_conntrack --help)")]
     CommandLine {
-        /// What is wrong.
+        /// The fault.
         sentence: String,
     },
     /// A value of `--warning` or `--critical`.
@@ -167,7 +167,7 @@ pub enum UsageError {
         option: &'static str,
         /// Its value.
         value: String,
-        /// What it knows.
+        /// The names that it knows.
         accepted: &'static str,
     },
     /// An argument that is not UTF-8, for an option that takes text.

@@ -78,7 +78,7 @@ fn slips(thresholds: &Thresholds, verbose: bool) -> Vec<String> {
         .collect()
 }
 
-/// What could not be read besides.
+/// Readings that failed besides.
 fn unread(answer: &Answer<'_>, verbose: bool) -> Vec<String> {
     let readings = answer.readings;
     let unmeasured = &answer.assessment.unmeasured;
