@@ -17,7 +17,7 @@ fn page() -> String {
     page.replace("\\fB", "").replace("\\fR", "")
 }
 
-/// What follows the heading, up to the next one.
+/// The text after the heading, up to the next one.
 fn section<'a>(page: &'a str, heading: &str) -> &'a str {
     let (_, rest) = page.split_once(&format!(".SH {heading}\n")).unwrap();
     rest.split_once(".SH ").map_or(rest, |(section, _)| section)
@@ -36,7 +36,7 @@ fn options() -> Vec<String> {
     options
 }
 
-/// What bash offers for the last of the words.
+/// The words that bash offers for the last of these words.
 fn offered(words: &[&str]) -> Vec<String> {
     let completion = manual::completion(Shell::Bash).unwrap();
     let file = crate::common::new_file();
