@@ -22,6 +22,8 @@ use crate::model::text::{FOREIGN_MAX, clean, typed};
 const PROGRAM: &str = "check_conntrack";
 /// The longest time limit, in seconds.
 const TIMEOUT_MAX: u32 = 3600;
+/// The longest time between two samples of a recorder, in seconds.
+const RECORD_MAX: u32 = 60;
 /// The longest list of endpoints.
 const TOP_MAX: u64 = 50;
 
@@ -30,6 +32,7 @@ const TOP_MAX: u64 = 50;
 const DEFAULT_AGGREGATE: &str = "32,64";
 const DEFAULT_SAMPLE: &str = "20000";
 const DEFAULT_TIMEOUT: &str = "8";
+const DEFAULT_RECORD: &str = "10";
 
 /// Checks how full the connection tracking table of the kernel (nf_conntrack) is
 #[derive(Debug, Clone, Parser)]
@@ -60,7 +63,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDR[/LEN],...")]
     pub own: Vec<String>,
 
-    /// Where entries are read from: auto, netlink, procfs or sockets [default: auto]
+    /// Where entries are read from: auto, netlink, procfs, sockets or recording [default: auto]
     #[arg(long, value_name = "SOURCE")]
     pub source: Option<String>,
 
@@ -75,6 +78,14 @@ pub struct Args {
     /// Read at most N entries, then extrapolate; 0 reads the whole table [default: 20000]
     #[arg(long, value_name = "N")]
     pub sample: Option<String>,
+
+    /// Run as a recorder: take a sample every SECONDS (1 to 60) until stopped [default: off, 10 without SECONDS]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = DEFAULT_RECORD, allow_hyphen_values = false)]
+    pub record: Option<String>,
+
+    /// The directory of the recording that --record writes [default: /run/check_conntrack]
+    #[arg(long, value_name = "DIR")]
+    pub recording: Option<PathBuf>,
 
     /// State when the kernel does not track connections: ok, warning, critical or unknown
     #[arg(long, visible_alias = "no-conntrack", value_name = "STATE")]
@@ -181,6 +192,12 @@ pub struct Options {
     pub timeout: u32,
     /// How many detail lines, 0 to 3.
     pub verbosity: u8,
+    /// Seconds between two samples, 1 to 60, if this program is to run as a recorder.
+    pub record: Option<u32>,
+    /// The directory of the recording; none if there is no recording of the host that the proc root shows.
+    pub recording: Option<PathBuf>,
+    /// Whether the command line asks for the recording, so that its absence is worth a note.
+    pub recording_is_wanted: bool,
 }
 
 impl Options {
@@ -202,6 +219,8 @@ impl Options {
 
 /// Where procfs is unless somebody says otherwise.
 const LIVE: &str = "/proc";
+/// Where the recording is unless somebody says otherwise.
+const RECORDING: &str = "/run/check_conntrack";
 /// Where the state is unless somebody says otherwise.
 const STATE: &str = "/var/lib/check_conntrack";
 
@@ -322,6 +341,42 @@ impl Args {
         if self.table.is_some() && self.netns.as_deref() == Some("all") {
             return Err(UsageError::AllNamespacesOfACapture);
         }
+        for (option, given) in [
+            ("--record", self.record.is_some()),
+            ("--recording", self.recording.is_some()),
+        ] {
+            if given && elevated {
+                return Err(UsageError::Elevated { option });
+            }
+        }
+        let record = self.record.as_deref().map(period).transpose()?;
+        if record.is_some() {
+            let thresholds = !warning.is_empty() || !critical.is_empty();
+            for (option, given) in [
+                ("--warning and --critical", thresholds),
+                ("--table", self.table.is_some()),
+                ("--top", self.top.is_some()),
+                ("--netns all", self.netns.as_deref() == Some("all")),
+                (
+                    "--source recording",
+                    self.source.as_deref() == Some("recording"),
+                ),
+            ] {
+                if given {
+                    return Err(UsageError::BesideRecord { option });
+                }
+            }
+        }
+        let is_live = proc_root == Path::new(LIVE);
+        let recording_is_wanted =
+            self.recording.is_some() || self.source.as_deref() == Some("recording");
+        let recording = match self.recording {
+            Some(directory) if directory.as_os_str().is_empty() => {
+                return Err(word("--recording", "", "a directory"));
+            }
+            Some(directory) => Some(directory),
+            None => is_live.then(|| PathBuf::from(RECORDING)),
+        };
         let sample = self.sample.as_deref().unwrap_or(DEFAULT_SAMPLE);
         let aggregate = self.aggregate.as_deref().unwrap_or(DEFAULT_AGGREGATE);
         Ok(Options {
@@ -344,8 +399,10 @@ impl Args {
                 Some("netlink") => Choice::Netlink,
                 Some("procfs") => Choice::Procfs,
                 Some("sockets") => Choice::Sockets,
+                Some("recording") => Choice::Recording,
                 Some(other) => {
-                    return Err(word("--source", other, "auto, netlink, procfs and sockets"));
+                    let accepted = "auto, netlink, procfs, sockets and recording";
+                    return Err(word("--source", other, accepted));
                 }
             },
             max: max(self.max.as_deref(), self.table.is_some())?,
@@ -369,6 +426,9 @@ impl Args {
             proc_root,
             timeout: seconds(self.timeout.as_deref().unwrap_or(DEFAULT_TIMEOUT))?,
             verbosity: self.verbose.min(3),
+            record,
+            recording,
+            recording_is_wanted,
         })
     }
 }
@@ -407,6 +467,11 @@ fn seconds(text: &str) -> Result<u32, UsageError> {
         .ok()
         .and_then(|n| u32::try_from(n).ok())
         .ok_or_else(refused)
+}
+
+fn period(text: &str) -> Result<u32, UsageError> {
+    let seconds = count("--record", text, 1, u64::from(RECORD_MAX))?;
+    Ok(u32::try_from(seconds).unwrap_or(RECORD_MAX))
 }
 
 fn top(text: &str) -> Result<usize, UsageError> {
@@ -586,6 +651,14 @@ pub enum UsageError {
     /// An option that would let the caller use privileges that are not his.
     #[error("{option} is not allowed when the plugin has file capabilities or is setuid")]
     Elevated {
+        /// The option.
+        option: &'static str,
+    },
+    /// An option of a check beside --record.
+    #[error(
+        "{option} refused: not beside --record, a recorder judges nothing and reads the table itself"
+    )]
+    BesideRecord {
         /// The option.
         option: &'static str,
     },
