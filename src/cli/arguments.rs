@@ -177,7 +177,7 @@ METRIC:
   free     entries that still fit: free=20000: or free=10%:
   chain    mean hash chain length, 2 * entries / nf_conntrack_buckets
   lost     packets lost since the previous run: lost=0
-  drop chaintoolong early_drop insert_failed  that counter since the previous run
+  drop chaintoolong early_drop insert_failed  that counter since the last run
   growth   entries per minute since the previous run: growth=~:500 or ~:1%
   full_in  time until the table is full at that growth: full_in=30m:
   ports    percent of the source ports to one far port in use

@@ -214,7 +214,7 @@ fn a_refusal_names_the_option_the_value_and_what_is_accepted() {
                 "--warning",
                 "loss",
                 "known are usage, entries, free, chain, lost, drop, chaintoolong, early_drop, \
-                 insert_failed, growth, full_in, endpoint",
+                 insert_failed, growth, full_in, ports, expect, endpoint",
             ],
         ),
         (
