@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, CommandFactory, Parser};
 
+use super::DEFAULT_RECORD;
+
 /// The name in the help, whatever the caller passes as argv\[0\].
 const PROGRAM: &str = "check_conntrack";
 
@@ -61,8 +63,8 @@ pub(super) struct Args {
     )]
     pub(super) own: Vec<String>,
 
-    /// Read entries from auto, netlink, procfs or sockets
-    /// [default: auto]
+    /// Read entries from auto, netlink, procfs, sockets
+    /// or recording [default: auto]
     #[arg(
         long,
         value_name = "SOURCE",
@@ -123,6 +125,26 @@ pub(super) struct Args {
     )]
     pub(super) proc_root: Option<PathBuf>,
 
+    /// Run as a recorder, a sample every SECONDS (1-60)
+    /// [default: off, 10 without SECONDS]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = DEFAULT_RECORD)]
+    #[arg(
+        allow_hyphen_values = false,
+        help_heading = "Recorder",
+        verbatim_doc_comment
+    )]
+    pub(super) record: Option<String>,
+
+    /// Where --record writes and a check reads
+    /// [default: /run/check_conntrack]
+    #[arg(
+        long,
+        value_name = "DIR",
+        help_heading = "Recorder",
+        verbatim_doc_comment
+    )]
+    pub(super) recording: Option<PathBuf>,
+
     /// STATE if no connections are tracked: ok, warning,
     /// critical or unknown
     /// [default: unknown]
@@ -180,6 +202,7 @@ METRIC:
   drop chaintoolong early_drop insert_failed  that counter since the last run
   growth   entries per minute since the previous run: growth=~:500 or ~:1%
   full_in  time until the table is full at that growth: full_in=30m:
+  peak     highest usage since the previous run, percent (from a recording)
   ports    percent of the source ports to one far port in use
   expect   expectations in percent of nf_conntrack_expect_max
   endpoint entries of the largest remote endpoint

@@ -25,6 +25,8 @@ use crate::model::prefix::{Aggregate, Prefix};
 
 /// The longest time limit, in seconds.
 const TIMEOUT_MAX: u32 = 3600;
+/// The longest time between two samples of a recorder, in seconds.
+const RECORD_MAX: u32 = 60;
 /// The longest list of endpoints.
 const TOP_MAX: u64 = 50;
 
@@ -33,6 +35,7 @@ const TOP_MAX: u64 = 50;
 const DEFAULT_AGGREGATE: &str = "32,64";
 const DEFAULT_SAMPLE: &str = "20000";
 const DEFAULT_TIMEOUT: &str = "8";
+const DEFAULT_RECORD: &str = "10";
 
 /// What the check is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +77,12 @@ pub struct Options {
     pub timeout: u32,
     /// How many detail lines, 0 to 3.
     pub verbosity: u8,
+    /// Seconds between two samples, 1 to 60, if this program is to run as a recorder.
+    pub record: Option<u32>,
+    /// The directory of the recording; none if there is no recording of the host that the proc root shows.
+    pub recording: Option<PathBuf>,
+    /// Whether the command line asks for the recording, so that its absence is worth a note.
+    pub recording_is_wanted: bool,
 }
 
 impl Options {
@@ -95,6 +104,8 @@ impl Options {
 
 /// Where procfs is unless somebody says otherwise.
 const LIVE: &str = "/proc";
+/// Where the recording is unless somebody says otherwise.
+const RECORDING: &str = "/run/check_conntrack";
 /// Where the state is unless somebody says otherwise.
 const STATE: &str = "/var/lib/check_conntrack";
 
@@ -159,6 +170,7 @@ impl Args {
             [] => Thresholds::parse(&self.warning, &self.critical)?,
             words => self.positional_thresholds(words)?,
         };
+        let record = self.record(elevated)?;
         let proc_root = proc_root(self.proc_root, elevated)?;
         if self.table.is_some() && elevated {
             return Err(UsageError::Elevated { option: "--table" });
@@ -166,6 +178,9 @@ impl Args {
         if self.table.is_some() && self.netns.as_deref() == Some("all") {
             return Err(UsageError::AllNamespacesOfACapture);
         }
+        let recording_is_wanted =
+            self.recording.is_some() || self.source.as_deref() == Some("recording");
+        let is_live = proc_root == Path::new(LIVE);
         let sample = self.sample.as_deref().unwrap_or(DEFAULT_SAMPLE);
         Ok(Options {
             top: self.top.as_deref().map(top).transpose()?,
@@ -186,7 +201,46 @@ impl Args {
             proc_root,
             timeout: seconds(self.timeout.as_deref().unwrap_or(DEFAULT_TIMEOUT))?,
             verbosity: self.verbose.min(3),
+            record,
+            recording: self
+                .recording
+                .or_else(|| is_live.then(|| PathBuf::from(RECORDING))),
+            recording_is_wanted,
         })
+    }
+
+    /// The seconds between two samples, if the program is to run as a recorder.
+    fn record(&self, elevated: bool) -> Result<Option<u32>, UsageError> {
+        for (option, given) in [
+            ("--record", self.record.is_some()),
+            ("--recording", self.recording.is_some()),
+        ] {
+            if given && elevated {
+                return Err(UsageError::Elevated { option });
+            }
+        }
+        let Some(typed) = &self.record else {
+            return Ok(None);
+        };
+        let thresholds = [&self.warning, &self.critical, &self.positional];
+        for (option, given) in [
+            (
+                "--warning and --critical",
+                thresholds.iter().any(|typed| !typed.is_empty()),
+            ),
+            ("--table", self.table.is_some()),
+            ("--top", self.top.is_some()),
+            ("--netns all", self.netns.as_deref() == Some("all")),
+            (
+                "--source recording",
+                self.source.as_deref() == Some("recording"),
+            ),
+        ] {
+            if given {
+                return Err(UsageError::BesideRecord { option });
+            }
+        }
+        period(typed).map(Some)
     }
 
     /// The command line without `-v` and `-t`.
@@ -255,7 +309,11 @@ fn source(typed: Option<&str>) -> Result<Choice, UsageError> {
         Some("netlink") => Ok(Choice::Netlink),
         Some("procfs") => Ok(Choice::Procfs),
         Some("sockets") => Ok(Choice::Sockets),
-        Some(other) => Err(word("--source", other, "auto, netlink, procfs and sockets")),
+        Some("recording") => Ok(Choice::Recording),
+        Some(other) => {
+            let accepted = "auto, netlink, procfs, sockets and recording";
+            Err(word("--source", other, accepted))
+        }
     }
 }
 
@@ -294,6 +352,11 @@ fn seconds(text: &str) -> Result<u32, UsageError> {
         .ok()
         .and_then(|n| u32::try_from(n).ok())
         .ok_or_else(refused)
+}
+
+fn period(text: &str) -> Result<u32, UsageError> {
+    let seconds = count("--record", text, 1, u64::from(RECORD_MAX))?;
+    Ok(u32::try_from(seconds).unwrap_or(RECORD_MAX))
 }
 
 fn top(text: &str) -> Result<usize, UsageError> {

@@ -213,6 +213,14 @@ pub enum UsageError {
         /// The option.
         option: &'static str,
     },
+    /// An option of a check beside --record.
+    #[error(
+        "{option} refused: not beside --record, a recorder judges nothing and reads the table itself"
+    )]
+    BesideRecord {
+        /// The option.
+        option: &'static str,
+    },
     /// --state-dir while the program runs setuid or setgid.
     #[error(
         "--state-dir is not allowed in a setuid or setgid program: the state would be written as a different user"

@@ -18,6 +18,8 @@ pub struct Case<'a> {
     pub filling: bool,
     /// The entries come from a capture, whose reader asks who holds them whatever the state is.
     pub capture: bool,
+    /// A recorder asks, which notes who holds the entries whatever the state is.
+    pub recording: bool,
     /// A range on the chain length was crossed, or packets were lost to long chains.
     pub chains_long: bool,
     /// The counters drop or insert_failed moved although the table was not full.
@@ -39,7 +41,7 @@ pub struct Case<'a> {
 impl Case<'_> {
     /// Whether a finding about fullness answers a question that the reader has.
     pub fn explains_fullness(&self) -> bool {
-        self.filling || self.capture
+        self.filling || self.capture || self.recording
     }
 }
 

@@ -95,6 +95,15 @@ impl Assessment {
         })
     }
 
+    /// Whether the highest usage since the previous run is out of a range on the usage.
+    pub fn peak_was_too_full(&self) -> bool {
+        let Ok(Measured::Value(peak)) = self.measurements.get(Metric::Peak) else {
+            return false;
+        };
+        let mut of_usage = self.thresholds.of(Metric::Usage);
+        of_usage.any(|threshold| threshold.range.alert(&peak).is_some())
+    }
+
     /// Whether a range on the fullness of the table was crossed.
     pub fn is_too_full(&self) -> bool {
         self.is_above(Metric::Usage)

@@ -56,6 +56,14 @@ impl NetnsSnapshot {
         })
     }
 
+    /// Returns what changed until a later run of the same namespace.
+    ///
+    /// # Errors
+    /// The reason why the two cannot be compared.
+    pub fn change_until(&self, now: &Self) -> Result<Change, NoBaseline> {
+        compare(self, now)
+    }
+
     /// Returns true if the counters were read by this run or by a repetition of it, and not by one before it.
     fn read_its_counters(&self) -> bool {
         let counters = self.counters.as_ref();

@@ -30,6 +30,8 @@ pub enum Metric {
     Ports,
     /// Expectations in percent of nf_conntrack_expect_max.
     Expect,
+    /// The highest usage since the previous run, in percent of nf_conntrack_max; from a recording.
+    Peak,
     /// Entries of the largest remote endpoint.
     Endpoint,
     /// Entries without a packet of the reply direction.
@@ -41,7 +43,7 @@ pub enum Metric {
 }
 
 /// The name of each metric, in the order of documentation and output.
-const NAMES: [(Metric, &str); 27] = [
+const NAMES: [(Metric, &str); 28] = [
     (Metric::Usage, "usage"),
     (Metric::Entries, "entries"),
     (Metric::Free, "free"),
@@ -62,6 +64,7 @@ const NAMES: [(Metric, &str); 27] = [
     ),
     (Metric::Growth, "growth"),
     (Metric::FullIn, "full_in"),
+    (Metric::Peak, "peak"),
     (Metric::Ports, "ports"),
     (Metric::Expect, "expect"),
     (Metric::Endpoint, "endpoint"),
@@ -104,7 +107,7 @@ impl Metric {
 
     /// Whether the value is a percentage, so that `%` behind a bound changes nothing.
     pub fn is_percentage(self) -> bool {
-        matches!(self, Self::Usage | Self::Ports | Self::Expect)
+        matches!(self, Self::Usage | Self::Peak | Self::Ports | Self::Expect)
     }
 
     /// Whether a bound may carry `%`: of a metric that is no percentage, percent of nf_conntrack_max.

@@ -39,6 +39,8 @@ pub enum Choice {
     Procfs,
     /// The local sockets.
     Sockets,
+    /// The last look of a recorder.
+    Recording,
 }
 
 /// How reading the table ended.

@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use crate::model::dump::Gap;
 use crate::model::foreign::Foreign;
+use crate::model::no_recording::NoRecording;
 
 /// A reading that failed. Paths are already safe to print.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -152,6 +153,14 @@ pub enum ReadError {
         read: u64,
         /// The system's words, or those of the decompressor.
         reason: String,
+    },
+    /// The recording is not used.
+    #[error("{path} {problem}")]
+    NoRecording {
+        /// The file, or its directory.
+        path: String,
+        /// What is the matter with it, as a verb and the rest.
+        problem: NoRecording,
     },
     /// The time was up before this was read.
     #[error("the time was up before it was read")]
@@ -360,7 +369,16 @@ impl ReadError {
                 problem: NoState::EndsInParent,
                 ..
             } => Some("name the directory itself"),
+            Self::NoRecording {
+                problem: NoRecording::Missing | NoRecording::Stale { .. },
+                ..
+            } => Some("is check_conntrack-recorder.service running?"),
+            Self::NoRecording {
+                problem: NoRecording::OtherProcRoot,
+                ..
+            } => Some("--recording names one"),
             Self::FirstRun { .. }
+            | Self::NoRecording { .. }
             | Self::PreviousRunIncomplete
             | Self::NoState { .. }
             | Self::NoPreviousCapture

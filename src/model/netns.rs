@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use crate::model::cgroup::Name;
 use crate::model::error::ReadError;
 use crate::model::readings::{Change, Reading, Readings};
+use crate::model::sealed::number;
 use crate::model::text::named;
 
 /// The number that tells a network namespace from others, from one run to the next.
@@ -30,6 +31,30 @@ impl NetnsId {
     /// Returns true if a later namespace may get the number of one that is gone.
     pub fn may_be_reused(self) -> bool {
         matches!(self, Self::Inode(_) | Self::Statistics(_))
+    }
+
+    /// Reads what [`fmt::Display`] writes: the kind and the number.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.split_once(' ') {
+            Some(("cookie", n)) => number(n).map(Self::Cookie),
+            Some(("routesocket", n)) => number(n).map(Self::RouteSocket),
+            Some(("inode", n)) => number(n).map(Self::Inode),
+            Some(("statistics", n)) => number(n).map(Self::Statistics),
+            None if text == "unknown" => Some(Self::Unknown),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for NetnsId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cookie(n) => write!(f, "cookie {n}"),
+            Self::RouteSocket(n) => write!(f, "routesocket {n}"),
+            Self::Inode(n) => write!(f, "inode {n}"),
+            Self::Statistics(n) => write!(f, "statistics {n}"),
+            Self::Unknown => f.write_str("unknown"),
+        }
     }
 }
 

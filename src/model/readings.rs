@@ -22,6 +22,8 @@ pub struct Readings {
     /// Established TCP connections to other hosts while the table holds no entry: it looks as if it should.
     /// [`Self::MANY`] is as many or more.
     pub untracked: Reading<u64>,
+    /// The moment of the highest usage since the previous run, from a recording.
+    pub peak: Reading<Usage>,
     /// Whether the entries come from a capture, so that the count is the number in it and a missing limit hides nothing.
     pub capture: bool,
 }
@@ -33,6 +35,15 @@ pub struct InUse {
     pub used: u64,
     /// What there is.
     pub of: u64,
+}
+
+/// The fullness of the table at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// nf_conntrack_count.
+    pub count: u32,
+    /// nf_conntrack_max, if there is a limit.
+    pub max: Option<u32>,
 }
 
 /// Entries by class, in the whole table: extrapolated where only a sample was read.
@@ -53,6 +64,26 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// The same shares of a table that held `then` entries and holds `now` entries by now, if these are fewer.
+    #[must_use]
+    pub fn shrunk(&self, then: u32, now: u32) -> Self {
+        let shrunk = |entries: u32| {
+            if now >= then {
+                return entries;
+            }
+            let part = u64::from(entries) * u64::from(now) / u64::from(then);
+            u32::try_from(part).unwrap_or(now)
+        };
+        Self {
+            largest_endpoint: shrunk(self.largest_endpoint),
+            own_unknown: self.own_unknown.clone(),
+            ports: self.ports,
+            unreplied: shrunk(self.unreplied),
+            evictable: shrunk(self.evictable),
+            classes: self.classes.map(shrunk),
+        }
+    }
+
     /// Entries of one class.
     pub fn class(&self, class: Class) -> u32 {
         self.classes.get(class.index()).copied().unwrap_or_default()
@@ -103,6 +134,7 @@ impl Readings {
             buckets: Err(ReadError::NotReached),
             statistics: Err(ReadError::NotReached),
             untracked: Err(ReadError::NotReached),
+            peak: Err(ReadError::NotReached),
             capture: false,
         }
     }

@@ -6,7 +6,10 @@
 mod diagnosis;
 mod observation;
 mod ownership;
+mod port_use;
 pub mod previous_run;
+mod recorded;
+mod recorder;
 mod table;
 mod verdict;
 
@@ -17,6 +20,7 @@ use crate::report::Report;
 use crate::runtime::privilege;
 
 pub use previous_run::Written;
+pub use recorder::record;
 
 /// The times at which the stages stop reading.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +57,7 @@ pub fn run(
         privilege::give_up_all();
     }
     let (verdict, written) = verdict::judge(options, observation);
+    let verdict = verdict.with_whole_recording(options);
     if !verdict.wants_table(options) {
         let verdict = verdict.without_table(options);
         let diagnosis = diagnosis::without_table(options, &verdict);

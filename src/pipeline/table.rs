@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use super::Deadlines;
 use super::ownership::{owners_of, raw_senders};
+use super::port_use::{in_use, port_use, ports};
 use super::verdict::Verdict;
 use crate::analysis::census::{self, Census};
-use crate::analysis::facts::{Facts, Port, Share};
+use crate::analysis::facts::Facts;
 use crate::analysis::listening::Listening;
-use crate::analysis::tally::{Counting, PortCount, Scale, Tally};
+use crate::analysis::tally::{Counting, Scale, Tally};
 use crate::analysis::top::{Basis, Sample, TopTable};
 use crate::cli::Options;
 use crate::diagnosis::{Listed, PortUse};
@@ -18,8 +19,10 @@ use crate::model::conntrack::Entry;
 use crate::model::dump::{Choice, End, Gap, Listing, Source};
 use crate::model::error::ReadError;
 use crate::model::local_addresses::LocalAddresses;
+use crate::model::no_recording::NoRecording;
 use crate::model::readings::{Counts, InUse, Reading};
 use crate::model::text::clean_path;
+use crate::recording::Survey;
 use crate::runtime::privilege;
 use crate::runtime::unsafe_calls::check_netlink_strictly;
 use crate::source::addresses::{Origin, addresses};
@@ -51,6 +54,8 @@ pub(super) struct Table {
     pub(super) dense_ports: Option<PortUse>,
     /// Where the files of the namespace are, if they show its settings.
     pub(super) settings_of: Option<std::path::PathBuf>,
+    /// The entries are those of the last look of a recorder.
+    pub(super) is_recorded: bool,
 }
 
 impl Table {
@@ -67,6 +72,53 @@ impl Table {
             ports: None,
             dense_ports: None,
             settings_of: None,
+            is_recorded: false,
+        }
+    }
+
+    /// The last look of a recorder. `why` is the reason why this check did not look itself.
+    fn recorded(
+        options: &Options,
+        verdict: &Verdict,
+        survey: &Survey,
+        why: Option<ReadError>,
+    ) -> Self {
+        let now = verdict.readings().count.as_ref().copied();
+        let now = now.unwrap_or(u32::MAX);
+        let sample = (survey.read < survey.total).then_some(Sample {
+            read: survey.read,
+            total: survey.total,
+            half_width: None,
+        });
+        let no_counts = || ReadError::NoRecording {
+            path: "the recording".to_owned(),
+            problem: NoRecording::NoSurvey,
+        };
+        Self {
+            numbers: TableNumbers {
+                counts: survey
+                    .counts
+                    .as_ref()
+                    .map(|counts| counts.shrunk(survey.count, now))
+                    .ok_or_else(no_counts),
+                expectations: Err(ReadError::NotReached),
+            },
+            captured: None,
+            unavailable: None,
+            top: None,
+            basis: Basis {
+                source: Some(survey.source),
+                read: survey.read,
+                why,
+                sample,
+                ..Basis::default()
+            },
+            facts: None,
+            listed: None,
+            ports: None,
+            dense_ports: None,
+            settings_of: Some(options.proc_root.clone()),
+            is_recorded: true,
         }
     }
 }
@@ -86,6 +138,9 @@ struct Read {
 /// Reads the table of the namespace that decides, or a capture.
 pub(super) fn read(options: &Options, verdict: &Verdict, deadlines: Deadlines) -> Table {
     let is_capture = options.table.is_some();
+    if options.source == Choice::Recording && !is_capture {
+        return read_recording(options, verdict);
+    }
     let netns = &verdict.deciding.netns.namespace;
     let place = match netns.seen {
         Some(seen) if !netns.own => go_to(&options.proc_root, options.is_live(), seen),
@@ -96,13 +151,13 @@ pub(super) fn read(options: &Options, verdict: &Verdict, deadlines: Deadlines) -
     let wanted = place.map(|place| wanted(options, verdict, place, deadlines));
     let wanted = match wanted {
         Ok(wanted) => wanted,
-        Err(why) => return Table::unavailable(why, is_capture),
+        Err(why) => return last_look_or(options, verdict, why),
     };
     // the dump of the entries gives up the privilege that this one needs too
     let expectations = wanted_expectations(options, &wanted);
     let table = match count(options, &wanted) {
         Ok(read) => analyse(options, verdict, wanted, read, deadlines),
-        Err(why) => Table::unavailable(why, is_capture),
+        Err(why) => last_look_or(options, verdict, why),
     };
     Table {
         numbers: TableNumbers {
@@ -110,6 +165,33 @@ pub(super) fn read(options: &Options, verdict: &Verdict, deadlines: Deadlines) -
             ..table.numbers
         },
         ..table
+    }
+}
+
+/// The last look of a recorder in the place of a table that could not be read, or the reason why.
+fn last_look_or(options: &Options, verdict: &Verdict, why: ReadError) -> Table {
+    match last_look(options, verdict) {
+        Ok(survey) => Table::recorded(options, verdict, survey, Some(why)),
+        Err(_) => Table::unavailable(why, options.table.is_some()),
+    }
+}
+
+/// The last look of a recorder, if it may stand in for one of this check.
+fn last_look<'a>(options: &Options, verdict: &'a Verdict) -> Reading<&'a Survey> {
+    if !matches!(options.source, Choice::Auto | Choice::Recording)
+        || !verdict.deciding.netns.namespace.own
+    {
+        return Err(ReadError::NotReached);
+    }
+    let recorded = verdict.recorded.as_ref().map_err(Clone::clone)?;
+    recorded.survey_of(verdict.readings().count.clone()?)
+}
+
+/// The answer to `--source recording`.
+fn read_recording(options: &Options, verdict: &Verdict) -> Table {
+    match last_look(options, verdict) {
+        Ok(survey) => Table::recorded(options, verdict, survey, None),
+        Err(why) => Table::unavailable(why, false),
     }
 }
 
@@ -137,6 +219,7 @@ fn wanted(options: &Options, verdict: &Verdict, place: Place, deadlines: Deadlin
         sample: options.sample,
         count,
         deadline: deadlines.reading,
+        is_recorded: last_look(options, verdict).is_ok(),
     }
 }
 
@@ -319,33 +402,7 @@ fn analyse(
         dense_ports: tally.dense_ports().map(|dense| port_use(dense, scale)),
         settings_of: (wanted.place.net_root == options.proc_root && options.max.is_none())
             .then(|| options.proc_root.clone()),
-    }
-}
-
-/// The pair that uses most of its source ports.
-fn ports(tally: &Tally, scale: Scale) -> Option<PortUse> {
-    let uses = tally.port_uses().into_iter().flatten();
-    let uses = uses.map(|count| port_use(count, scale));
-    uses.max_by(|one, other| one.used.compare(other.used))
-}
-
-fn port_use(count: PortCount, scale: Scale) -> PortUse {
-    PortUse {
-        source: count.source.ip(),
-        far: count.far.ip(),
-        port: Port {
-            number: count.far_port,
-            protocol: count.protocol,
-        },
-        used: Share::new(scale.extrapolate(count.ports).min(count.of), count.of),
-        translated: count.translated,
-    }
-}
-
-fn in_use(ports: PortUse) -> InUse {
-    InUse {
-        used: ports.used.part,
-        of: ports.used.whole,
+        is_recorded: false,
     }
 }
 

@@ -21,6 +21,7 @@ pub(super) fn lines(answer: &Answer<'_>) -> Vec<String> {
     let verbose = answer.style.verbosity > 0;
     let mut lines = advice(answer.advice);
     lines.extend(slips(&answer.assessment.thresholds, verbose));
+    lines.extend(answer.told.lines(verbose));
     if let Some(table) = answer.table {
         if let Some(top) = table.top {
             lines.extend(endpoints::lines(top, table.basis, answer.readings, verbose));

@@ -12,6 +12,7 @@ mod finding_tests;
 mod fit;
 mod in_range;
 mod perfdata;
+pub mod recorded;
 mod status_line;
 mod values;
 
@@ -31,6 +32,7 @@ use advice::Advice;
 use finding::AddressNames;
 use fit::{MAX_BYTES, MAX_BYTES_VERBOSE, assemble};
 use perfdata::Perfdata;
+use recorded::Told;
 
 /// The whole answer: what goes to stdout, and the state behind the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub struct Answer<'a> {
     pub table: Option<Shown<'a>>,
     /// The finding of the diagnosis.
     pub finding: Option<&'a Finding>,
+    /// What a recording says.
+    pub told: &'a Told,
     /// Names of addresses of containers in the finding.
     pub names: &'a AddressNames,
     /// What to do.

@@ -97,6 +97,7 @@ impl Perfdata {
             namespaces
                 .map(|overview| Value::plain("namespaces", overview.number as u64, Unit::None)),
         );
+        values.extend(source.value(Metric::Peak, Unit::Percentage, 1, Some(100)));
         let percentages = of_table().filter(|metric| metric.is_percentage());
         let percentage = |metric| source.value(metric, Unit::Percentage, 1, None);
         values.extend(percentages.filter_map(percentage));
@@ -194,7 +195,7 @@ impl Source<'_> {
 fn has_floor(metric: Metric) -> bool {
     matches!(
         metric,
-        Metric::Usage | Metric::Chain | Metric::Lost | Metric::FullIn
+        Metric::Usage | Metric::Peak | Metric::Chain | Metric::Lost | Metric::FullIn
     )
 }
 

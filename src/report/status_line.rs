@@ -34,6 +34,8 @@ pub(super) fn text(answer: &Answer<'_>, room: usize) -> String {
             .finding
             .map(|found| finding::sentence(found, answer.names)),
     );
+    line.group(answer.told.found());
+    line.group(answer.told.peak());
     if is_ok || answer.readings.count.is_err() {
         line.more(notes(answer));
     } else {
@@ -261,7 +263,7 @@ fn full_at(answer: &Answer<'_>) -> Option<String> {
 
 /// What was not measured or not seen, and what the list rests on.
 fn notes(answer: &Answer<'_>) -> Vec<String> {
-    let mut parts = Vec::new();
+    let mut parts = answer.told.notes();
     let readings = answer.readings;
     parts.extend(gaps(answer));
     let mut said = vec![readings.count.as_ref().err(), readings.limit.as_ref().err()];

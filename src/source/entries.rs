@@ -40,6 +40,8 @@ pub struct Wanted {
     pub count: u32,
     /// Until when.
     pub deadline: Instant,
+    /// Whether a recording says who holds the entries: then nothing else stands in for a dump that is refused.
+    pub is_recorded: bool,
 }
 
 /// What was read.
@@ -80,8 +82,10 @@ pub fn entries(wanted: &Wanted, mut each: impl FnMut(&Entry)) -> Result<Entries,
             return procfs(wanted, &mut each).map(|listing| Entries::of_table(listing, None));
         }
         Choice::Sockets => None,
+        Choice::Recording => return Err(ReadError::NotReached),
         Choice::Auto => match best(wanted, &mut each) {
             Ok(entries) => return Ok(entries),
+            Err(why) if wanted.is_recorded => return Err(why),
             Err(why) => Some(why),
         },
     };
@@ -118,6 +122,9 @@ fn best(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Entries, ReadE
             Err(why) => why,
         },
     };
+    if wanted.is_recorded {
+        return Err(why);
+    }
     match procfs(wanted, each) {
         Ok(listing) => Ok(Entries::of_table(listing, Some(why))),
         Err(unparsed @ ReadError::NothingParsed { .. }) => Err(unparsed),

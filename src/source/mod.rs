@@ -10,6 +10,7 @@ pub mod expectations;
 pub mod file;
 pub mod netlink;
 pub mod procfs;
+pub mod recording;
 mod untracked;
 pub mod users;
 mod wait;

@@ -65,6 +65,7 @@ fn read(proc_root: &Path, parts: &[Part]) {
         choice: Choice::Sockets,
         sample: 0,
         count: 0,
+        is_recorded: false,
         deadline,
     };
     let mut sockets: Vec<LocalSocket> = Vec::new();

@@ -1,5 +1,5 @@
 //! Faults: system calls that fail, limits, memory that runs out, streams that are closed, tables and processes that
-//! change meanwhile. Whatever happens there is one answer, and it is no lie. docs/reliability.md has the table of them.
+//! change meanwhile. Whatever happens there is one answer, and it is no lie. docs/internals/reliability.md has the table of them.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -93,7 +93,7 @@ pub(crate) mod strace {
     }
 
     /// Calls that cannot fail on a running kernel, or whose failure ends a process before its main function: the C
-    /// library's and the runtime's own memory (docs/reliability.md).
+    /// library's and the runtime's own memory (docs/internals/reliability.md).
     const NOT_MADE_TO_FAIL: [&str; 20] = [
         "execve",
         "brk",

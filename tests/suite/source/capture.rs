@@ -551,6 +551,7 @@ fn a_hash_that_was_resized_while_the_file_was_read_makes_it_inexact() {
         choice: Choice::Auto,
         sample: 0,
         count: 24,
+        is_recorded: false,
         deadline: Instant::now() + Duration::from_secs(60),
     };
     for (meanwhile, inexact) in [("1024\n", false), ("2048\n", true)] {
