@@ -336,6 +336,7 @@ fn the_help_fits_a_terminal_of_80_columns_and_the_limit_of_an_answer() {
         "Thresholds, repeatable",
         "Who fills the table",
         "Sources",
+        "Recorder",
         "State",
         "Output",
     ];
