@@ -185,7 +185,7 @@ impl Recorded {
 pub(super) struct Question<'a> {
     /// The options.
     pub(super) options: &'a Options,
-    /// What was read of the namespace that decides.
+    /// The readings of the namespace that decides.
     pub(super) readings: &'a Readings,
     /// Its comparison with the previous run.
     pub(super) change: &'a Reading<Change>,
@@ -265,7 +265,7 @@ fn peak(recorded: &Recorded, question: Question<'_>) -> Option<Peak> {
     (matters(question.assessment, question.losses) && peak.is_over(now)).then_some(peak)
 }
 
-/// Whether the reader should know the peak: packets were lost, or it was too high.
+/// True if the reader should know the peak: packets were lost, or it was too high.
 pub(super) fn matters(assessment: &Assessment, losses: Option<Losses>) -> bool {
     use crate::judge::metric::Metric;
     losses.is_some_and(|losses| losses.full_table || losses.long_chains)

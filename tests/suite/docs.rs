@@ -126,7 +126,7 @@ fn every_command_line_in_the_documentation_gives_an_answer() {
     assert!(ran > 60, "only {ran} command lines were run");
 }
 
-/// Whether a line refuses a command line.
+/// True if a line refuses a command line.
 fn is_refusal(line: &str) -> bool {
     let phrases = [
         " refused: ",

@@ -134,7 +134,7 @@ impl Recorder {
     }
 }
 
-/// What a host stored of one check.
+/// The record that a host stored of one check.
 #[derive(Debug, PartialEq, Eq)]
 struct Stored {
     state: i64,
@@ -199,7 +199,7 @@ fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// What the services for losses alone pass.
+/// The arguments of the services for losses alone.
 fn losses_alone() -> Vec<String> {
     words("-w lost=0 -c lost=100 -w usage=0: -w chain=0:")
 }
@@ -643,7 +643,7 @@ define host {
         )
     }
 
-    /// What Nagios stored, by host and service, from blocks of its status.dat.
+    /// The record that Nagios stored, by host and service, from blocks of its status.dat.
     pub(super) fn stored(status: &str) -> BTreeMap<String, Stored> {
         let blocks = status.split("servicestatus {\n").skip(1);
         let services = blocks.map(|block| {

@@ -1,3 +1,3 @@
-//! What is packaged beside the plugin.
+//! The files that are packaged beside the plugin.
 
 mod man_page;
