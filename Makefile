@@ -58,7 +58,7 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (60), or FUZZ_TARGETS='state pipelin
 
 check: check-flow ## formatting, lints, documentation
 	$(CARGO) fmt --check
-	$(CARGO) fmt --check --manifest-path tests/fuzz/Cargo.toml
+	$(CARGO) fmt --check --manifest-path tests/fuzz/.package/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
