@@ -24,7 +24,7 @@ SOURCE_DATE_EPOCH ?= $(shell { [ -e .git ] && git -c safe.directory='*' log -1 -
 export SOURCE_DATE_EPOCH
 
 .PHONY: all build run demo test oracle kernels fuzz soak check check-flow coverage toolchains supply-chain bench \
-	instructions test-packages man completions licences install uninstall epoch dist deb rpm clean help
+	instructions test-packages man completions licences install uninstall epoch dist deb deb-src rpm rpm-src clean help
 
 all: build man licences ## what install installs
 
@@ -140,11 +140,26 @@ epoch: # for tests/packages
 dist: ## the source of the commit, or of the tree where there is no git, in target/packages (VENDOR=1: with all it needs)
 	@packaging/dist check_conntrack-$(VERSION) $(if $(filter 1,$(VENDOR)),"$(CARGO)")
 
-deb: build man licences ## the Debian package, in target/packages
+# what a package needs is looked for before anything is built
+deb: ## the Debian package, in target/packages
+	@packaging/needs dpkg-deb=dpkg
+	@$(MAKE) --no-print-directory build man licences
 	@VERSION=$(VERSION) TARGET=$(TARGET) MAKE="$(MAKE)" packaging/deb/build
 
-rpm: build man licences ## the RPM package, in target/packages
+deb-src: ## the Debian source package, for dpkg-buildpackage, in target/packages
+	@packaging/needs dpkg-source=dpkg-dev
+	@$(MAKE) --no-print-directory dist VENDOR=1
+	@VERSION=$(VERSION) packaging/deb/source/build
+
+rpm: ## the RPM package, in target/packages
+	@packaging/needs rpmbuild=rpm
+	@$(MAKE) --no-print-directory build man licences
 	@VERSION=$(VERSION) TARGET=$(TARGET) MAKE="$(MAKE)" packaging/rpm/build
+
+rpm-src: ## the RPM source package, for rpmbuild --rebuild, in target/packages
+	@packaging/needs rpmbuild=rpm
+	@$(MAKE) --no-print-directory dist VENDOR=1
+	@VERSION=$(VERSION) TARGET=$(TARGET) MAKE="$(MAKE)" packaging/rpm/build source
 
 clean: ## removes everything built
 	$(CARGO) clean
