@@ -24,7 +24,7 @@ SOURCE_DATE_EPOCH ?= $(shell { [ -e .git ] && git -c safe.directory='*' log -1 -
 export SOURCE_DATE_EPOCH
 
 .PHONY: all build run demo test oracle kernels fuzz soak check check-flow coverage toolchains supply-chain bench \
-	instructions test-packages man completions licences install uninstall epoch dist deb deb-src rpm rpm-src clean help
+	instructions test-packages man completions licences definitions install uninstall epoch dist deb deb-src rpm rpm-src clean help
 
 all: build man licences ## what install installs
 
@@ -111,6 +111,9 @@ licences: ## the licences and the bill of materials (SBOM) of what is linked int
 	@mv $(LICENCES).new $(LICENCES)
 	@packaging/sbom "$(CARGO)" $(TARGET) $(VERSION) >$(SBOM).new
 	@mv $(SBOM).new $(SBOM)
+
+definitions: ## packaging/icingaweb2 and packaging/grafana anew, after a change of an option or a label
+	@$(CARGO) run --quiet --locked --example definitions -- packaging
 
 PREFIX ?= /usr/local
 PLUGINDIR ?= $(PREFIX)/lib/nagios/plugins
