@@ -4,7 +4,7 @@
 use clap::Arg;
 use serde_json::{Map, Value, json};
 
-use crate::icinga::{self, Argument, Service};
+use super::icinga::{self, Argument, Service};
 
 #[allow(dead_code, reason = "its main is that of another example")]
 #[path = "../man/manual.rs"]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::graphs::{Curve, GRAPHS, Graph, Kind, Unit};
+use super::graphs::{Curve, GRAPHS, Graph, Kind, Unit};
 
 /// The place where Icinga 2 writes perfdata.
 #[derive(Clone, Copy, PartialEq, Eq)]

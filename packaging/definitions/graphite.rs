@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::graphs::{Curve, GRAPHS, Graph, Kind, Unit};
+use super::graphs::{Curve, GRAPHS, Graph, Kind, Unit};
 
 /// The functions in a target, around `$metric$`. Between two checks there is no value, and perSecond needs one.
 fn target(kind: Kind, curve: &Curve) -> String {

@@ -9,7 +9,7 @@ use serde_json::Value;
 mod director;
 mod grafana;
 mod graphite;
-mod graphs;
+pub(crate) mod graphs;
 mod icinga;
 
 /// The CheckCommand for Icinga 2, which has a variable and a description for each option.
