@@ -24,7 +24,7 @@ SOURCE_DATE_EPOCH ?= $(shell { [ -e .git ] && git -c safe.directory='*' log -1 -
 export SOURCE_DATE_EPOCH
 
 .PHONY: all build run demo test oracle kernels fuzz soak check check-flow coverage toolchains supply-chain bench \
-	instructions test-packages man completions licences definitions install uninstall epoch dist deb deb-src rpm rpm-src clean help
+	instructions test-packages test-icingaweb man completions licences definitions install uninstall epoch dist deb deb-src rpm rpm-src clean help
 
 all: build man licences ## what install installs
 
@@ -92,6 +92,9 @@ supply-chain: ## licences, sources, duplicates and known defects of the dependen
 
 test-packages: ## the packages: built, looked at, and as root installed in a Debian of their own
 	@tests/packages/run
+
+test-icingaweb: deb ## Icinga Web 2, Director, Graphite and Nagios with the package; pictures in target/screenshots; as root
+	@tests/icingaweb/run
 
 # ---- packages -------------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::graphite;
 use super::graphs::{Curve, GRAPHS, Graph, Kind, Unit};
 
 /// The place where Icinga 2 writes perfdata.
@@ -21,10 +22,7 @@ fn target(writer: Writer, kind: Kind, curve: &Curve, id: &str) -> Value {
     match writer {
         Writer::Graphite => {
             let metric = format!("{SERIES}.{label}.value");
-            let metric = match kind {
-                Kind::Rate => format!("perSecond(keepLastValue({metric}))"),
-                Kind::Level(_) | Kind::Stacked => metric,
-            };
+            let metric = graphite::functions(kind, &metric);
             json!({"refId": id, "target": format!("alias({metric}, '{caption}')")})
         }
         Writer::InfluxDb => {

@@ -4,12 +4,17 @@ use std::fmt::Write as _;
 
 use super::graphs::{Curve, GRAPHS, Graph, Kind, Unit};
 
-/// The functions in a target, around `$metric$`. Between two checks there is no value, and perSecond needs one.
+/// The functions around a series. Graphite keeps a value a minute, and a check comes every five: the values in between are
+/// those of the last check, for 15 minutes at most, and a rate is the mean of five minutes.
+pub(crate) fn functions(kind: Kind, series: &str) -> String {
+    match kind {
+        Kind::Rate => format!("movingAverage(perSecond(keepLastValue({series})), '5min')"),
+        Kind::Level(_) | Kind::Stacked => format!("keepLastValue({series}, 15)"),
+    }
+}
+
 fn target(kind: Kind, curve: &Curve) -> String {
-    let metric = match kind {
-        Kind::Rate => "perSecond(keepLastValue($metric$))",
-        Kind::Level(_) | Kind::Stacked => "$metric$",
-    };
+    let metric = functions(kind, "$metric$");
     let Curve {
         caption, colour, ..
     } = curve;
@@ -25,11 +30,11 @@ fn ranges(graph: &Graph) -> Vec<(String, &'static str)> {
     vec![
         (
             line("warn"),
-            "alias(color($metric$, '#ffaa44'), 'WARNING above')",
+            "alias(color(keepLastValue($metric$), '#ffaa44'), 'WARNING above')",
         ),
         (
             line("crit"),
-            "alias(color($metric$, '#ff0000'), 'CRITICAL above')",
+            "alias(color(keepLastValue($metric$), '#ff0000'), 'CRITICAL above')",
         ),
     ]
 }
@@ -71,7 +76,7 @@ fn section(graph: &Graph) -> String {
     format!(
         "[{name}.graph]\ncheck_command = \"conntrack\"\n\n[{name}.metrics_filters]\n{filters}\n\
          [{name}.urlparams]\ntitle = \"{}\"\nareaAlpha = \"0.5\"\nareaMode = \"{area}\"\nlineWidth = \"2\"\n\
-         {floor}yUnitSystem = \"{unit}\"\n\n[{name}.functions]\n{functions}",
+         hideLegend = \"false\"\n{floor}yUnitSystem = \"{unit}\"\n\n[{name}.functions]\n{functions}",
         graph.title
     )
 }

@@ -58,17 +58,18 @@ pub(crate) const GRAPHS: &[Graph] = &[
     },
     Graph {
         name: "losses",
-        title: "Packets lost and connections refused per second",
+        title: "Packets lost per second",
         kind: Kind::Rate,
         curves: &[
-            curve("drop", "table full, packets per second", "#ff5566"),
+            // what is drawn last is on top; insert_failed counts the dropped packets again
+            curve("early_drop", "entries evicted early", "#b0a090"),
+            curve("insert_failed", "inserts that failed", "#c70fff"),
             curve(
                 "chaintoolong",
                 "hash chains too long, packets per second",
                 "#ff8d00",
             ),
-            curve("insert_failed", "insert failed", "#c70fff"),
-            curve("early_drop", "evicted early", "#b0a090"),
+            curve("drop", "table full, packets per second", "#ff5566"),
         ],
     },
     Graph {
@@ -114,7 +115,7 @@ pub(crate) const GRAPHS: &[Graph] = &[
     },
     Graph {
         name: "ports",
-        title: "Source ports and expectations, percent of those there are",
+        title: "Source ports and expectations in use, percent",
         kind: Kind::Level(Unit::Percent),
         curves: &[
             curve("ports", "source ports of the busiest pair", "#1a7dd7"),
