@@ -3,6 +3,7 @@
 //! clap keeps the values as text and this file judges them, so that `--help` wins over a bad value and every refusal
 //! names the option, the value and what is accepted.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use clap::builder::StyledStr;
@@ -13,8 +14,9 @@ use thiserror::Error;
 
 use crate::judge::threshold::{ThresholdError, Thresholds};
 use crate::model::dump::Choice;
+pub use crate::model::elevation::Elevation;
 use crate::model::prefix::{Aggregate, Prefix};
-use crate::model::text::clean;
+use crate::model::text::{FOREIGN_MAX, clean, typed};
 
 /// The name in the help, whatever the caller passes as argv\[0\].
 const PROGRAM: &str = "check_conntrack";
@@ -219,17 +221,6 @@ pub enum TopWhen {
     Problem,
 }
 
-/// What this program may do that its caller may not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Elevation {
-    /// Nothing.
-    None,
-    /// It holds capabilities, or privileges of a security module. Its files are the caller's.
-    Capabilities,
-    /// It runs setuid or setgid: what it writes is written by somebody else than its caller.
-    AnotherUser,
-}
-
 /// What the command line asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
@@ -245,12 +236,16 @@ pub enum Request {
 /// # Errors
 /// The first thing that is refused.
 pub fn parse(
-    command_line: impl IntoIterator<Item = std::ffi::OsString>,
+    command_line: impl IntoIterator<Item = OsString>,
     elevation: Elevation,
 ) -> Result<Request, UsageError> {
-    match Args::try_parse_from(command_line.into_iter().skip(1)) {
+    let command_line: Vec<OsString> = command_line.into_iter().skip(1).collect();
+    match Args::try_parse_from(&command_line) {
         Ok(args) => args.validate(elevation).map(Request::Check),
         Err(error) => match error.kind() {
+            ErrorKind::InvalidUtf8 => Err(UsageError::NotText {
+                argument: not_text(&command_line),
+            }),
             ErrorKind::DisplayHelp => Ok(Request::Print(command().render_help().to_string())),
             ErrorKind::DisplayVersion => Ok(Request::Print(error.render().to_string())),
             _ => Err(UsageError::CommandLine {
@@ -258,6 +253,27 @@ pub fn parse(
             }),
         },
     }
+}
+
+/// The first argument that is not UTF-8 although its option takes text, with the option before it. Options of files take
+/// any bytes.
+fn not_text(command_line: &[OsString]) -> String {
+    let mut before = "";
+    for argument in command_line {
+        let text = argument.to_string_lossy();
+        let option = text.split_once('=').map_or(before, |(option, _)| option);
+        if let Some(text) = argument.to_str() {
+            before = text;
+        } else if !["--table", "--proc-root", "--state-dir"].contains(&option) {
+            let option = if before.starts_with('-') { before } else { "" };
+            return format!("{} {}", clean(option), not_utf8(argument))
+                .trim()
+                .to_owned();
+        } else {
+            before = "";
+        }
+    }
+    String::new()
 }
 
 /// The command line as clap knows it, with the text below the options: for the help, the man page, the completions and
@@ -274,17 +290,18 @@ impl Args {
         let (mut warning, mut critical) = (self.warning, self.critical);
         match self.positional.as_slice() {
             [] => {}
-            _ if !warning.is_empty() || !critical.is_empty() => {
-                return Err(UsageError::PositionalsBesideOptions);
+            arguments if !warning.is_empty() || !critical.is_empty() => {
+                return Err(UsageError::PositionalsBesideOptions {
+                    arguments: arguments.to_vec(),
+                });
             }
             [warn, crit] => {
                 warning.push(warn.clone());
                 critical.push(crit.clone());
             }
-            other => {
+            arguments => {
                 return Err(UsageError::Positionals {
-                    given: other.len(),
-                    first: other.join(" "),
+                    arguments: arguments.to_vec(),
                 });
             }
         }
@@ -294,9 +311,6 @@ impl Args {
                     option: "--proc-root",
                 });
             }
-            Some(directory) if directory.as_os_str().is_empty() => {
-                return Err(UsageError::NoDirectory);
-            }
             Some(directory) => directory,
             None => PathBuf::from(LIVE),
         };
@@ -305,17 +319,6 @@ impl Args {
         }
         if self.table.is_some() && self.netns.as_deref() == Some("all") {
             return Err(UsageError::AllNamespacesOfACapture);
-        }
-        if self
-            .table
-            .as_ref()
-            .is_some_and(|file| file.as_os_str().is_empty())
-        {
-            return Err(UsageError::Word {
-                option: "--table",
-                value: String::new(),
-                accepted: "a file, or - for stdin",
-            });
         }
         let sample = self.sample.as_deref().unwrap_or(DEFAULT_SAMPLE);
         let aggregate = self.aggregate.as_deref().unwrap_or(DEFAULT_AGGREGATE);
@@ -357,9 +360,6 @@ impl Args {
             writes,
             state_dir: match self.state_dir {
                 Some(_) if !writes => return Err(UsageError::WritesAsAnother),
-                Some(directory) if directory.as_os_str().is_empty() => {
-                    return Err(word("--state-dir", "", "a directory"));
-                }
                 Some(directory) => directory,
                 None => PathBuf::from(STATE),
             },
@@ -464,6 +464,7 @@ fn word(option: &'static str, value: &str, accepted: &'static str) -> UsageError
 
 /// clap's complaint in one sentence without its layout.
 fn sentence(error: &clap::Error) -> String {
+    // clap's own words, whose angle brackets go
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => clean(text),
         Some(ContextValue::Strings(texts)) => clean(&texts.join(" ")),
@@ -476,17 +477,22 @@ fn sentence(error: &clap::Error) -> String {
         ),
         _ => String::new(),
     };
+    let given = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => typed(text),
+        _ => String::new(),
+    };
     let argument = context(ContextKind::InvalidArg);
     let mut text = match error.kind() {
-        ErrorKind::UnknownArgument => format!("unknown option {argument}"),
+        ErrorKind::UnknownArgument => {
+            format!("unknown option {}", given(ContextKind::InvalidArg))
+        }
         ErrorKind::ArgumentConflict => format!("{argument} was given more than once"),
         ErrorKind::InvalidValue => format!("{argument} needs a value"),
         ErrorKind::TooManyValues => format!(
             "{argument} takes no value {}",
-            context(ContextKind::InvalidValue)
+            given(ContextKind::InvalidValue)
         ),
         ErrorKind::NoEquals => format!("{argument} needs its value behind a ="),
-        ErrorKind::InvalidUtf8 => "an argument is not valid UTF-8".to_owned(),
         _ => error.kind().to_string(),
     };
     let suggestion = context(ContextKind::SuggestedArg);
@@ -509,7 +515,7 @@ pub enum UsageError {
     #[error(transparent)]
     Threshold(#[from] ThresholdError),
     /// No state of that name.
-    #[error("{option} {} refused: accepted are ok, warning, critical and unknown", clean(.value))]
+    #[error("{option} {} refused: accepted are ok, warning, critical and unknown", typed(.value))]
     State {
         /// The option.
         option: &'static str,
@@ -517,13 +523,13 @@ pub enum UsageError {
         value: String,
     },
     /// Not a number of seconds.
-    #[error("--timeout {} refused: accepted are whole seconds from 1 to {TIMEOUT_MAX}", clean(.value))]
+    #[error("--timeout {} refused: accepted are whole seconds from 1 to {TIMEOUT_MAX}", typed(.value))]
     Timeout {
         /// The value.
         value: String,
     },
     /// Not a number in its range.
-    #[error("{option} {} refused: accepted are whole numbers from {min} to {max}", clean(.value))]
+    #[error("{option} {} refused: accepted are whole numbers from {min} to {max}", typed(.value))]
     Number {
         /// The option.
         option: &'static str,
@@ -535,7 +541,7 @@ pub enum UsageError {
         max: u64,
     },
     /// Not one of the words an option knows.
-    #[error("{option} {} refused: accepted are {accepted}", clean(.value))]
+    #[error("{option} {} refused: accepted are {accepted}", typed(.value))]
     Word {
         /// The option.
         option: &'static str,
@@ -544,44 +550,66 @@ pub enum UsageError {
         /// What it knows.
         accepted: &'static str,
     },
-    /// `--proc-root ''`.
-    #[error("--proc-root refused: it is empty, accepted is a directory where a procfs is mounted")]
-    NoDirectory,
+    /// An argument that is not UTF-8, for an option that takes text.
+    #[error("{argument} refused: it is not valid UTF-8, accepted is ASCII")]
+    NotText {
+        /// The argument, and the option that it belongs to, safe to print.
+        argument: String,
+    },
     /// Neither none nor two.
-    #[error("{} refused: {given} bare arguments, accepted are none or two (WARN CRIT), better -w WARN -c CRIT", clean(.first))]
+    #[error(
+        "unexpected argument{} {}: give either no positional arguments or two (WARN CRIT), -w WARN -c CRIT is preferred",
+        if .arguments.len() == 1 { "" } else { "s" },
+        all_typed(.arguments)
+    )]
     Positionals {
-        /// How many.
-        given: usize,
         /// All of them.
-        first: String,
+        arguments: Vec<String>,
     },
     /// Two ways of saying the same.
-    #[error("bare WARN CRIT are refused beside -w and -c, accepted is either of the two")]
-    PositionalsBesideOptions,
+    #[error("positional WARN CRIT cannot be combined with -w or -c, given {}", all_typed(.arguments))]
+    PositionalsBesideOptions {
+        /// The positional ones.
+        arguments: Vec<String>,
+    },
     /// --max for the live table.
-    #[error("--max {} refused: accepted with --table only, a live table has the limit of its kernel", clean(.value))]
+    #[error("--max {} refused: accepted with --table only, a live table has the limit of its kernel", typed(.value))]
     MaxWithoutTable {
         /// The value.
         value: String,
     },
     /// A capture does not say which namespace it is of.
-    #[error(
-        "--netns all refused: beside --table, which is of one network namespace, accepted is self"
-    )]
+    #[error("--netns all cannot be used with --table: a capture covers a single network namespace")]
     AllNamespacesOfACapture,
     /// An option that would let the caller use privileges that are not his.
-    #[error(
-        "{option} refused: not while this program has capabilities or runs setuid, accepted without them only"
-    )]
+    #[error("{option} is not allowed when the plugin has file capabilities or is setuid")]
     Elevated {
         /// The option.
         option: &'static str,
     },
     /// --state-dir while the program runs setuid or setgid.
     #[error(
-        "--state-dir refused: not while this program runs setuid or setgid, it would write as a user its caller is not"
+        "--state-dir is not allowed in a setuid or setgid program: the state would be written as a different user"
     )]
     WritesAsAnother,
+}
+
+fn all_typed(arguments: &[String]) -> String {
+    let typed: Vec<String> = arguments.iter().map(|argument| typed(argument)).collect();
+    typed.join(" ")
+}
+
+/// An argument whose bytes are not all text.
+fn not_utf8(argument: &OsStr) -> String {
+    let chunks = argument.as_encoded_bytes().utf8_chunks();
+    let shown: String = chunks
+        .flat_map(|chunk| {
+            let valid = (!chunk.valid().is_empty()).then(|| typed(chunk.valid()));
+            let bytes = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}"));
+            valid.into_iter().chain(bytes)
+        })
+        .collect();
+    shown.get(..FOREIGN_MAX).unwrap_or(&shown).to_owned()
 }
 
 #[cfg(test)]
@@ -651,13 +679,21 @@ mod tests {
         assert!(expected.is_ok());
         assert_eq!(meaning(&["75", "90"]), expected);
         assert_eq!(meaning(&["75%", "90%"]), expected);
-        assert!(options(&["75"]).unwrap_err().contains("1 bare arguments"));
-        assert!(options(&["75", "80", "90"]).is_err());
-        assert!(
-            options(&["-w", "75", "80", "90"])
-                .unwrap_err()
-                .contains("beside -w and -c")
-        );
+        let preferred =
+            "give either no positional arguments or two (WARN CRIT), -w WARN -c CRIT is preferred";
+        for (arguments, refusal) in [
+            (&["75"][..], format!("unexpected argument 75: {preferred}")),
+            (
+                &["75", "8|0", "90"],
+                format!(r"unexpected arguments 75 8\x7c0 90: {preferred}"),
+            ),
+            (
+                &["-w", "75", "80", "90"],
+                "positional WARN CRIT cannot be combined with -w or -c, given 80 90".to_owned(),
+            ),
+        ] {
+            assert_eq!(options(arguments), Err(refusal));
+        }
     }
 
     #[test]
@@ -695,7 +731,7 @@ mod tests {
         assert!(
             options(&["--absent", "OK|"])
                 .unwrap_err()
-                .starts_with("--absent OK refused: accepted are ok")
+                .starts_with(r"--absent OK\x7c refused: accepted are ok")
         );
     }
 
@@ -741,7 +777,9 @@ mod tests {
             ),
             (&["--netns"], "--netns WHICH needs a value"),
             (&["--flush"], "unknown option --flush"),
-            (&["--verbose=3"], "--verbose... takes no value 3"),
+            (&["--verbose=3|"], r"--verbose... takes no value 3\x7c"),
+            (&["--a|b"], r"unknown option --a\x7cb"),
+            (&["--state-dir", ""], "--state-dir DIR needs a value"),
         ] {
             let text = options(arguments).unwrap_err();
             assert!(text.starts_with(wanted), "{text}");
@@ -751,7 +789,10 @@ mod tests {
     #[test]
     fn a_capture_is_of_one_namespace() {
         let refused = options(&["--netns", "all", "--table", "-"]).unwrap_err();
-        assert!(refused.starts_with("--netns all refused: "), "{refused}");
+        assert_eq!(
+            refused,
+            "--netns all cannot be used with --table: a capture covers a single network namespace"
+        );
         assert!(options(&["--netns", "self", "--table", "-"]).is_ok());
         assert!(options(&["--netns", "all", "--top"]).is_ok());
     }

@@ -6,7 +6,8 @@ use nagiosplugin::ServiceState;
 
 use crate::judge::measure::{Measured, Measurements};
 use crate::judge::metric::Metric;
-use crate::judge::range::{Measure, Ratio, Violation};
+use crate::judge::number::Ratio;
+use crate::judge::range::{Measure, Violation};
 use crate::judge::threshold::{Severity, Threshold, Thresholds};
 use crate::model::error::ReadError;
 use crate::model::readings::Readings;
@@ -238,7 +239,7 @@ fn full_before_next_run(assessment: &Assessment, elapsed: Option<Duration>) -> O
 mod tests {
     use super::*;
     use crate::judge::measure::Numbers;
-    use crate::model::error::NoBaseline;
+    use crate::model::error::{FileError, NoBaseline};
     use crate::model::readings::{Change, Counts, Limit, Reading, Statistics};
 
     fn readings(count: u32, limit: Limit, buckets: u32) -> Readings {
@@ -346,9 +347,7 @@ mod tests {
         });
         assert_eq!(state(&r, &[], &[]), OK, "kernels before 5.15");
         assert_eq!(state(&r, &["chain=15"], &[]), WARNING, "a given one counts");
-        r.statistics = Err(ReadError::NoStatistics {
-            path: String::new(),
-        });
+        r.statistics = Err(ReadError::file(String::new(), FileError::Missing));
         assert_eq!(
             state(&r, &[], &[]),
             CRITICAL,

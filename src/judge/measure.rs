@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::judge::metric::Metric;
-use crate::judge::range::{Measure, Ratio};
+use crate::judge::number::Ratio;
+use crate::judge::range::Measure;
 use crate::model::error::{NoBaseline, ReadError};
 use crate::model::readings::{Change, Counts, Limit, Reading, Readings};
 

@@ -7,5 +7,6 @@ pub mod losses;
 pub mod measure;
 pub mod metric;
 pub mod netns;
+pub mod number;
 pub mod range;
 pub mod threshold;

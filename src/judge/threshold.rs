@@ -5,8 +5,9 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::judge::metric::Metric;
-use crate::judge::range::{Decimal, Range, RangeError, Suffixes};
-use crate::model::text::clean;
+use crate::judge::number::Decimal;
+use crate::judge::range::{Range, RangeError, Suffixes};
+use crate::model::text::{typed, typed_but};
 
 /// What crossing a threshold means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -191,7 +192,7 @@ fn parse_one(value: &str) -> Result<(Metric, Range), Cause> {
 /// A value of `--warning` or `--critical` that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{} {} refused: {cause} (accepted: [METRIC=][@]START:END, such as 80, 10:, ~:80, @10:20 or entries=200000)",
-    .severity.option(), if .value.is_empty() { "(empty)".to_owned() } else { clean(.value) })]
+    .severity.option(), as_typed(.value))]
 pub struct ThresholdError {
     /// The option.
     pub severity: Severity,
@@ -208,7 +209,7 @@ pub enum Cause {
     #[error(transparent)]
     Range(#[from] RangeError),
     /// No metric of that name.
-    #[error("unknown metric {}, known are {}", clean(.name), known_metrics())]
+    #[error("unknown metric {}, known are {}", typed(.name), known_metrics())]
     UnknownMetric {
         /// The name.
         name: String,
@@ -231,6 +232,17 @@ pub enum Cause {
         /// The bound.
         number: String,
     },
+}
+
+/// A value as it was typed. A `~` that begins a range is a sign of this program's own language.
+fn as_typed(value: &str) -> String {
+    let begin = value.find('=').map_or(0, |equals| equals + 1);
+    let range = value.get(begin..).unwrap_or_default();
+    let begin = begin + usize::from(range.starts_with('@'));
+    let tilde = value
+        .get(begin..)
+        .is_some_and(|range| range.starts_with('~'));
+    typed_but(value, tilde.then_some(begin))
 }
 
 fn known_metrics() -> String {
@@ -301,7 +313,9 @@ mod tests {
             ("", "the range is empty"),
             ("usage=", "the range is empty"),
             ("/root:80", "the shell expanded ~ to /root, quote the range"),
-            ("80|rm", "80rm is not a decimal number"),
+            ("80|rm", r"80\x7crm is not a decimal number"),
+            (" 80", r"--warning \x2080 refused: \x2080 is not"),
+            ("", "--warning (empty) refused: "),
         ] {
             let text = thresholds(&[value], &[]).unwrap_err();
             assert!(text.starts_with("--warning"), "{text}");

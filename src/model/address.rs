@@ -24,6 +24,16 @@ impl Address {
         self.0 >> 32 == 0xffff
     }
 
+    /// Whether it is one of 127.0.0.0/8, or ::1.
+    pub const fn is_loopback(self) -> bool {
+        self.0 >> 24 == 0x00ff_ff7f || self.0 == 1
+    }
+
+    /// Whether it is one of 224.0.0.0/4 or ff00::/8.
+    pub const fn is_multicast(self) -> bool {
+        self.0 >> 28 == 0x000f_fffe || self.0 >> 120 == 0xff
+    }
+
     /// For printing; mapped ones come back as IPv4.
     pub fn ip(self) -> IpAddr {
         IpAddr::V6(Ipv6Addr::from_bits(self.0)).to_canonical()
@@ -72,5 +82,37 @@ impl fmt::Display for Address {
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.ip().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_and_multicast_are_what_the_standard_library_calls_so() {
+        for text in [
+            "126.255.255.255",
+            "127.0.0.0",
+            "127.255.255.255",
+            "128.0.0.0",
+            "::",
+            "::1",
+            "::2",
+            "::127.0.0.1",
+            "223.255.255.255",
+            "224.0.0.0",
+            "239.255.255.255",
+            "240.0.0.0",
+            "feff::",
+            "ff00::",
+            "ff02::1",
+            "2001:db8::1",
+        ] {
+            let ip: IpAddr = text.parse().unwrap();
+            let address = Address::from(ip);
+            assert_eq!(address.is_loopback(), ip.is_loopback(), "{text}");
+            assert_eq!(address.is_multicast(), ip.is_multicast(), "{text}");
+        }
     }
 }

@@ -14,50 +14,15 @@ pub enum ReadError {
         /// PROC_ROOT/sys/net.
         directory: String,
     },
-    /// Not even sys/net is there.
-    #[error("{directory} does not exist")]
-    NoSysNet {
-        /// PROC_ROOT/sys/net.
-        directory: String,
-    },
-    /// The file is missing while another that belongs with it exists.
-    #[error("{path} does not exist although {witness} does")]
-    Half {
-        /// The missing file.
+    /// A file could not be read.
+    #[error("{path}{kind}")]
+    File {
+        /// What it is for.
+        what: Subject,
+        /// Its path.
         path: String,
-        /// The one that is there.
-        witness: String,
-    },
-    /// The file is missing.
-    #[error("{path} does not exist")]
-    Missing {
-        /// The file.
-        path: String,
-    },
-    /// There is no statistics file.
-    #[error("{path} does not exist")]
-    NoStatistics {
-        /// The file.
-        path: String,
-    },
-    /// EACCES or EPERM.
-    #[error("{path} may not be read by this user")]
-    Denied {
-        /// The file.
-        path: String,
-    },
-    /// There is no /proc/net/nf_conntrack.
-    #[error("{path} does not exist")]
-    NoTable {
-        /// The file.
-        path: String,
-    },
-    /// /proc/net/nf_conntrack is there, with mode 0440 (`nf_conntrack_standalone_init_proc` in
-    /// nf_conntrack_standalone.c).
-    #[error("{path} may not be read without root, gid 0 or CAP_DAC_READ_SEARCH")]
-    TableDenied {
-        /// The file.
-        path: String,
+        /// What is the matter with it.
+        kind: FileError,
     },
     /// The file of --table holds no table.
     #[error("{path} {problem}")]
@@ -87,43 +52,13 @@ pub enum ReadError {
     /// A capture says nothing about the hash table of its host.
     #[error("a capture does not tell how many hash buckets its host has")]
     NoBuckets,
-    /// A directory, a fifo, a device.
-    #[error("{path} is a {kind}, not a kernel file")]
-    WrongKind {
-        /// The file.
-        path: String,
-        /// What it is.
-        kind: &'static str,
-    },
-    /// Nothing in it.
-    #[error("{path} is empty")]
-    Empty {
-        /// The file.
-        path: String,
-    },
-    /// More in it than the kernel ever writes.
-    #[error("{path} is longer than {limit} bytes")]
-    TooLong {
-        /// The file.
-        path: String,
-        /// The most that is read.
-        limit: usize,
-    },
-    /// Something in it the kernel never writes.
-    #[error("{path} says {found}, not {expected}")]
-    Malformed {
-        /// The file.
-        path: String,
-        /// The beginning of what it says, cleaned.
-        found: String,
-        /// What the kernel would write.
-        expected: &'static str,
-    },
     /// Netlink tells of the live kernel, not of another proc root.
     #[error("netlink is not used with another proc root")]
     OtherProcRoot,
     /// A dump would stall a processor while it walks the entries of other namespaces.
-    #[error("{elsewhere} entries in other network namespaces make a dump too costly")]
+    #[error(
+        "dump skipped: walking {elsewhere} entries of other network namespaces would stall a CPU"
+    )]
     Crowded {
         /// Entries of the other namespaces.
         elsewhere: u64,
@@ -139,14 +74,6 @@ pub enum ReadError {
     /// Entries were counted on local sockets, which are not the table.
     #[error("only local sockets could be read, not the table")]
     OnlySockets,
-    /// Any other error of the system.
-    #[error("{path} cannot be read: {reason}")]
-    Io {
-        /// The file.
-        path: String,
-        /// The system's words.
-        reason: String,
-    },
     /// EPERM or EACCES of a netlink request.
     #[error("{what} needs {needs}")]
     NotPermitted {
@@ -178,12 +105,6 @@ pub enum ReadError {
     /// The walk over the processes ended before it had looked at all of them.
     #[error("the time was up before every process was looked at")]
     WalkCutShort,
-    /// There is no file that shows a network namespace.
-    #[error("{path} does not exist")]
-    NotShown {
-        /// That of this process.
-        path: String,
-    },
     /// hidepid (proc(5)).
     #[error("{proc_root} hides processes of other users and so their network namespaces")]
     HiddenProcesses {
@@ -232,6 +153,73 @@ pub enum ReadError {
     /// The time was up before this was read.
     #[error("the time was up before it was read")]
     NotReached,
+}
+
+/// What a file is for, if a reader needs other advice about it than about any file of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// A file of the kernel.
+    File,
+    /// The directory sys/net.
+    SysNet,
+    /// The counters, net/stat/nf_conntrack.
+    Statistics,
+    /// The table as text, net/nf_conntrack.
+    Table,
+    /// The file that shows the network namespace of a process.
+    Namespace,
+}
+
+/// What is the matter with a file, in the words that follow its path.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FileError {
+    /// It is not there.
+    #[error(" does not exist")]
+    Missing,
+    /// It is not there while another that belongs with it exists.
+    #[error(" does not exist although {witness} does")]
+    MissingBeside {
+        /// The one that is there.
+        witness: String,
+    },
+    /// EACCES or EPERM.
+    #[error(": permission denied")]
+    Denied,
+    /// A directory, a fifo, a device.
+    #[error(" is a {kind}, not a kernel file")]
+    WrongKind {
+        /// What it is.
+        kind: &'static str,
+    },
+    /// Nothing in it.
+    #[error(" is empty")]
+    Empty,
+    /// More in it than the kernel ever writes.
+    #[error(" is longer than {limit} bytes")]
+    TooLong {
+        /// The most that is read.
+        limit: usize,
+    },
+    /// Something in it the kernel never writes.
+    #[error(" says {found}, not {expected}")]
+    Malformed {
+        /// The beginning of what it says, cleaned.
+        found: String,
+        /// What the kernel would write.
+        expected: &'static str,
+    },
+    /// A negative number of entries: the kernel took away more than it had counted.
+    #[error(" says {count}, the kernel's counter wrapped")]
+    CountWrapped {
+        /// The number, as a signed one.
+        count: i64,
+    },
+    /// Any other error of the system.
+    #[error(" cannot be read: {reason}")]
+    Io {
+        /// The system's words.
+        reason: String,
+    },
 }
 
 /// Why a run has no other to compare with.
@@ -313,38 +301,44 @@ fn if_given(given: bool) -> &'static str {
 }
 
 impl ReadError {
+    /// An error of a file that needs no other advice than any file of the kernel. The path is safe to print.
+    pub fn file(path: String, kind: FileError) -> Self {
+        Self::File {
+            what: Subject::File,
+            path,
+            kind,
+        }
+    }
+
+    /// The same error with the subject of its file, if it is one of a file.
+    #[must_use]
+    pub fn about(mut self, subject: Subject) -> Self {
+        if let Self::File { what, .. } = &mut self {
+            *what = subject;
+        }
+        self
+    }
+
+    /// What is the matter with the file, if it is an error of a file.
+    pub fn of_file(&self) -> Option<&FileError> {
+        match self {
+            Self::File { kind, .. } => Some(kind),
+            _ => None,
+        }
+    }
+
     /// What would help, as a question or an advice; nothing where the error says it all.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NotTracking { .. } => Some(
                 "is the nf_conntrack module loaded? if this host is not meant to track connections use --absent ok",
             ),
-            Self::NoSysNet { .. } => Some(
-                "is this a procfs? mounted with subset=pid, as ProcSubset=pid in a systemd unit does?",
-            ),
-            Self::NoStatistics { .. } => Some(
-                "kernels built without CONFIG_NF_CONNTRACK_PROCFS have no such file, their counters take CAP_NET_ADMIN",
-            ),
-            Self::NoTable { .. } => {
-                Some("kernels built without CONFIG_NF_CONNTRACK_PROCFS have no such file")
-            }
-            Self::Half { .. } | Self::Missing { .. } => {
-                Some("is the nf_conntrack module loaded? does a sandbox hide part of /proc?")
-            }
-            Self::Denied { .. } => Some(
-                "every user may read it on an ordinary kernel: does a sandbox or its mount hide it?",
-            ),
-            Self::WrongKind { .. }
-            | Self::Empty { .. }
-            | Self::TooLong { .. }
-            | Self::Malformed { .. } => {
-                Some("is this a procfs? check --proc-root and what is mounted there")
-            }
+            Self::File { what, kind, .. } => kind.hint(*what),
             Self::CaptureUnfinished | Self::WalkCutShort => {
                 Some("more time is given with --timeout")
             }
             Self::OnlySockets => Some("the table needs CAP_NET_ADMIN"),
-            Self::Crowded { .. } => Some("--source netlink reads the table all the same"),
+            Self::Crowded { .. } => Some("use --source netlink to dump anyway"),
             Self::NoState {
                 problem: NoState::Missing,
                 ..
@@ -355,11 +349,8 @@ impl ReadError {
                 problem: NoState::NotADirectory | NoState::Denied,
                 ..
             } => Some("it has to be a directory that the user of this check may write to"),
-            Self::NotShown { .. } => Some(
-                "kernels built without CONFIG_NF_CONNTRACK_PROCFS do not show other network namespaces",
-            ),
             Self::HiddenProcesses { .. } => Some(
-                "mounted with hidepid? its option gid= names a group that sees them all the same",
+                "is /proc mounted with hidepid? add the monitoring group with the mount option gid=",
             ),
             Self::StateNotWritten { .. } => Some("is the disk full, or mounted read-only?"),
             Self::NoState {
@@ -370,15 +361,13 @@ impl ReadError {
             | Self::PreviousRunIncomplete
             | Self::NoState { .. }
             | Self::NoPreviousCapture
-            | Self::TableDenied { .. }
             | Self::NotEntered { .. }
             | Self::ProcessGone { .. }
-            | Self::Io { .. }
             | Self::NotReached
             | Self::OtherProcRoot
             | Self::Quadratic { .. } => None,
             Self::NotPermitted { .. } => Some(
-                "the capability counts in the user namespace that owns this network namespace, does a sandbox take it away?",
+                "the capability must be held in the user namespace that owns this network namespace, check for a sandbox",
             ),
             Self::Netlink { .. } => Some(
                 "was the kernel built without this part of netlink, or does a sandbox refuse AF_NETLINK sockets?",
@@ -394,16 +383,56 @@ impl ReadError {
         }
     }
 
+    /// Whether the entries could be read with more privilege.
+    pub fn needs_privilege(&self) -> bool {
+        match self {
+            Self::NotPermitted { .. } | Self::NotEntered { .. } => true,
+            Self::File { what, kind, .. } => *what == Subject::Table && *kind == FileError::Denied,
+            _ => false,
+        }
+    }
+
     /// Whether the thing is simply not there, which many kernels are built for.
     pub fn is_missing(&self) -> bool {
-        matches!(
-            self,
-            Self::Missing { .. }
-                | Self::NoStatistics { .. }
-                | Self::NoTable { .. }
-                | Self::NoBuckets
-                | Self::NotTracking { .. }
-                | Self::NoSysNet { .. }
-        )
+        self.of_file() == Some(&FileError::Missing)
+            || matches!(self, Self::NoBuckets | Self::NotTracking { .. })
+    }
+}
+
+impl FileError {
+    /// What would help; none if the error says it all.
+    fn hint(&self, what: Subject) -> Option<&'static str> {
+        match (self, what) {
+            (Self::Missing, Subject::SysNet) => Some(
+                "is this a procfs? mounted with subset=pid, as ProcSubset=pid in a systemd unit does?",
+            ),
+            (Self::Missing, Subject::Statistics) => Some(
+                "kernel built without CONFIG_NF_CONNTRACK_PROCFS, reading its counters requires CAP_NET_ADMIN",
+            ),
+            (Self::Missing, Subject::Table) => {
+                Some("kernels built without CONFIG_NF_CONNTRACK_PROCFS have no such file")
+            }
+            (Self::Missing, Subject::Namespace) => Some(
+                "kernels built without CONFIG_NF_CONNTRACK_PROCFS do not show other network namespaces",
+            ),
+            (Self::Missing | Self::MissingBeside { .. }, _) => {
+                Some("is the nf_conntrack module loaded? does a sandbox hide part of /proc?")
+            }
+            (Self::Denied, Subject::Table) => {
+                Some("reading it requires root, gid 0 or CAP_DAC_READ_SEARCH")
+            }
+            (Self::Denied, _) => Some(
+                "every user may read it on an ordinary kernel: does a sandbox or its mount hide it?",
+            ),
+            (
+                Self::WrongKind { .. }
+                | Self::Empty
+                | Self::TooLong { .. }
+                | Self::Malformed { .. },
+                _,
+            ) => Some("is this a procfs? check --proc-root and what is mounted there"),
+            (Self::CountWrapped { .. }, _) => Some("a kernel fault, a reboot resets the counter"),
+            (Self::Io { .. }, _) => None,
+        }
     }
 }

@@ -61,7 +61,7 @@ impl fmt::Display for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = match self {
             Self::Missing => "does not exist",
-            Self::Denied => "may not be read by this user",
+            Self::Denied => "cannot be read: permission denied",
             Self::Socket => "is a socket or an absent device",
             Self::Directory => "is a directory",
             Self::BlockDevice => "is a block device",

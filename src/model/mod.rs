@@ -4,6 +4,7 @@ pub mod address;
 pub mod cgroup;
 pub mod conntrack;
 pub mod dump;
+pub mod elevation;
 pub mod error;
 pub mod foreign;
 pub mod netns;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use thiserror::Error;
 
 use crate::model::address::Address;
-use crate::model::text::clean;
+use crate::model::text::typed;
 
 /// Bits of an address, and bits before them in [`Address`].
 fn width(address: IpAddr) -> (u8, u8) {
@@ -71,6 +71,11 @@ impl Prefix {
         self.network().contains(address.into())
     }
 
+    /// Whether no more than one address lies in it.
+    pub(crate) fn is_one_address(&self) -> bool {
+        self.length >= width(self.address).0
+    }
+
     pub(crate) fn network(&self) -> Network {
         Network::new(self.address, self.length)
     }
@@ -78,7 +83,7 @@ impl Prefix {
 
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.length == width(self.address).0 {
+        if self.is_one_address() {
             write!(f, "{}", self.address)
         } else {
             write!(f, "{}/{}", self.address, self.length)
@@ -104,6 +109,11 @@ impl Network {
 
     fn address(self) -> Address {
         Address::from_bits(self.bits)
+    }
+
+    /// Its lowest and its highest address.
+    pub(crate) fn ends(self) -> (Address, Address) {
+        (self.address(), Address::from_bits(self.bits | !self.mask))
     }
 
     pub(crate) fn contains(self, address: Address) -> bool {
@@ -208,10 +218,9 @@ pub enum PrefixError {
 
 /// Foreign text in a sentence, where an empty one would leave a hole.
 fn shown(found: &str) -> String {
-    let found = clean(found);
     if found.is_empty() {
         "an empty text".to_owned()
     } else {
-        found
+        typed(found)
     }
 }

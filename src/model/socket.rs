@@ -32,6 +32,25 @@ impl LocalSocket {
     }
 }
 
+/// The number of a TCP socket that waits for connections (include/net/tcp_states.h).
+pub const TCP_LISTEN: u8 = 10;
+
+/// The state of a TCP socket by its number (include/net/tcp_states.h), in the words of the table, which knows fewer. None
+/// for a socket that listens and for numbers that no connection has.
+pub fn tcp_state(number: u8) -> Option<TcpState> {
+    Some(match number {
+        1 => TcpState::Established,
+        2 => TcpState::SynSent,
+        3 | 12 => TcpState::SynRecv, // 12: TCP_NEW_SYN_RECV, a request that has no socket yet
+        4 | 5 => TcpState::FinWait,
+        6 => TcpState::TimeWait,
+        7 => TcpState::Close,
+        8 => TcpState::CloseWait,
+        9 | 11 => TcpState::LastAck, // 11: TCP_CLOSING, both sides sent FIN
+        _ => return None,
+    })
+}
+
 /// A process that holds sockets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Process {

@@ -7,6 +7,9 @@
 /// Foreign text is cut at this many characters.
 pub const FOREIGN_MAX: usize = 64;
 
+/// The mark of a cut.
+const CUT: &str = "..";
+
 /// Characters that mean something to a plugin host, a shell or a browser.
 const REMOVED: &str = "|;<>&$'\"~`";
 
@@ -22,6 +25,45 @@ pub fn clean(text: &str) -> String {
     safe(text).take(FOREIGN_MAX).collect()
 }
 
+/// An argument as it was typed, for its refusal: a character that [`clean`] would remove or replace is shown by an
+/// escape, so that the reader sees why the argument was refused. So is a blank that would be lost between words.
+pub fn typed(text: &str) -> String {
+    typed_but(text, None)
+}
+
+/// Like [`typed`], but the character at the byte `own` is printed as it is: one that this program would write there.
+pub fn typed_but(text: &str, own: Option<usize>) -> String {
+    if text.is_empty() {
+        return "(empty)".to_owned();
+    }
+    let mut shown = String::new();
+    let mut fits = 0;
+    let mut chars = text.char_indices().peekable();
+    let mut after_blank = true;
+    while let Some((index, c)) = chars.next() {
+        let blank_is_lost = after_blank || chars.peek().is_none();
+        after_blank = c == ' ';
+        match c {
+            c if own == Some(index) => shown.push(c),
+            ' ' if blank_is_lost => shown.push_str("\\x20"),
+            '\\' | '\n' | '\t' | '\r' => shown.extend(c.escape_default()),
+            c if c.is_control() && c.is_ascii() || REMOVED.contains(c) => {
+                shown.push_str(&format!("\\x{:02x}", u32::from(c)));
+            }
+            c if !c.is_ascii() => shown.extend(c.escape_unicode()),
+            c => shown.push(c),
+        }
+        if shown.len() + CUT.len() <= FOREIGN_MAX {
+            fits = shown.len();
+        }
+    }
+    if shown.len() > FOREIGN_MAX {
+        shown.truncate(fits);
+        shown.push_str(CUT);
+    }
+    shown
+}
+
 /// Cleans a path and keeps its end, where the name of the file stands; a cut is marked by two dots.
 pub fn clean_path(path: &str) -> String {
     let cleaned: String = safe(path).collect();
@@ -30,8 +72,8 @@ pub fn clean_path(path: &str) -> String {
         return cleaned;
     }
     // all ASCII by now, so bytes are characters
-    let tail = cleaned.get(excess + 2..).unwrap_or_default();
-    format!("..{tail}")
+    let tail = cleaned.get(excess + CUT.len()..).unwrap_or_default();
+    format!("{CUT}{tail}")
 }
 
 /// Reduces a text of our own making, which may quote foreign text, to the one line an answer consists of: printable
@@ -112,6 +154,32 @@ mod tests {
     }
 
     #[test]
+    fn what_was_typed_is_shown_and_interpreted_by_nothing() {
+        for (text, shown) in [
+            ("", "(empty)"),
+            ("12x", "12x"),
+            ("80|rm", r"80\x7crm"),
+            ("~:80", r"\x7e:80"),
+            ("\u{663}5", r"\u{663}5"),
+            ("a b", "a b"),
+            (" 5", r"\x205"),
+            ("5 ", r"5\x20"),
+            ("a  b", r"a \x20b"),
+            (" ", r"\x20"),
+            ("a\tb\nc\u{1b}[31m\u{7f}", r"a\tb\nc\x1b[31m\x7f"),
+            (r"a\x7c", r"a\\x7c"),
+            ("x<y>&'z'`$\"", r"x\x3cy\x3e\x26\x27z\x27\x60\x24\x22"),
+        ] {
+            assert_eq!(typed(text), shown, "{text:?}");
+        }
+        assert_eq!(typed_but("free=~5~", Some(5)), r"free=~5\x7e");
+        let long = format!("{}|", "8".repeat(61));
+        assert_eq!(typed(&long).len(), 61 + 2, "no part of an escape is left");
+        assert_eq!(typed(&"8".repeat(64)), "8".repeat(64));
+        assert_eq!(typed(&"8".repeat(65)), "8".repeat(62) + "..");
+    }
+
+    #[test]
     fn a_time_is_told_in_one_unit() {
         for (seconds, cut, nearest) in [
             (0, "0s", "0s"),
@@ -145,7 +213,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_comes_in_is_short_printable_and_harmless(text in ".*") {
-            for shown in [clean(&text), clean_path(&text)] {
+            for shown in [clean(&text), clean_path(&text), typed(&text)] {
                 prop_assert!(shown.len() <= FOREIGN_MAX);
                 prop_assert!(shown.bytes().all(|b| (0x20..0x7f).contains(&b)));
                 prop_assert!(!shown.contains(['|', ';', '<', '>', '&', '$', '\'', '"', '~', '`']));

@@ -184,18 +184,10 @@ fn look_only(verdict: &Verdict) -> Advice {
 
 /// What shows who holds the entries, if this check could not see it.
 fn look(options: &Options, verdict: &Verdict, table: Option<&Table>) -> Option<String> {
-    let not_permitted = |why: &ReadError| {
-        matches!(
-            why,
-            ReadError::NotPermitted { .. }
-                | ReadError::NotEntered { .. }
-                | ReadError::TableDenied { .. }
-        )
-    };
     let table = table?;
     let why = table.unavailable.as_ref().or(table.basis.why.as_ref());
     let blind = look_only(verdict).look;
-    let unseen = why.is_some_and(not_permitted) && options.table.is_none();
+    let unseen = why.is_some_and(ReadError::needs_privilege) && options.table.is_none();
     blind.or_else(|| {
         unseen.then(|| {
             "check_conntrack --top -v (as root: reads the whole table and says who holds it)"

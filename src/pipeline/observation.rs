@@ -4,6 +4,7 @@ use super::Deadlines;
 use crate::cli::{Netns, Options};
 use crate::model::netns::Observation;
 use crate::model::readings::Readings;
+use crate::runtime::unsafe_calls::check_netlink_strictly;
 use crate::source::procfs::netns;
 use crate::source::{self, Asking};
 
@@ -25,6 +26,7 @@ pub(super) fn complete(options: &Options, first: Readings, deadlines: Deadlines)
     let asking = Asking {
         proc_root: &options.proc_root,
         live: options.is_live(),
+        strict: check_netlink_strictly,
         own: &options.own,
         then_the_table: options.may_read_entries(),
         deadline: deadlines.reading,

@@ -19,9 +19,10 @@ use crate::model::error::ReadError;
 use crate::model::readings::{Counts, Reading};
 use crate::model::text::clean_path;
 use crate::runtime::privilege;
+use crate::runtime::unsafe_calls::check_netlink_strictly;
+use crate::source::addresses::{Origin, addresses};
 use crate::source::enter_netns::{Place, go_to};
 use crate::source::entries::{self, Wanted};
-use crate::source::procfs::addresses;
 use crate::source::udp_settings;
 
 /// Source ports that translation may give: 1024 to 65535 (`nf_nat_l4proto_unique_tuple` in nf_nat_core.c).
@@ -115,7 +116,7 @@ fn wanted(options: &Options, verdict: &Verdict, place: Place, deadlines: Deadlin
 
 /// Reads and counts the entries.
 fn count(options: &Options, wanted: &Wanted) -> Result<Read, ReadError> {
-    let (own, own_error) = own_addresses(options, &wanted.place);
+    let (own, own_error) = own_addresses(options, &wanted.place, wanted.deadline);
     let mut counting = counting(options, wanted, own);
     let add = |entry: &Entry| counting.add(entry);
     let (listing, why, total) = match &options.table {
@@ -181,20 +182,21 @@ fn counting(options: &Options, wanted: &Wanted, own: Own) -> Counting {
     }
 }
 
-/// The addresses that are this host's own, and why they are not known.
-fn own_addresses(options: &Options, place: &Place) -> (Own, Option<ReadError>) {
+/// The addresses that are this host's own, and the reason if some may be missing.
+fn own_addresses(options: &Options, place: &Place, deadline: Instant) -> (Own, Option<ReadError>) {
     // a capture is from elsewhere once somebody says whose addresses are its own
     if options.table.is_some() && !options.own.is_empty() {
         return (Own::new([], options.own.clone()), None);
     }
-    let net_root = (!place.live).then_some(place.net_root.as_path());
-    match addresses::addresses(net_root) {
-        Ok(found) => (
-            Own::new(found.own, options.own.clone()).with_broadcasts(found.broadcast),
-            None,
-        ),
-        Err(error) => (Own::new([], options.own.clone()), Some(error)),
-    }
+    let origin = if place.live {
+        Origin::Kernel(check_netlink_strictly)
+    } else {
+        Origin::Files(&place.net_root)
+    };
+    let found = addresses(origin, deadline);
+    let networks = [options.own.as_slice(), &found.networks].concat();
+    let own = Own::new(found.own, networks).with_broadcasts(found.received);
+    (own, found.incomplete)
 }
 
 /// Makes of the counted entries what the later stages use.

@@ -18,10 +18,13 @@ pub(super) fn in_range(
     change: &Reading<Change>,
     so_far: usize,
 ) -> Vec<String> {
-    let given = |metric: &Metric| assessment.thresholds.of(*metric).any(|t| t.given);
+    let asked = |metric: &Metric| {
+        let mut given = assessment.thresholds.of(*metric).filter(|t| t.given);
+        given.any(|threshold| !threshold.range.never_alerts())
+    };
     let mut phrases: Vec<String> = Vec::new();
     for phrase in Metric::all()
-        .filter(given)
+        .filter(asked)
         .filter_map(|metric| phrase(metric, assessment, change))
     {
         // metrics that wait for the same previous run

@@ -9,7 +9,7 @@ use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use super::{output, signals};
-use crate::cli::Elevation;
+use crate::model::elevation::Elevation;
 
 /// The privileges of this process that its caller lacks (AT_SECURE in getauxval(3)).
 pub fn elevation() -> Elevation {
@@ -42,6 +42,25 @@ pub fn netns_cookie(socket: BorrowedFd<'_>) -> Option<u64> {
         )
     };
     (result == 0 && length as usize == size_of::<u64>()).then_some(cookie)
+}
+
+/// include/uapi/linux/netlink.h; the C library's crate has it for Android alone.
+const NETLINK_GET_STRICT_CHK: libc::c_int = 12;
+
+/// Has the kernel check what a netlink request for a dump says, and leave out of the dump what was not asked for
+/// (NETLINK_GET_STRICT_CHK). A kernel before 4.20 refuses the option and ignores all but the type of a request.
+pub fn check_netlink_strictly(socket: BorrowedFd<'_>) {
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is borrowed and so open, and the kernel reads no more than `size_of_val(&on)` bytes of `on`.
+    let _ = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_NETLINK,
+            NETLINK_GET_STRICT_CHK,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
 }
 
 /// The allocator of the C library. An allocation that fails ends the check with an UNKNOWN line and exit status 3;

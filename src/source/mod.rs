@@ -1,5 +1,6 @@
 //! The only folder that opens anything. Each file reads one kind of source; reading and parsing are two functions.
 
+pub mod addresses;
 pub mod capture;
 pub mod configured;
 pub mod enter_netns;
@@ -9,6 +10,7 @@ pub mod netlink;
 pub mod procfs;
 mod untracked;
 pub mod users;
+mod wait;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,6 +22,7 @@ use crate::model::text::clean;
 use crate::model::timeouts::Timeouts;
 use crate::model::udp::UdpSettings;
 use crate::runtime::privilege;
+use netlink::addresses::StrictCheck;
 use netlink::ct_stats;
 use procfs::{ct_stat, sysctl};
 
@@ -110,6 +113,8 @@ pub struct Asking<'a> {
     pub proc_root: &'a Path,
     /// Whether that is the live one, so that netlink tells of the same kernel.
     pub live: bool,
+    /// Has the kernel filter dumps by what their requests say.
+    pub strict: StrictCheck,
     /// Addresses to count as this host's own.
     pub own: &'a [Prefix],
     /// Whether the table may have to be read as well, which needs the same privilege.
@@ -124,7 +129,7 @@ pub struct Asking<'a> {
 #[must_use]
 pub fn ask(asking: Asking<'_>, readings: Readings) -> Readings {
     // if the kernel does not track, asking for counters could load its module
-    let uncounted = matches!(readings.statistics, Err(ReadError::NoStatistics { .. }));
+    let uncounted = matches!(&readings.statistics, Err(error) if error.is_missing());
     let may_ask = asking.live && readings.count.is_ok() && privilege::permits(privilege::DUMP);
     let counted = (uncounted && may_ask).then(|| {
         privilege::raise(privilege::DUMP);
@@ -137,7 +142,7 @@ pub fn ask(asking: Asking<'_>, readings: Readings) -> Readings {
         })
     });
     let untracked = if readings.count == Ok(0) {
-        untracked::to_other_hosts(asking.proc_root, asking.live, asking.own, asking.deadline)
+        untracked::to_other_hosts(asking)
     } else {
         readings.untracked
     };

@@ -7,14 +7,12 @@
 //! loopback network.
 
 use std::ops::ControlFlow;
-use std::path::Path;
-use std::time::Instant;
 
+use super::addresses::{Origin, addresses};
 use super::netlink::sock_diag;
-use super::procfs::{addresses, sockets};
-use super::{entries, file};
+use super::procfs::sockets;
+use super::{Asking, entries, file};
 use crate::analysis::local_addresses::Own;
-use crate::model::prefix::Prefix;
 use crate::model::readings::{Reading, Readings};
 use crate::model::socket::LocalSocket;
 
@@ -27,21 +25,31 @@ const SNMP_MAX: usize = 64 << 10;
 ///
 /// # Errors
 /// Sockets, or this host's own addresses, cannot be read.
-pub(super) fn to_other_hosts(
-    proc_root: &Path,
-    live: bool,
-    prefixes: &[Prefix],
-    deadline: Instant,
-) -> Reading<u64> {
+pub(super) fn to_other_hosts(asking: Asking<'_>) -> Reading<u64> {
+    let Asking {
+        proc_root,
+        live,
+        deadline,
+        ..
+    } = asking;
     let all = file::read(&proc_root.join(SNMP), SNMP_MAX)
         .ok()
         .and_then(|bytes| parse_snmp(std::str::from_utf8(&bytes).ok()?));
     if all == Some(0) {
         return Ok(0);
     }
-    let below = (!live).then_some(proc_root);
-    let own_addresses =
-        || addresses::addresses(below).map(|found| Own::new(found.own, prefixes.to_vec()));
+    let origin = if live {
+        Origin::Kernel(asking.strict)
+    } else {
+        Origin::Files(proc_root)
+    };
+    let own_addresses = || {
+        let found = addresses(origin, deadline);
+        match found.incomplete {
+            None => Ok(Own::new(found.own, [asking.own, &found.networks].concat())),
+            Some(why) => Err(why),
+        }
+    };
     let (mut own, mut seen, mut open) = (None, 0, 0);
     let mut each = |socket: &LocalSocket| {
         seen += 1;

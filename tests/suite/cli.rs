@@ -159,6 +159,51 @@ fn a_refusal_names_the_option_the_value_and_what_is_accepted() {
             ["--critical", "/root:80", "shell expanded ~"],
         ),
         (
+            &["-w", "~5"],
+            [
+                "--warning ~5 refused",
+                "':' missing after '~'",
+                "write ~:5 for \"no lower bound\"",
+            ],
+        ),
+        (
+            &["-c", "full_in=@~30m"],
+            [
+                "--critical full_in=@~30m refused",
+                "missing after '~'",
+                "write ~:30m",
+            ],
+        ),
+        (
+            &["-w", "~x"],
+            ["--warning ~x refused", "missing after '~'", "write ~:END"],
+        ),
+        // whatever is not printed as it is
+        (
+            &["-w", "8|0"],
+            [r"--warning 8\x7c0", "is not a decimal number", "START:END"],
+        ),
+        (
+            &["-w", " 80"],
+            [r"--warning \x2080", "is not a decimal number", "START:END"],
+        ),
+        (
+            &["--own", "10.0.0.1,x;y"],
+            [r"--own x\x3by", "accepted are", "addresses"],
+        ),
+        (
+            &["--source", "net<link"],
+            [r"--source net\x3clink", "accepted are", "auto, netlink"],
+        ),
+        (
+            &["--top=\u{663}"],
+            ["--top", r"\u{663}", "whole numbers from 1 to 50"],
+        ),
+        (
+            &["--absent="],
+            ["--absent (empty)", "accepted are", "ok, warning"],
+        ),
+        (
             &["-w", "loss=1"],
             [
                 "--warning",
@@ -216,12 +261,20 @@ fn a_capture_has_no_previous_run_to_be_compared_with() {
 
 #[test]
 fn an_argument_that_is_not_text_is_refused() {
+    use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
-    let got = refused([
-        std::ffi::OsStr::new("-w"),
-        std::ffi::OsStr::from_bytes(b"\xff\xfe"),
-    ]);
-    assert!(got.text.starts_with("CONNTRACK is UNKNOWN: "));
+    for (arguments, shown) in [
+        (&[&b"-w"[..], b"8\xff\xfe0"][..], r"-w 8\xff\xfe0"),
+        (&[b"--absent=\xff"], r"--absent=\xff"),
+        (&[b"\xff", b"90"], r"\xff"),
+        // a name of a file may have any bytes
+        (&[b"--table", b"\xfe", b"-w", b"\xff"], r"-w \xff"),
+        (&[b"--state-dir=\xfe", b"-c", b"\xff"], r"-c \xff"),
+    ] {
+        let got = refused(arguments.iter().map(|argument| OsStr::from_bytes(argument)));
+        let refusal = format!("CONNTRACK is UNKNOWN: {shown} refused: it is not valid UTF-8");
+        assert!(got.text.starts_with(&refusal), "{}", got.text);
+    }
 }
 
 #[test]
@@ -404,7 +457,6 @@ fn whatever_stands_in_the_place_of_a_number_is_named() {
     for (content, words) in [
         (&b""[..], "is empty"),
         (b"\n", "nothing printable"),
-        (b"-5\n", "says -5"),
         (b"abc\n", "says abc"),
         (b"1 2\n", "says 1 2"),
         (b"\xff\xfe\n", "says ??"),
@@ -416,15 +468,29 @@ fn whatever_stands_in_the_place_of_a_number_is_named() {
         for file in [COUNT, MAX] {
             let root = ProcRoot::tracking("10\n", "1000\n");
             root.file(file, content);
-            if file == MAX && content == b"-5\n" {
-                assert_eq!(
-                    root.answer(&[]).code,
-                    0,
-                    "5.10 accepts a negative maximum: no limit"
-                );
-                continue;
-            }
             assert_names(&root.answer(&["--absent", "ok"]), file, words);
+        }
+    }
+}
+
+#[test]
+fn a_negative_maximum_is_no_limit_and_a_negative_count_is_a_counter_that_wrapped() {
+    let no_limit = ProcRoot::tracking("10\n", "-5\n").answer(&[]);
+    assert_eq!(no_limit.code, 0, "5.10 accepts it");
+    for count in ["-5\n", "-1\n", "-2147483648\n"] {
+        let root = ProcRoot::tracking(count, "1000\n");
+        for arguments in [&[][..], &["-w", "~:"], &["--absent", "ok", "--top"]] {
+            let got = root.answer(arguments);
+            let number = count.trim();
+            assert!(
+                got.code == 3
+                    && got.first_line().contains(&format!(
+                        "nf_conntrack_count says {number}, the kernel's counter wrapped"
+                    )),
+                "{}",
+                got.text
+            );
+            assert_eq!((got.value("usage"), got.value("entries")), (None, None));
         }
     }
 }
@@ -485,12 +551,16 @@ fn an_unreadable_file_is_named_even_to_root() {
         let root = ProcRoot::tracking("10\n", "1000\n");
         std::fs::set_permissions(root.path().join(file), std::fs::Permissions::from_mode(0o0))
             .unwrap();
-        assert_names(&root.answer(&["--absent", "ok"]), file, "may not be read");
+        assert_names(&root.answer(&["--absent", "ok"]), file, "permission denied");
     }
     let root = ProcRoot::tracking("10\n", "1000\n");
     let netfilter = root.path().join("sys/net");
     std::fs::set_permissions(&netfilter, std::fs::Permissions::from_mode(0o0)).unwrap();
-    assert_names(&root.answer(&["--absent", "ok"]), COUNT, "may not be read");
+    assert_names(
+        &root.answer(&["--absent", "ok"]),
+        COUNT,
+        "permission denied",
+    );
     std::fs::set_permissions(&netfilter, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 

@@ -21,6 +21,7 @@ mod analysis;
 mod diagnosis;
 mod runtime;
 
+mod code;
 mod docs;
 mod fuzzing;
 mod hosts;

@@ -2,17 +2,14 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-
-use crate::model::error::ReadError;
+use crate::model::error::{FileError, ReadError};
 use crate::model::foreign::Foreign;
 use crate::source::file;
+use crate::source::wait::until_readable;
 
 /// The device number of /dev/null (Documentation/admin-guide/devices.txt).
 const NULL: u64 = 1 << 8 | 3;
@@ -72,11 +69,12 @@ pub fn open_capture(path: &Path, deadline: Instant) -> Result<Capture, ReadError
 }
 
 fn not_opened(shown: &str, path: &Path, error: &std::io::Error) -> ReadError {
-    let problem = match file::explain(path, error) {
-        ReadError::Missing { .. } => Foreign::Missing,
-        ReadError::Denied { .. } => Foreign::Denied,
-        ReadError::WrongKind { .. } => Foreign::Socket,
-        other => return other,
+    let explained = file::explain(path, error);
+    let problem = match explained.of_file() {
+        Some(FileError::Missing) => Foreign::Missing,
+        Some(FileError::Denied) => Foreign::Denied,
+        Some(FileError::WrongKind { .. }) => Foreign::Socket,
+        _ => return explained,
     };
     ReadError::NoCapture {
         path: shown.to_owned(),
@@ -100,18 +98,10 @@ impl Capture {
 
     /// Waits until there is something to read, or the end of it.
     fn wait(&self) -> std::io::Result<()> {
-        loop {
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(ErrorKind::TimedOut.into());
-            }
-            let left = Timespec::try_from(left).ok(); // none for centuries, which is as good as for ever
-            let mut fds = [PollFd::from_borrowed_fd(self.file.as_fd(), PollFlags::IN)];
-            match poll(&mut fds, left.as_ref()) {
-                Ok(0) | Err(Errno::INTR) => {}
-                Ok(_) => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
+        if until_readable(&self.file, self.deadline)? {
+            Ok(())
+        } else {
+            Err(ErrorKind::TimedOut.into())
         }
     }
 }

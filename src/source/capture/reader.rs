@@ -7,7 +7,7 @@ use super::foreign::of_line;
 use super::line::{Line, parse_line, summary};
 use crate::model::conntrack::Entry;
 use crate::model::dump::{End, Listing, Source, Unread, UnreadLines};
-use crate::model::error::ReadError;
+use crate::model::error::{FileError, ReadError};
 use crate::model::foreign::Foreign;
 use crate::model::text::clean;
 use crate::source::procfs::ct_table::PROCFS;
@@ -206,10 +206,7 @@ impl<F: FnMut(&Entry)> Reader<F> {
                 read: self.entries,
                 reason,
             },
-            _ => ReadError::Io {
-                path: PROCFS.to_owned(),
-                reason,
-            },
+            _ => ReadError::file(PROCFS.to_owned(), FileError::Io { reason }),
         }
     }
 

@@ -3,8 +3,23 @@
 //! Lengths and types are in the byte order of this machine (netlink(7), struct nlattr in include/uapi/linux/netlink.h).
 
 use std::array;
+use std::net::IpAddr;
 
 use netlink_packet_core::{NLA_ALIGNTO, NLA_HEADER_SIZE, NlasIterator};
+
+/// The numbers of the address families (include/linux/socket.h).
+pub(super) const AF_INET: u8 = 2;
+/// See [`AF_INET`].
+pub(super) const AF_INET6: u8 = 10;
+
+/// The address at the beginning of these bytes; none of another family, or if they are too few.
+pub(super) fn ip_address(family: u8, bytes: &[u8]) -> Option<IpAddr> {
+    match family {
+        AF_INET => Some(IpAddr::from(*bytes.first_chunk::<4>()?)),
+        AF_INET6 => Some(IpAddr::from(*bytes.first_chunk::<16>()?)),
+        _ => None,
+    }
+}
 
 /// What an attribute of a known type holds.
 pub(super) enum Part {

@@ -1,4 +1,4 @@
-//! A netlink conversation: one request, its answers, and every way in which they can end.
+//! A netlink conversation: a request, its answers, and every way in which they can end.
 //!
 //! Opening and asking are apart from listening, because the kernel checks privilege only when the request arrives:
 //! the caller gives up its own in between, before the first byte of an answer is parsed. Listening takes any source of
@@ -7,14 +7,13 @@
 //! Headers are in the byte order of this machine (netlink(7)). What a protocol puts behind them has its own order.
 
 use std::ops::ControlFlow;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN,
     NetlinkBuffer,
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
@@ -23,13 +22,15 @@ use rustix::net::{
 };
 
 use crate::model::text::clean;
+use crate::source::wait::until_readable;
 
 /// Bytes of the receive buffer. The kernel makes its datagrams as long as the longest receive so far allows, at most
 /// 32 KiB (`netlink_dump` and `netlink_recvmsg` in net/netlink/af_netlink.c); a longer buffer changes nothing, one
 /// below 4 KiB loses entries.
 pub const BUFFER: usize = 32 * 1024;
 
-/// The sequence number of the one request of a conversation. A socket of its own for each makes any number do.
+/// The sequence number of every request: a conversation makes the next one only after the answers to the one before
+/// have ended.
 pub const SEQUENCE: u32 = 1;
 
 /// The kernel's own address: port 0 and no group.
@@ -119,27 +120,36 @@ pub fn dump_request(message_type: u16, payload: &[u8]) -> Vec<u8> {
     message
 }
 
-/// A netlink socket with one request to make.
+/// A netlink socket, for one request at a time.
 #[derive(Debug)]
 pub struct Conversation {
     socket: OwnedFd,
+    buffer: Vec<u8>,
 }
 
 impl Conversation {
-    /// Opens a socket of a netlink protocol in this network namespace.
+    /// Opens a socket of a netlink protocol in this network namespace; none is the protocol number 0, NETLINK_ROUTE.
     ///
     /// # Errors
     /// Those of socket(2) and bind(2): EPROTONOSUPPORT where the kernel does not know the protocol.
-    pub fn open(protocol: Protocol) -> Result<Self, Errno> {
+    pub fn open(protocol: impl Into<Option<Protocol>>) -> Result<Self, Errno> {
         let socket = socket_with(
             AddressFamily::NETLINK,
             SocketType::RAW,
             SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-            Some(protocol),
+            protocol.into(),
         )?;
         // port 0 asks the kernel to choose one
         bind(&socket, &SocketAddrNetlink::new(0, 0))?;
-        Ok(Self { socket })
+        Ok(Self {
+            socket,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Sets an option of the socket.
+    pub fn configure(&self, set: fn(BorrowedFd<'_>)) {
+        set(self.socket.as_fd());
     }
 
     /// Sends the request to the kernel, which checks it, and the sender's privilege, before this returns.
@@ -154,40 +164,34 @@ impl Conversation {
 
     /// Takes the answers until they end, at the latest at the deadline; `each` is given type and payload of each.
     pub fn receive(
-        &self,
+        &mut self,
         deadline: Instant,
         each: &mut dyn FnMut(u16, &[u8]) -> ControlFlow<()>,
     ) -> Outcome {
-        listen(|buffer| self.datagram(deadline, buffer), each)
+        let Self { socket, buffer } = self;
+        listen_with(buffer, |buffer| datagram(socket, deadline, buffer), each)
     }
+}
 
-    /// Waits for one datagram. After a failed allocation in the kernel none may ever come, hence the poll.
-    fn datagram(&self, deadline: Instant, buffer: &mut [u8]) -> Result<Datagram, Silence> {
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Silence::Deadline);
-            }
-            // fails only for centuries, which may as well be for ever
-            let left = Timespec::try_from(left).ok();
-            let mut ready = [PollFd::new(&self.socket, PollFlags::IN)];
-            match poll(&mut ready, left.as_ref()) {
-                Ok(0) | Err(Errno::INTR) => continue,
-                Ok(_) => {}
-                Err(error) => return Err(Silence::Error(error)),
-            }
-            // with MSG_TRUNC the length is the datagram's and not what of it found room
-            return match recvfrom(&self.socket, &mut *buffer, RecvFlags::TRUNC) {
-                Ok((_, length, sender)) => Ok(Datagram {
-                    length,
-                    from_kernel: sender
-                        .and_then(|address| SocketAddrNetlink::try_from(address).ok())
-                        .is_some_and(|address| address.pid() == KERNEL.0),
-                }),
-                Err(Errno::INTR | Errno::AGAIN) => continue,
-                Err(error) => Err(Silence::Error(error)),
-            };
+/// Waits for one datagram. After a failed allocation in the kernel none may ever come, hence the poll.
+fn datagram(socket: &OwnedFd, deadline: Instant, buffer: &mut [u8]) -> Result<Datagram, Silence> {
+    loop {
+        match until_readable(socket, deadline) {
+            Ok(true) => {}
+            Ok(false) => return Err(Silence::Deadline),
+            Err(error) => return Err(Silence::Error(error)),
         }
+        // with MSG_TRUNC the length is the datagram's and not what of it found room
+        return match recvfrom(socket, &mut *buffer, RecvFlags::TRUNC) {
+            Ok((_, length, sender)) => Ok(Datagram {
+                length,
+                from_kernel: sender
+                    .and_then(|address| SocketAddrNetlink::try_from(address).ok())
+                    .is_some_and(|address| address.pid() == KERNEL.0),
+            }),
+            Err(Errno::INTR | Errno::AGAIN) => continue,
+            Err(error) => Err(Silence::Error(error)),
+        };
     }
 }
 
@@ -203,13 +207,21 @@ fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
 
 /// Takes datagrams from a source, which writes each into the buffer it is given, until the answers to [`SEQUENCE`] end.
 pub fn listen(
+    source: impl FnMut(&mut [u8]) -> Result<Datagram, Silence>,
+    each: impl FnMut(u16, &[u8]) -> ControlFlow<()>,
+) -> Outcome {
+    listen_with(&mut Vec::new(), source, each)
+}
+
+fn listen_with(
+    buffer: &mut Vec<u8>,
     mut source: impl FnMut(&mut [u8]) -> Result<Datagram, Silence>,
     mut each: impl FnMut(u16, &[u8]) -> ControlFlow<()>,
 ) -> Outcome {
-    let mut buffer = vec![0; BUFFER];
+    buffer.resize(BUFFER, 0);
     let mut interrupted = false;
     loop {
-        let end = match source(&mut buffer) {
+        let end = match source(buffer) {
             Err(Silence::Deadline) => Some(End::Deadline),
             Err(Silence::Error(error)) => Some(End::Receive(error)),
             // anybody with CAP_NET_ADMIN may send to our port

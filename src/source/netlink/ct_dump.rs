@@ -84,7 +84,7 @@ pub fn dump(
         Ok(conversation)
     });
     on_sent();
-    let conversation = asked.map_err(refusal)?;
+    let mut conversation = asked.map_err(refusal)?;
     list(
         sample,
         |answer| conversation.receive(deadline, answer),

@@ -36,7 +36,7 @@ pub(in crate::source) fn read(deadline: Instant, on_sent: impl FnOnce()) -> Opti
         Ok(conversation)
     });
     on_sent();
-    let conversation = asked.ok()?;
+    let mut conversation = asked.ok()?;
     gather(|answer| conversation.receive(deadline, answer))
 }
 

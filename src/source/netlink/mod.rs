@@ -1,5 +1,6 @@
 //! Netlink requests to the running kernel and the decoders of their answers.
 
+pub mod addresses;
 mod attributes;
 pub mod conversation;
 pub mod ct_dump;

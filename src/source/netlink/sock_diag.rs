@@ -6,23 +6,21 @@
 //! Addresses and ports are big endian, everything else in the byte order of this machine
 //! (include/uapi/linux/inet_diag.h, net/ipv4/inet_diag.c, sock_diag(7)).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 use rustix::net::netlink::SOCK_DIAG;
 
+use super::attributes::{AF_INET, AF_INET6, ip_address};
 use super::conversation::{Conversation, End, dump_request};
-use crate::model::conntrack::{Protocol, TcpState};
+use crate::model::conntrack::Protocol;
 use crate::model::error::ReadError;
-use crate::model::socket::LocalSocket;
+use crate::model::socket::{LocalSocket, TCP_LISTEN, tcp_state};
 use crate::model::text::clean;
 
 /// Type of the request and of its answers (include/uapi/linux/sock_diag.h).
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
-
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
 
 /// Every state from TCP_ESTABLISHED (1) to TCP_NEW_SYN_RECV (12). The one above, TCP_BOUND_INACTIVE, is none of a
 /// connection: it asks for sockets that are bound and nothing else. UDP uses the numbers of ESTABLISHED and CLOSE.
@@ -31,8 +29,6 @@ pub const STATES: u32 = 0x1ffe;
 /// TCP_ESTABLISHED alone: the kernel leaves the other sockets out.
 const ESTABLISHED: u32 = 1 << 1;
 
-/// The number of TCP_LISTEN (include/net/tcp_states.h).
-const TCP_LISTEN: u8 = 10;
 /// TCP_LISTEN alone: the kernel passes over its hash table of connections.
 const LISTENING: u32 = 1 << TCP_LISTEN;
 /// TCP_CLOSE alone, the state of an unconnected socket of UDP.
@@ -108,7 +104,7 @@ fn part(
         what: "the sock_diag dump",
         reason,
     };
-    let conversation = Conversation::open(SOCK_DIAG)
+    let mut conversation = Conversation::open(SOCK_DIAG)
         .and_then(|conversation| {
             conversation.request(&request(protocol, family, states))?;
             Ok(conversation)
@@ -152,12 +148,7 @@ pub fn request(protocol: Protocol, family: u8, states: u32) -> Vec<u8> {
 pub fn decode(protocol: Protocol, payload: &[u8]) -> Option<LocalSocket> {
     let [family, state] = *payload.first_chunk()?;
     let end = |port: usize, address: usize| -> Option<SocketAddr> {
-        let address = payload.get(address..)?;
-        let address = match family {
-            AF_INET => IpAddr::V4(Ipv4Addr::from(*address.first_chunk::<4>()?)),
-            AF_INET6 => IpAddr::V6(Ipv6Addr::from(*address.first_chunk::<16>()?)),
-            _ => return None,
-        };
+        let address = ip_address(family, payload.get(address..)?)?;
         let port = u16::from_be_bytes(*payload.get(port..)?.first_chunk()?);
         // a dual-stack server's connections over IPv4 are mapped into IPv6; the table has them as IPv4
         Some(SocketAddr::new(address.to_canonical(), port))
@@ -173,20 +164,5 @@ pub fn decode(protocol: Protocol, payload: &[u8]) -> Option<LocalSocket> {
         listening: is_tcp && state == TCP_LISTEN,
         uid: word(64)?,
         inode: u64::from(word(68)?),
-    })
-}
-
-/// The state of a socket (include/net/tcp_states.h) in the words of the table, which knows fewer.
-fn tcp_state(number: u8) -> Option<TcpState> {
-    Some(match number {
-        1 => TcpState::Established,
-        2 => TcpState::SynSent,
-        3 | 12 => TcpState::SynRecv, // 12: TCP_NEW_SYN_RECV, a request that has no socket yet
-        4 | 5 => TcpState::FinWait,
-        6 => TcpState::TimeWait,
-        7 => TcpState::Close,
-        8 => TcpState::CloseWait,
-        9 | 11 => TcpState::LastAck, // 11: TCP_CLOSING, both sides sent FIN
-        _ => return None,
     })
 }

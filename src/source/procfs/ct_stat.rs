@@ -6,13 +6,15 @@
 use std::fs::File;
 use std::path::Path;
 
-use crate::model::error::ReadError;
+use crate::model::error::{FileError, ReadError, Subject};
 use crate::model::readings::{Counter, Reading, Statistics};
 use crate::model::text::clean;
 use crate::source::file;
 
 /// Below the proc root.
 pub(super) const FILE: &str = "net/stat/nf_conntrack";
+/// The name of the module ip_conntrack (up to 2.6.21), and for compatibility beside the first up to 4.8.
+pub(super) const OLD_FILE: &str = "net/stat/ip_conntrack";
 
 /// A line is 160 bytes, and no kernel knows more than 8192 processors.
 const LONGEST: usize = 2 << 20;
@@ -22,11 +24,8 @@ const NO_ROW: &str = "nothing but a header";
 
 /// Reads and parses the file.
 pub(in crate::source) fn read(proc_root: &Path) -> Reading<Statistics> {
-    let path = proc_root.join(FILE);
-    let bytes = file::read(&path, LONGEST).map_err(|error| match error {
-        ReadError::Missing { path } => ReadError::NoStatistics { path },
-        other => other,
-    })?;
+    let (path, bytes) = file::first(proc_root, &[FILE, OLD_FILE], LONGEST)
+        .map_err(|error| error.about(Subject::Statistics))?;
     match parse(&bytes).map_err(|found| malformed(&path, found))? {
         (Some(_), statistics) => Ok(statistics),
         (None, _) => Err(malformed(&path, NO_ROW.to_owned())),
@@ -41,7 +40,15 @@ pub(in crate::source) fn of_namespace(
     let parsed = file::contents(file, path, LONGEST)
         .and_then(|bytes| parse(&bytes).map_err(|found| malformed(path, found)));
     match parsed {
-        Ok((Some(entries), statistics)) => (Ok(entries), Ok(statistics)),
+        Ok((Some(entries), statistics)) => {
+            let wrapped = |_| {
+                let count = i64::from(entries as i32);
+                ReadError::file(file::shown(path), FileError::CountWrapped { count })
+            };
+            // the kernel prints its int as an unsigned number
+            let count = i32::try_from(entries).map(|_| entries).map_err(wrapped);
+            (count, Ok(statistics))
+        }
         Ok((None, statistics)) => {
             let no_row = malformed(path, NO_ROW.to_owned());
             (Err(no_row), Ok(statistics))
@@ -51,11 +58,11 @@ pub(in crate::source) fn of_namespace(
 }
 
 fn malformed(path: &Path, found: String) -> ReadError {
-    ReadError::Malformed {
-        path: file::shown(path),
+    let malformed = FileError::Malformed {
         found,
         expected: "a header and rows of hexadecimal counters",
-    }
+    };
+    ReadError::file(file::shown(path), malformed)
 }
 
 /// Parses the file: the count of the namespace, which every row repeats, and its counters. The error is what was found

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use crate::model::error::ReadError;
+use crate::model::error::{ReadError, Subject};
 use crate::source::capture::words::is_number;
 use crate::source::file;
 
@@ -17,10 +17,10 @@ const PROCFS_OLD: &str = "net/ip_conntrack";
 /// Kernels may be built without it, and only few may read it.
 pub fn open_procfs(proc_root: &Path) -> Result<File, ReadError> {
     match open_table(&proc_root.join(PROCFS)) {
-        Err(error @ ReadError::NoTable { .. }) => {
+        Err(error) if error.is_missing() => {
             match open_table(&proc_root.join(PROCFS_OLD)) {
                 // the name that is looked for today
-                Err(ReadError::NoTable { .. }) => Err(error),
+                Err(other) if other.is_missing() => Err(error),
                 other => other,
             }
         }
@@ -29,11 +29,8 @@ pub fn open_procfs(proc_root: &Path) -> Result<File, ReadError> {
 }
 
 fn open_table(path: &Path) -> Result<File, ReadError> {
-    let file = file::open(path).map_err(|error| match file::explain(path, &error) {
-        ReadError::Missing { path } => ReadError::NoTable { path },
-        ReadError::Denied { path } => ReadError::TableDenied { path },
-        other => other,
-    })?;
+    let failed = |error| file::explain(path, &error).about(Subject::Table);
+    let file = file::open(path).map_err(failed)?;
     match file::odd_kind(path, &file) {
         Some(error) => Err(error),
         None => Ok(file),

@@ -1,13 +1,9 @@
 //! The mount option hidepid= of a procfs, which hides the processes of other users (proc(5)).
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{
-    AtFlags, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs, major, minor, openat, readlinkat,
-    statat,
-};
+use rustix::fs::{AtFlags, PROC_SUPER_MAGIC, fstat, fstatfs, major, minor, readlinkat, statat};
 use rustix::io::Errno;
 
 use crate::source::file;
@@ -58,11 +54,10 @@ fn may_hide(root: &OwnedFd) -> bool {
         return true;
     };
     let device = format!("{}:{}", major(stat.st_dev), minor(stat.st_dev));
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let Ok(mounts) = openat(root, MOUNTS, flags, Mode::empty()) else {
+    let Ok(mounts) = file::open_at(root, Path::new(MOUNTS)) else {
         return true;
     };
-    let Ok(mounts) = file::contents(File::from(mounts), Path::new(MOUNTS), MAX_BYTES) else {
+    let Ok(mounts) = file::contents(mounts, Path::new(MOUNTS), MAX_BYTES) else {
         return true;
     };
     let mounts = String::from_utf8_lossy(&mounts);

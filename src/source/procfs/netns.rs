@@ -7,7 +7,6 @@
 //! Entering one, for its table and its sockets, takes privilege and is done for the one that decides.
 
 use std::ffi::CStr;
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Instant;
@@ -19,7 +18,7 @@ use super::hidepid::Hiding;
 use super::process::command_and_cgroup;
 use super::{ct_stat, netns_id};
 use crate::model::cgroup::Name;
-use crate::model::error::ReadError;
+use crate::model::error::{ReadError, Subject};
 use crate::model::netns::{Namespace, NetnsId, Observation, Resident, Seen, Walk};
 use crate::model::readings::{Reading, Readings, Statistics};
 use crate::source::file;
@@ -65,10 +64,7 @@ enum Detail {
 fn walk(proc_root: &Path, detail: Detail, deadline: Instant) -> Result<Found, ReadError> {
     let unseen = |name: &str| {
         let path = proc_root.join(name);
-        move |error: Errno| match file::explain(&path, &error.into()) {
-            ReadError::Missing { path } => ReadError::NotShown { path },
-            other => other,
-        }
+        move |error: Errno| file::explain(&path, &error.into()).about(Subject::Namespace)
     };
     let root = directory(CWD, proc_root).map_err(unseen(""))?;
     let own_file = statat(&root, OWN, AtFlags::empty()).map_err(unseen(OWN))?;
@@ -162,12 +158,11 @@ fn read(root: &OwnedFd, proc_root: &Path, seen: Seen, detail: Detail) -> Option<
         },
     };
     let path = path.join(FILE);
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = openat(&process, FILE, flags, Mode::empty());
+    let opened = file::open_at(&process, Path::new(FILE));
     let opened = opened.and_then(|file| fstat(&file).map(|stat| (file, stat)));
     match opened {
         Ok((file, stat)) if stat.st_ino == seen.inode => {
-            let (count, statistics) = ct_stat::of_namespace(File::from(file), &path);
+            let (count, statistics) = ct_stat::of_namespace(file, &path);
             Some(Other {
                 seen,
                 id,

@@ -3,12 +3,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, statat};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::ct_stat;
-use crate::model::error::ReadError;
+use crate::model::error::{FileError, ReadError};
 use crate::model::netns::NetnsId;
 use crate::source::file;
 
@@ -73,9 +73,8 @@ pub(super) fn of_process(
     statistics: u64,
 ) -> Result<NetnsId, Unread> {
     let path = path.join(SOCKETS);
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let sockets = match openat(process, SOCKETS, flags, Mode::empty()) {
-        Ok(sockets) => std::fs::File::from(sockets),
+    let sockets = match file::open_at(process, Path::new(SOCKETS)) {
+        Ok(sockets) => sockets,
         Err(Errno::NOENT | Errno::SRCH) => {
             let still_there = statat(process, ct_stat::FILE, AtFlags::empty()).is_ok();
             return still_there
@@ -88,11 +87,11 @@ pub(super) fn of_process(
     route_socket(&String::from_utf8_lossy(&text))
         .map(NetnsId::RouteSocket)
         .ok_or_else(|| {
-            Unread::Failed(ReadError::Malformed {
-                path: file::shown(&path),
+            let malformed = FileError::Malformed {
                 found: "no rtnetlink socket of the kernel".to_owned(),
                 expected: "one",
-            })
+            };
+            Unread::Failed(ReadError::file(file::shown(&path), malformed))
         })
 }
 

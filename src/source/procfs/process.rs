@@ -10,11 +10,9 @@
 //! another encoding, panic on a stat file that is cut short, and leave out descriptors whose links may not be read, so
 //! that a process that cannot be seen would look like one without sockets.
 
-use std::fs::File;
-use std::io::Read;
 use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, openat, readlinkat_raw, statat};
@@ -24,13 +22,14 @@ use rustix::path::DecInt;
 use super::cgroup::parse_cgroup;
 use crate::model::cgroup::Cgroup;
 use crate::model::socket::Process;
+use crate::source::file::beginning;
 
 /// 15 bytes, and 63 for a kernel thread.
-const COMM_MAX: u64 = 256;
+const COMM_MAX: usize = 256;
 /// Some fifty numbers.
-const STAT_MAX: u64 = 4096;
+const STAT_MAX: usize = 4096;
 /// A line for each hierarchy, each at most PATH_MAX long in practice.
-const CGROUP_MAX: u64 = 64 << 10;
+const CGROUP_MAX: usize = 64 << 10;
 /// `socket:[18446744073709551615]` is shorter; what is longer is no socket.
 const LINK_MAX: usize = 64;
 /// Room for a thousand names of descriptors.
@@ -137,7 +136,7 @@ impl ProcessDirectory {
     }
 
     /// The beginning of a file of a process, without waiting for it; none if it cannot be read.
-    fn read(&self, name: &str, limit: u64) -> Option<Vec<u8>> {
+    fn read(&self, name: &str, limit: usize) -> Option<Vec<u8>> {
         beginning(&self.directory, name, limit)
     }
 }
@@ -147,14 +146,6 @@ pub(in crate::source) fn command_and_cgroup(directory: &OwnedFd) -> Option<(Stri
     let comm = beginning(directory, "comm", COMM_MAX)?;
     let cgroup = beginning(directory, "cgroup", CGROUP_MAX).unwrap_or_default();
     Some((parse_comm(&comm), parse_cgroup(&cgroup)))
-}
-
-fn beginning(directory: impl AsFd, name: &str, limit: u64) -> Option<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = openat(directory, name, flags, Mode::empty()).ok()?;
-    let mut bytes = Vec::with_capacity(512);
-    File::from(file).take(limit).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
 }
 
 /// Reads links of descriptors.

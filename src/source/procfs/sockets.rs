@@ -10,9 +10,9 @@ use procfs::net::{
     TcpNetEntries, TcpNetEntry, TcpState as SocketState, UdpNetEntries, UdpNetEntry,
 };
 
-use crate::model::conntrack::{Protocol, TcpState};
-use crate::model::error::ReadError;
-use crate::model::socket::LocalSocket;
+use crate::model::conntrack::Protocol;
+use crate::model::error::{FileError, ReadError};
+use crate::model::socket::{LocalSocket, tcp_state};
 use crate::source::file;
 
 /// A line is 150 bytes: some hundred thousand sockets.
@@ -132,7 +132,7 @@ fn for_each_in(
     let path = proc_root.join(name);
     let failed = |error: std::io::Error| file::explain(&path, &error);
     let file = match file::open(&path).map_err(failed) {
-        Err(ReadError::Missing { .. }) if name != TCP[0] => return Ok(ControlFlow::Continue(())),
+        Err(error) if error.is_missing() && name != TCP[0] => return Ok(ControlFlow::Continue(())),
         file => file?,
     };
     let mut lines = BufReader::new(file.take(LONGEST as u64));
@@ -172,9 +172,7 @@ fn in_pieces(
         let read = read.map_err(|error| odd(file::explain(path, &error)))?;
         length += read;
         if length == 0 {
-            return Err(odd(ReadError::Empty {
-                path: file::shown(path),
-            }));
+            return Err(odd(ReadError::file(file::shown(path), FileError::Empty)));
         }
         let last_break = piece.iter().rposition(|byte| *byte == b'\n');
         let lines = match last_break {
@@ -186,10 +184,8 @@ fn in_pieces(
             _ => 0,
         };
         if lines == 0 || length > LONGEST {
-            return Err(odd(ReadError::TooLong {
-                path: file::shown(path),
-                limit: LONGEST,
-            }));
+            let too_long = FileError::TooLong { limit: LONGEST };
+            return Err(odd(ReadError::file(file::shown(path), too_long)));
         }
         each(piece.get(..lines).unwrap_or_default())?;
         if read == 0 {
@@ -202,31 +198,22 @@ fn in_pieces(
 }
 
 fn parse<T: FromBufReadSI>(path: &Path, bytes: &[u8]) -> Result<T, ReadError> {
-    T::from_buf_read(bytes, &LocalSystemInfo).map_err(|error| ReadError::Malformed {
-        path: file::shown(path),
-        found: crate::model::text::clean(&error.to_string()),
-        expected: "a table of sockets",
+    T::from_buf_read(bytes, &LocalSystemInfo).map_err(|error| {
+        let malformed = FileError::Malformed {
+            found: crate::model::text::clean(&error.to_string()),
+            expected: "a table of sockets",
+        };
+        ReadError::file(file::shown(path), malformed)
     })
 }
 
 fn tcp(entry: &TcpNetEntry) -> LocalSocket {
-    let state = match entry.state {
-        SocketState::Established => Some(TcpState::Established),
-        SocketState::SynSent => Some(TcpState::SynSent),
-        SocketState::SynRecv | SocketState::NewSynRecv => Some(TcpState::SynRecv),
-        SocketState::FinWait1 | SocketState::FinWait2 => Some(TcpState::FinWait),
-        SocketState::TimeWait => Some(TcpState::TimeWait),
-        SocketState::Close => Some(TcpState::Close),
-        SocketState::CloseWait => Some(TcpState::CloseWait),
-        SocketState::LastAck | SocketState::Closing => Some(TcpState::LastAck),
-        SocketState::Listen => None,
-    };
     LocalSocket {
         protocol: Protocol::TCP,
         local: entry.local_address,
         remote: entry.remote_address,
-        tcp_state: state,
-        listening: state.is_none(),
+        tcp_state: tcp_state(entry.state.to_u8()),
+        listening: entry.state == SocketState::Listen,
         uid: entry.uid,
         inode: entry.inode,
     }

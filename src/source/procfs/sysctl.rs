@@ -3,9 +3,9 @@
 //! net/netfilter/nf_conntrack_standalone.c, and up to 4.8 net/ipv4/netfilter/nf_conntrack_l3proto_ipv4_compat.c.
 
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::model::error::ReadError;
+use crate::model::error::{FileError, ReadError, Subject};
 use crate::model::readings::{Limit, Reading};
 use crate::model::text::clean;
 use crate::source::file;
@@ -26,15 +26,17 @@ const BUCKETS: [&str; 2] = [
     "sys/net/ipv4/netfilter/ip_conntrack_buckets",
 ];
 /// There while the sysctls are hidden: in a namespace of a user namespace up to 5.6.
-const STATISTICS: &str = super::ct_stat::FILE;
+const STATISTICS: [&str; 2] = [super::ct_stat::FILE, super::ct_stat::OLD_FILE];
 
 /// A number of the kernel and its line feed; anything longer is something else.
 const NUMBER_MAX: usize = 64;
 
 /// Reads the two numbers the verdict needs.
 pub(in crate::source) fn count_and_limit(proc_root: &Path) -> (Reading<u32>, Reading<Limit>) {
-    let count = first(proc_root, &COUNT).and_then(|(path, bytes)| parse_count(&path, &bytes));
-    let limit = first(proc_root, &MAX).and_then(|(path, bytes)| parse_limit(&path, &bytes));
+    let count = file::first(proc_root, &COUNT, NUMBER_MAX)
+        .and_then(|(path, bytes)| parse_count(&path, &bytes));
+    let limit = file::first(proc_root, &MAX, NUMBER_MAX)
+        .and_then(|(path, bytes)| parse_limit(&path, &bytes));
     match (&count, &limit) {
         (Err(error), Err(other)) if is_absent(error) && is_absent(other) => {
             let error = why_absent(proc_root);
@@ -49,7 +51,7 @@ pub(in crate::source) fn count_and_limit(proc_root: &Path) -> (Reading<u32>, Rea
 
 /// Reads the number of hash chains.
 pub(in crate::source) fn buckets(proc_root: &Path) -> Reading<u32> {
-    let (path, bytes) = first(proc_root, &BUCKETS)?;
+    let (path, bytes) = file::first(proc_root, &BUCKETS, NUMBER_MAX)?;
     match parse_number(&path, &bytes)? {
         n @ 1.. => Ok(n as u32), // at most u32::MAX, see parse_number
         _ => Err(malformed(&path, &bytes, "a number of hash chains")),
@@ -76,21 +78,7 @@ pub(in crate::source) fn local_ports(proc_root: &Path) -> RangeInclusive<u16> {
 }
 
 fn is_absent(error: &ReadError) -> bool {
-    matches!(error, ReadError::Missing { .. })
-}
-
-/// The first of the files that exists.
-fn first(proc_root: &Path, names: &[&str]) -> Reading<(PathBuf, Vec<u8>)> {
-    let mut missing = None;
-    for name in names {
-        let path = proc_root.join(name);
-        match file::read(&path, NUMBER_MAX) {
-            Ok(bytes) => return Ok((path, bytes)),
-            Err(error @ ReadError::Missing { .. }) => missing = missing.or(Some(error)),
-            Err(error) => return Err(error),
-        }
-    }
-    Err(missing.unwrap_or(ReadError::NotReached))
+    error.of_file() == Some(&FileError::Missing)
 }
 
 /// Neither count nor max is there: does this kernel not track, or can it not be seen?
@@ -98,19 +86,15 @@ fn why_absent(proc_root: &Path) -> ReadError {
     let directory = proc_root.join("sys/net");
     match std::fs::metadata(&directory).map_err(|error| file::explain(&directory, &error)) {
         Ok(_) => {}
-        Err(ReadError::Missing { path }) => return ReadError::NoSysNet { directory: path },
-        Err(error) => return error,
+        Err(error) => return error.about(Subject::SysNet),
     }
     let witness = BUCKETS
         .into_iter()
-        .chain([STATISTICS])
+        .chain(STATISTICS)
         .map(|name| proc_root.join(name))
         .find(|path| path.exists());
     match witness {
-        Some(witness) => ReadError::Half {
-            path: file::shown(&proc_root.join(COUNT[0])),
-            witness: file::shown(&witness),
-        },
+        Some(witness) => missing_beside(&proc_root.join(COUNT[0]), &witness),
         None => ReadError::NotTracking {
             directory: file::shown(&directory),
         },
@@ -128,10 +112,12 @@ fn half(proc_root: &Path, missing: &[&str], present: &[&str]) -> ReadError {
         .iter()
         .map(|name| proc_root.join(name))
         .find(|path| path.exists());
-    ReadError::Half {
-        path: file::shown(&path(missing)),
-        witness: file::shown(&there.unwrap_or_else(|| path(present))),
-    }
+    missing_beside(&path(missing), &there.unwrap_or_else(|| path(present)))
+}
+
+fn missing_beside(path: &Path, witness: &Path) -> ReadError {
+    let witness = file::shown(witness);
+    ReadError::file(file::shown(path), FileError::MissingBeside { witness })
 }
 
 fn malformed(path: &Path, bytes: &[u8], expected: &'static str) -> ReadError {
@@ -141,11 +127,7 @@ fn malformed(path: &Path, bytes: &[u8], expected: &'static str) -> ReadError {
     } else {
         found
     };
-    ReadError::Malformed {
-        path: file::shown(path),
-        found,
-        expected,
-    }
+    ReadError::file(file::shown(path), FileError::Malformed { found, expected })
 }
 
 /// A decimal integer as the kernel's `%d` or `%u` prints it, with nothing around it but blanks and the line feed.
@@ -166,7 +148,11 @@ fn parse_number(path: &Path, bytes: &[u8]) -> Reading<i64> {
 
 fn parse_count(path: &Path, bytes: &[u8]) -> Reading<u32> {
     let number = parse_number(path, bytes)?;
-    u32::try_from(number).map_err(|_| malformed(path, bytes, "a number of entries"))
+    // at most u32::MAX, see parse_number
+    u32::try_from(number).map_err(|_| {
+        let count = number;
+        ReadError::file(file::shown(path), FileError::CountWrapped { count })
+    })
 }
 
 fn parse_limit(path: &Path, bytes: &[u8]) -> Reading<Limit> {
@@ -232,7 +218,12 @@ mod tests {
     }
 
     #[test]
-    fn a_count_is_never_negative() {
-        assert!(parse_count(Path::new("f"), b"-5\n").is_err());
+    fn a_negative_count_is_known_as_one() {
+        let wrapped = |count| ReadError::file("f".to_owned(), FileError::CountWrapped { count });
+        for count in [-1, -5, i64::from(i32::MIN)] {
+            let text = format!("{count}\n");
+            let parsed = parse_count(Path::new("f"), text.as_bytes());
+            assert_eq!(parsed, Err(wrapped(count)));
+        }
     }
 }

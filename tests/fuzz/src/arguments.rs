@@ -3,9 +3,10 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use check_conntrack::cli::{self, Elevation, Options, Request, UsageError};
+use check_conntrack::cli::{self, Options, Request, UsageError};
 use check_conntrack::judge::metric::Metric;
 use check_conntrack::judge::threshold::{Severity, Thresholds};
+use check_conntrack::model::elevation::Elevation;
 use check_conntrack::report::Report;
 
 use super::contract::Answer;

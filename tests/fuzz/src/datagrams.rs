@@ -4,11 +4,12 @@
 use std::ops::ControlFlow;
 
 use check_conntrack::model::conntrack::{Entry, Protocol, TcpState};
+use check_conntrack::source::addresses::Addresses;
 use check_conntrack::source::capture::line::{Line, parse_line};
 use check_conntrack::source::netlink::conversation::{
     BUFFER, Datagram, End, Outcome, Silence, listen,
 };
-use check_conntrack::source::netlink::{ct_dump as ctnetlink, ct_stats as counters};
+use check_conntrack::source::netlink::{addresses, ct_dump as ctnetlink, ct_stats as counters};
 
 /// Not from the kernel.
 const FOREIGN: u8 = 1;
@@ -141,4 +142,8 @@ pub fn datagrams(data: &[u8]) {
     }
     // decoding needs no conversation around it
     let _ = (ctnetlink::decode(data), counters::decode(data));
+    let mut found = Addresses::default();
+    let _ = addresses::decode_address(data, &mut found);
+    let _ = addresses::decode_route(data, &mut found);
+    assert!(found.own.len() + found.networks.len() <= 2);
 }

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 /// Everything a proc root may hold here. The processes are 1, whose directory `self` may point to, 812 and 4711.
-pub const NAMES: [&str; 56] = [
+pub const NAMES: [&str; 58] = [
     "sys/net/netfilter/nf_conntrack_count",
     "sys/net/netfilter/nf_conntrack_max",
     "sys/net/netfilter/nf_conntrack_buckets",
@@ -41,10 +41,12 @@ pub const NAMES: [&str; 56] = [
     "sys/kernel/random/boot_id",
     "uptime",
     "net/stat/nf_conntrack",
+    "net/stat/ip_conntrack",
     "net/nf_conntrack",
     "net/ip_conntrack",
     "net/fib_trie",
     "net/if_inet6",
+    "net/ipv6_route",
     "net/snmp",
     "net/tcp",
     "net/tcp6",

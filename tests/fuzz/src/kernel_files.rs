@@ -115,6 +115,7 @@ fn read(root: &ProcRoot) {
     let asking = Asking {
         proc_root,
         live: false,
+        strict: |_| (),
         own: &[],
         then_the_table: true,
         deadline: Instant::now() + Duration::from_secs(3600),

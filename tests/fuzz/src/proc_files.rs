@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use check_conntrack::model::dump::Choice;
 use check_conntrack::model::netns::Walk;
 use check_conntrack::model::socket::LocalSocket;
+use check_conntrack::source::addresses::{Origin, addresses};
 use check_conntrack::source::enter_netns::Place;
 use check_conntrack::source::entries::{Wanted, all_sockets};
-use check_conntrack::source::procfs::addresses::{addresses, parse_fib_trie, parse_if_inet6};
+use check_conntrack::source::procfs::addresses::{add_ipv6_route, parse_fib_trie, parse_if_inet6};
 use check_conntrack::source::procfs::netns::{self, resident};
 use check_conntrack::source::procfs::processes::owners;
 
@@ -34,22 +35,27 @@ fn target<'a>(parts: &[Part<'a>], name: &str) -> Option<&'a [u8]> {
 
 fn read(proc_root: &Path, parts: &[Part]) {
     let deadline = Instant::now() + Duration::from_secs(3600);
-    match addresses(Some(proc_root)) {
-        Ok(found) => {
-            for list in [&found.own, &found.broadcast] {
-                assert!(list.is_sorted_by(|one, next| one < next), "{list:?}");
-            }
+    let found = addresses(Origin::Files(proc_root), deadline);
+    for list in [&found.own, &found.received] {
+        assert!(list.is_sorted_by(|one, next| one < next), "{list:?}");
+    }
+    match found.incomplete {
+        Some(error) => printable(&error),
+        None => {
             let text = |name| String::from_utf8_lossy(content(parts, name).unwrap_or_default());
-            let v4 = parse_fib_trie(&text("net/fib_trie"));
-            let v6 = parse_if_inet6(&text("net/if_inet6"));
-            let told: BTreeSet<_> = v4
+            let mut told = parse_fib_trie(&text("net/fib_trie"));
+            for line in text("net/ipv6_route").lines() {
+                add_ipv6_route(line, &mut told);
+            }
+            let interfaces = text("net/if_inet6");
+            let interfaces = interfaces.lines().filter_map(parse_if_inet6);
+            let told: BTreeSet<_> = told
                 .own
                 .into_iter()
-                .chain(v6.into_iter().map(Into::into))
+                .chain(interfaces.map(Into::into))
                 .collect();
-            assert!(found.own.into_iter().eq(told), "each once, from both files");
+            assert!(found.own.into_iter().eq(told), "each once, from all files");
         }
-        Err(error) => printable(&error),
     }
 
     let wanted = Wanted {

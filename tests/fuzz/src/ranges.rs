@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-use check_conntrack::judge::range::{Measure, Range, Ratio, Suffixes, Violation};
+use check_conntrack::judge::number::Ratio;
+use check_conntrack::judge::range::{Measure, Range, Suffixes, Violation};
 
 /// Compares a value, in tenths, with a bound as the guidelines and the contract have it, read by other means than those
 /// of the plugin.

@@ -419,7 +419,7 @@ pub fn words(target: &str) -> Vec<String> {
         }
         "kernel_files" => {
             let mut words = names("==");
-            words.extend(names("=!").into_iter().take(17));
+            words.extend(names("=!").into_iter().take(18));
             words.extend(own("4294967295 4294967296 -1 -2147483648 ffffffff"));
             words.extend(own(
                 "entries drop chainlength early_drop insert_failed CurrEstab Tcp:",
@@ -429,7 +429,7 @@ pub fn words(target: &str) -> Vec<String> {
         "proc_files" => {
             let mut words = names("==");
             words.extend(own(
-                "/32 host LOCAL link BROADCAST |-- socket:[4711] net:[4026531840]",
+                "/32 /24 host LOCAL link BROADCAST |-- Main: Local: Id 80000001 socket:[4711] net:[4026531840]",
             ));
             words.extend(own("0:: name=systemd .service .scope docker- lxc.payload. session- init.scope 0100007F:1F90 00000000:0000 0A 06 01"));
             words

@@ -59,7 +59,7 @@ pause() { sleep 6; }
 hide_files() {
     cat >/tmp/hide_files <<'SCRIPT'
 mkdir -p /tmp/net
-for file in tcp tcp6 udp udp6 snmp fib_trie if_inet6; do cat "/proc/$$/net/$file" >"/tmp/net/$file"; done
+for file in tcp tcp6 udp udp6 snmp fib_trie if_inet6 ipv6_route; do cat "/proc/$$/net/$file" >"/tmp/net/$file"; done
 mount --bind /tmp/net "/proc/$$/net" && exec "$@"
 SCRIPT
     through="${through:+$through }sh /tmp/hide_files"

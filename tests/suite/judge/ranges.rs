@@ -1,7 +1,8 @@
 //! Threshold ranges against the written specification: monitoring-plugin-guidelines,
 //! definitions/01.range_expressions.md, and the cases its implementations are known to get wrong.
 
-use check_conntrack::judge::range::{Measure, Range, Ratio, Suffixes};
+use check_conntrack::judge::number::Ratio;
+use check_conntrack::judge::range::{Measure, Range, Suffixes};
 use proptest::prelude::*;
 
 /// Whether a range alerts for a value in tenths.

@@ -127,7 +127,112 @@ fn lost_is(answer: &Answer, expected: u64) {
     assert_eq!(lost(answer), Some(expected.to_string()), "{}", answer.text);
     let (code, said) = if expected > 0 { (2, true) } else { (0, false) };
     assert_eq!(answer.code, code, "{}", answer.text);
-    assert_eq!(answer.text.contains("lost in the last"), said);
+    let number = format!("{expected} packet");
+    let says = if said {
+        number.as_str()
+    } else {
+        "no packets lost"
+    };
+    assert!(answer.first_line().contains(says), "{}", answer.text);
+}
+
+/// The part of line 1 behind how full the table is.
+fn values(answer: &Answer) -> &str {
+    let text = answer.first_line().split('|').next().unwrap();
+    let (_, values) = text.split_once(" free)").expect(text);
+    values
+}
+
+// ---- what an OK says ------------------------------------------------------------------------------------------------
+
+#[test]
+fn an_ok_names_each_metric_that_was_given_a_range_and_its_value() {
+    let host = Host::new();
+    host.dropped(7);
+    let asked = [
+        "-w",
+        "lost=100",
+        "-c",
+        "drop=50",
+        "-w",
+        "growth=~:1000",
+        "-w",
+        "full_in=1m:",
+        "-c",
+        "chain=10",
+        "-w",
+        "usage=90",
+        "-c",
+        "entries=950",
+        "-w",
+        "free=1:",
+    ];
+    let first = host.answer(&asked);
+    assert_eq!(
+        values(&first),
+        ", mean hash chain 0.2, first run: no previous run is known",
+        "said once, of five metrics"
+    );
+    let second = host.at(1300).answer(&asked);
+    assert_eq!(
+        values(&second),
+        ", mean hash chain 0.2, no packets lost in the last 5m, drop +0 in the last 5m, growth +0.0 entries/min, \
+         the table does not grow"
+    );
+    // entries that grow by 300 in 5 minutes fill the other 600 in 10
+    let third = host.at(1600).dropped(8).count(400).answer(&asked);
+    assert_eq!(third.code, 0, "{}", third.text);
+    for value in [
+        ", mean hash chain 0.8",
+        ", drop +1 in the last 5m",
+        ", growth +60 entries/min",
+        ", full in 10m",
+    ] {
+        assert!(values(&third).contains(value), "{value}: {}", third.text);
+    }
+    // what was lost within its range is told as ever
+    assert!(third.first_line().contains("1 packet"), "{}", third.text);
+    assert!(!third.text.contains("no packets lost"), "{}", third.text);
+}
+
+#[test]
+fn an_ok_names_no_metric_that_has_a_default_range_only_and_no_other_state_names_any() {
+    let host = Host::new();
+    host.run();
+    host.at(1300);
+    assert_eq!(values(&host.answer(&[])), "");
+    assert_eq!(values(&host.run()), ", no packets lost in the last 5m");
+    let switched_off = host.answer(&["-w", "chain=~:", "-c", "lost=~:"]);
+    assert_eq!(values(&switched_off), "");
+    let warning = host.answer(&["-c", "early_drop=0", "-w", "entries=50"]);
+    assert_eq!(warning.code, 1, "{}", warning.text);
+    assert!(!warning.text.contains("early_drop +0"), "{}", warning.text);
+}
+
+#[test]
+fn an_ok_with_many_ranges_names_as_many_values_as_fit_into_300_bytes_and_counts_the_others() {
+    let host = Host::new();
+    let entry = "ipv4 2 udp 17 29 src=192.0.2.7 dst=198.51.100.9 sport=1025 dport=53 src=198.51.100.9 dst=192.0.2.7 sport=53 dport=1025 use=1\n";
+    host.count(1)
+        .root
+        .file("net/nf_conntrack", entry)
+        .file("net/fib_trie", "");
+    let metrics = "lost drop early_drop chaintoolong insert_failed growth established time_wait syn_sent syn_recv \
+                   fin_wait close_wait last_ack close udp icmp other unreplied evictable endpoint";
+    let all: Vec<String> = metrics
+        .split_whitespace()
+        .map(|metric| format!("-w{metric}=~:100000"))
+        .collect();
+    let asked: Vec<&str> = all.iter().map(String::as_str).collect();
+    host.answer(&asked);
+    let got = host.at(1300).answer(&asked);
+    assert_eq!(got.code, 0, "{}", got.text);
+    let text = got.first_line().split('|').next().unwrap();
+    assert!((250..=300).contains(&text.len()), "{text}");
+    let (named, more) = values(&got).rsplit_once(", ").unwrap();
+    let left_out = more.strip_suffix(" more in range").expect(text);
+    let left_out: usize = left_out.parse().unwrap();
+    assert_eq!(named.matches(", ").count() + left_out, all.len(), "{text}");
 }
 
 // ---- what is measured -----------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ mod admin {
         let where_to_read = "--proc-root /proc";
         let refused = says("cap_net_admin=p", "env", where_to_read);
         assert!(
-            refused.starts_with("CONNTRACK is UNKNOWN: --proc-root refused: "),
+            refused.starts_with("CONNTRACK is UNKNOWN: --proc-root is not allowed "),
             "{refused}"
         );
         let taken = says("cap_net_admin=p", "setpriv --no-new-privs", where_to_read);
@@ -327,7 +327,7 @@ mod admin {
             let got = installed.answer(["--table", value]);
             assert_eq!(
                 got.text,
-                "CONNTRACK is UNKNOWN: --table refused: not while this program has capabilities or runs setuid, accepted without them only\n"
+                "CONNTRACK is UNKNOWN: --table is not allowed when the plugin has file capabilities or is setuid\n"
             );
         }
     }
@@ -571,7 +571,7 @@ mod admin {
             let got = installed.bare_answer(&["--state-dir", state.to_str().unwrap()]);
             assert_eq!(
                 got.text,
-                "CONNTRACK is UNKNOWN: --state-dir refused: not while this program runs setuid or setgid, it would write as a user its caller is not\n",
+                "CONNTRACK is UNKNOWN: --state-dir is not allowed in a setuid or setgid program: the state would be written as a different user\n",
                 "{what}"
             );
             let got = installed.bare_answer(&["-c", "lost=0"]);
@@ -584,7 +584,7 @@ mod admin {
             for refused in [["--table", "-"], ["--proc-root", "/proc"]] {
                 let got = installed.bare_answer(&refused);
                 assert!(
-                    got.code == 3 && got.text.contains(" refused: "),
+                    got.code == 3 && got.text.contains(" is not allowed "),
                     "{what}: {}",
                     got.text
                 );

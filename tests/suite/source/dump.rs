@@ -310,7 +310,7 @@ fn the_last_message_may_come_without_its_padding() {
 #[test]
 fn a_kernel_that_does_not_answer_is_waited_for_until_the_deadline() {
     // a socket nothing was asked on stays silent
-    let silent = Conversation::open(rustix::net::netlink::SOCK_DIAG).unwrap();
+    let mut silent = Conversation::open(rustix::net::netlink::SOCK_DIAG).unwrap();
     for wait in [Duration::ZERO, Duration::from_millis(200)] {
         let begin = Instant::now();
         let outcome = silent.receive(begin + wait, &mut |_, _| panic!("an answer"));

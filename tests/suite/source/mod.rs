@@ -7,6 +7,7 @@ mod cgroup_names;
 pub mod datagrams;
 mod decode;
 mod dump;
+mod entries;
 mod foreign;
 mod live_counts;
 mod live_dump;

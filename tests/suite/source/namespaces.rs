@@ -460,8 +460,7 @@ fn a_capture_is_of_one_namespace() {
         (got.code, got.text.as_str()),
         (
             3,
-            "CONNTRACK is UNKNOWN: --netns all refused: beside --table, which is of one network namespace, accepted is \
-             self\n"
+            "CONNTRACK is UNKNOWN: --netns all cannot be used with --table: a capture covers a single network namespace\n"
         )
     );
 }

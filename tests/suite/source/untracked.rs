@@ -56,6 +56,32 @@ fn the_look_ends_with_the_last_connection_that_the_kernel_counts() {
 }
 
 #[test]
+fn a_connection_from_an_address_to_itself_stays_here_whatever_the_interfaces_have() {
+    // both ends are 203.0.113.80, which no interface has any more, or which was bound to without being there
+    let row = |local: &str, remote: &str| {
+        format!(
+            "   0: {local} {remote} 01 00000000:00000000 00:00000000 00000000     0        0 5000 1 0000000000000000 20 4 30 10 -1\n"
+        )
+    };
+    let itself = row("507100CB:1F90", "507100CB:C350") + &row("507100CB:C350", "507100CB:1F90");
+    let of = |rows: &str| {
+        let root = beside(format!("{HEADER}{rows}").as_bytes());
+        root.answer(&["--empty", "critical"])
+    };
+    let within = of(&itself);
+    assert_eq!(within.code, 0, "{}", within.text);
+    let other = of(&(itself + &row("507100CB:C351", "517100CB:1F90")));
+    assert!(
+        other.code == 2
+            && other
+                .text
+                .contains("although 1 TCP connection to another host"),
+        "{}",
+        other.text
+    );
+}
+
+#[test]
 fn what_cannot_be_counted_is_told_with_details_and_judges_nothing() {
     let one = net_tcp(1);
     let long = format!("{HEADER}{}", "0".repeat(100_000));
