@@ -1,14 +1,10 @@
 //! The basket for Icinga Director: fields for the variables of the CheckCommand, a template for each of the two services,
 //! and a service set with both.
 
-use clap::Arg;
+use clap::{Arg, Command};
 use serde_json::{Map, Value, json};
 
 use super::icinga::{self, Argument, Service};
-
-#[allow(dead_code, reason = "its main is that of another example")]
-#[path = "../man/manual.rs"]
-mod manual;
 
 /// Variables whose value is a whole number.
 const NUMBERS: [&str; 5] = [
@@ -26,10 +22,9 @@ const TEMPLATES: [(&str, &str); 2] = [
 ];
 
 /// The words that the option of a variable accepts; none if it accepts others.
-fn words(variable: &str) -> Vec<String> {
+fn words(options: &Command, variable: &str) -> Vec<String> {
     let option = variable.trim_start_matches("conntrack_");
-    let command = manual::command();
-    let arg = command.get_arguments().find(|arg| arg.get_id() == option);
+    let arg = options.get_arguments().find(|arg| arg.get_id() == option);
     let takes_words = |arg: &&Arg| arg.get_action().takes_values();
     let values = arg.filter(takes_words).map(Arg::get_possible_values);
     let values = values.unwrap_or_default().into_iter();
@@ -101,10 +96,10 @@ fn template(name: &str, common: &Service, service: &Service) -> Result<Value, St
 }
 
 /// The whole basket.
-pub(crate) fn basket(command: &str, services: &str) -> Result<Value, String> {
+pub(crate) fn basket(options: &Command, command: &str, services: &str) -> Result<Value, String> {
     let (mut lists, mut fields, mut links) = (Map::new(), Map::new(), Vec::new());
     for (number, argument) in (1..).zip(icinga::arguments(command)) {
-        let words = words(&argument.variable);
+        let words = words(options, &argument.variable);
         if !words.is_empty() {
             lists.insert(
                 argument.variable.clone(),

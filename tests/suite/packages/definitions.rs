@@ -7,15 +7,16 @@ use std::{env, fs};
 use check_conntrack::judge::metric::Metric;
 use serde_json::Value;
 
+use super::man_page::manual;
 use crate::common::check;
 
-#[path = "../../../packaging/definitions/main.rs"]
+#[path = "../../../packaging/definitions/files.rs"]
 mod generated;
 
 use generated::graphs::{GRAPHS, WITHOUT};
 
 fn file(name: &str) -> String {
-    let (_, text) = generated::files()
+    let (_, text) = generated::all(&manual::command())
         .unwrap()
         .into_iter()
         .find(|(file, _)| *file == name)
@@ -26,7 +27,7 @@ fn file(name: &str) -> String {
 #[test]
 fn the_shipped_files_are_what_make_definitions_writes() {
     let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
-    for (name, text) in generated::files().unwrap() {
+    for (name, text) in generated::all(&manual::command()).unwrap() {
         let shipped = fs::read_to_string(packaging.join(name)).unwrap_or_default();
         assert!(
             shipped == text,
