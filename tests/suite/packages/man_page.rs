@@ -143,6 +143,7 @@ fn the_options_of_the_man_page_stand_below_the_headings_of_the_help() {
         "Thresholds, repeatable",
         "Who fills the table",
         "Sources",
+        "Recorder",
         "State",
         "Output",
     ];
