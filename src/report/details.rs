@@ -20,8 +20,8 @@ use crate::model::text::{one_line, printable};
 pub(super) fn lines(answer: &Answer<'_>) -> Vec<String> {
     let verbose = answer.style.verbosity > 0;
     let mut lines = advice(answer.advice);
-    lines.extend(answer.told.lines(verbose));
     lines.extend(slips(&answer.assessment.thresholds, verbose));
+    lines.extend(answer.told.lines(verbose));
     if let Some(table) = answer.table {
         if let Some(top) = table.top {
             lines.extend(endpoints::lines(top, table.basis, answer.readings, verbose));

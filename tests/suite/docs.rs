@@ -478,6 +478,12 @@ fn without_key(line: &str) -> &str {
                 .trim_start_matches(['-', '+', '@', '!']);
         }
     }
+    if let Some((_, command)) = line
+        .strip_prefix("UserParameter=")
+        .and_then(|line| line.split_once(','))
+    {
+        return command;
+    }
     line.strip_prefix("command_line").unwrap_or(line)
 }
 
@@ -562,6 +568,7 @@ mod extraction {
             "commands = [\"/usr/lib/nagios/plugins/check_conntrack -w ~:80\"]",
             "ExecStart=-/usr/lib/nagios/plugins/check_conntrack -w ~:80",
             "if ! check_conntrack -w ~:80; then",
+            "UserParameter=conntrack,/usr/lib/nagios/plugins/check_conntrack -w '~:80'; echo exit=$?",
         ] {
             assert_eq!(words(line), found, "{line}");
         }

@@ -8,7 +8,7 @@ use crate::common::programs::{printed, script};
 
 #[expect(dead_code, reason = "its main is that of the example")]
 #[path = "../../../packaging/man/manual.rs"]
-mod manual;
+pub(super) mod manual;
 
 /// The man page without the marks of roff in its words.
 fn page() -> String {
