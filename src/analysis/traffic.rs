@@ -1,11 +1,12 @@
-//! Which way an entry goes, and the endpoints it counts for.
+//! The traffic that an entry belongs to, and the endpoints that the entry counts for.
 
 use std::fmt;
 
 use crate::model::address::Address;
 use crate::model::conntrack::{Entry, Side};
+use crate::model::local_addresses::LocalAddresses;
 
-/// Which way an entry goes, as this host sees it.
+/// The traffic that an entry belongs to, as this host sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// From here to elsewhere.
@@ -52,7 +53,7 @@ impl fmt::Display for Direction {
 pub enum Way {
     /// From here to elsewhere.
     Out {
-        /// What was dialled; where that is an address of this host, who answers.
+        /// The destination. If that is an address of this host, the endpoint that answers.
         to: Side,
     },
     /// From elsewhere to here, also after DNAT or REDIRECT, and to all (broadcast, multicast).
@@ -64,17 +65,44 @@ pub enum Way {
     Forwarded {
         /// The client, before masquerading.
         from: Address,
-        /// What was dialled; where that is an address of this host, who answers.
+        /// The destination. If that is an address of this host, the endpoint that answers.
         to: Side,
     },
     /// From here to here.
     Local {
-        /// What was dialled.
+        /// The destination.
         to: Side,
     },
 }
 
 impl Way {
+    /// The way of an entry. The original direction tells who connects to what, the source of the reply who answers.
+    pub fn of(entry: &Entry, local: &LocalAddresses) -> Self {
+        let (from, dialled) = (entry.original.source, entry.original.to());
+        let answering = entry.reply.from();
+        if local.contains(from) {
+            if !local.contains(dialled.0) {
+                Self::Out { to: dialled }
+            } else if !local.contains(answering.0) {
+                // a service address held here, whose backend is elsewhere
+                Self::Out { to: answering }
+            } else {
+                Self::Local { to: dialled }
+            }
+        } else if local.receives(answering.0) {
+            // dialled directly, or translated to here (DNAT, REDIRECT)
+            Self::In { from }
+        } else if dialled.0 != answering.0 && local.contains(dialled.0) {
+            // a port of this router, forwarded to a host behind it
+            Self::Forwarded {
+                from,
+                to: answering,
+            }
+        } else {
+            Self::Forwarded { from, to: dialled }
+        }
+    }
+
     /// Without the addresses.
     pub fn direction(self) -> Direction {
         match self {

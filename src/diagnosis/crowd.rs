@@ -1,6 +1,7 @@
 //! Rules 7 and 10: many clients of one service, or one client.
 
-use super::connections::{flow_of, is_network};
+use super::case::Case;
+use super::connections::{flow_of, is_network, peers_vanished};
 use super::finding::{Actor, Crowd, Finding, Flow};
 use super::unanswered::DNS_PORT;
 use super::{LARGE_SHARE, NAMED_SHARE};
@@ -10,13 +11,15 @@ use crate::model::conntrack::Class;
 
 /// A client that holds half of the table needs no comparison. Percent.
 const ONE_CLIENT_SHARE: u64 = 50;
+/// From this share on an end has nearly all entries of a client. Percent.
+const NEARLY_ALL: u64 = 90;
 /// A client that holds a quarter stands out if it holds so many times what the next one holds.
 const TIMES_THE_NEXT: u64 = 5;
 
 /// Rule 7: most of the table belongs to one service, and none of its clients stands out. Clients that the service does
-/// not let go (CLOSE_WAIT) are left to rule 11.
-pub(super) fn crowd(facts: &Facts) -> Option<Finding> {
-    if facts.all.is_mostly(Class::CloseWait) {
+/// not let go (CLOSE_WAIT) are left to rule 11, and clients that are gone to rule 12.
+pub(super) fn crowd(case: &Case<'_>, facts: &Facts) -> Option<Finding> {
+    if facts.all.is_mostly(Class::CloseWait) || peers_vanished(case, facts).is_some() {
         return None;
     }
     let networks = facts.clients.iter().any(|client| is_network(&client.peer));
@@ -62,7 +65,7 @@ pub(super) fn crowd(facts: &Facts) -> Option<Finding> {
     }))
 }
 
-/// Whether most entries are half open, or UDP without a reply: nothing proves that their source addresses are true.
+/// True if most entries are half open, or UDP without a reply: nothing proves that their source addresses are true.
 pub fn is_flood(split: &Split) -> bool {
     let half_open = split.of(Class::SynRecv) + split.of(Class::SynSent);
     let unproven = split.of(Class::SynRecv) + split.unanswered;
@@ -83,8 +86,15 @@ pub(super) fn one_client(facts: &Facts) -> Option<Finding> {
     stands_out.then(|| Finding::OneClient(flow(facts, client)))
 }
 
+/// The flow from a client to the one end that nearly all of its entries have; to several ends if there is no such end,
+/// because to limit one of them would leave the others.
 fn flow(facts: &Facts, client: &Client) -> Flow {
-    flow_of(facts, client).unwrap_or_else(|| Flow {
+    let has_nearly_all = client
+        .pair
+        .as_ref()
+        .is_some_and(|pair| Share::new(pair.entries, client.split.entries).is_at_least(NEARLY_ALL));
+    let one_end = flow_of(facts, client).filter(|_| has_nearly_all);
+    one_end.unwrap_or_else(|| Flow {
         actor: Actor::Client(client.peer),
         to: End::Several(most(client.ports, client.destinations)),
         split: client.split,
@@ -130,6 +140,21 @@ mod tests {
     }
 
     #[test]
+    fn clients_whose_connections_have_no_socket_any_more_are_no_crowd() {
+        let mut facts = of_port(
+            tcp(443),
+            Direction::In,
+            of_class(Class::Established, ALL),
+            900,
+        );
+        facts.ownership.complete = true;
+        facts.ownership.without_socket = 500;
+        assert!(matches!(found(&facts), Some(Finding::Crowd(_))));
+        facts.ownership.without_socket = 501;
+        assert!(matches!(found(&facts), Some(Finding::PeersVanished { .. })));
+    }
+
+    #[test]
     fn a_crowd_of_half_open_connections_is_a_flood() {
         let facts = |half_open| {
             let split = plus(
@@ -150,6 +175,20 @@ mod tests {
     fn the_crowd_of_a_name_server_is_left_to_the_rule_of_dns() {
         let facts = of_port(udp(53), Direction::In, of_class(Class::Udp, 900), 900);
         assert!(matches!(found(&facts), Some(Finding::Dns { .. })));
+    }
+
+    #[test]
+    fn a_client_of_several_services_is_not_said_to_dial_one() {
+        let to = |entries| {
+            let mut facts = dialled_by("198.51.100.9", of_class(Class::TimeWait, 900), sidekiq(0));
+            facts.clients[0].pair.as_mut().unwrap().entries = entries;
+            let Some(Finding::OneClient(flow)) = found(&facts) else {
+                panic!("{:?}", found(&facts))
+            };
+            flow.to
+        };
+        assert_eq!(to(810), End::Service(tcp(8080)));
+        assert!(matches!(to(809), End::Several(_)));
     }
 
     #[test]

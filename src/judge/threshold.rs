@@ -9,7 +9,7 @@ use crate::judge::number::Decimal;
 use crate::judge::range::{Range, RangeError, Suffixes};
 use crate::model::text::{typed, typed_but};
 
-/// What crossing a threshold means.
+/// The severity of a crossed threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// Somebody should look today.
@@ -40,9 +40,9 @@ impl fmt::Display for Severity {
 /// One range for one metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Threshold {
-    /// What is held against the range.
+    /// The metric that is compared with the range.
     pub metric: Metric,
-    /// What it means when the range alerts.
+    /// The severity if the range alerts.
     pub severity: Severity,
     /// The range.
     pub range: Range,
@@ -129,7 +129,7 @@ impl Thresholds {
             .map(|threshold| threshold.range)
     }
 
-    /// Whether any needs the entries themselves.
+    /// True if any needs the entries themselves.
     pub fn need_table(&self) -> bool {
         self.0
             .iter()
@@ -160,7 +160,10 @@ fn parse_one(value: &str) -> Result<(Metric, Range), Cause> {
             })?;
             (metric, text)
         }
-        None => (Metric::Usage, value),
+        None => match Metric::from_name(value) {
+            Some(metric) => return Err(Cause::NoRange { metric }),
+            None => (Metric::Usage, value),
+        },
     };
     let suffixes = if metric.is_time() {
         Suffixes::Time
@@ -171,10 +174,10 @@ fn parse_one(value: &str) -> Result<(Metric, Range), Cause> {
         return Err(Cause::NoPercent { metric });
     }
     let range = Range::parse(text, suffixes)?;
-    if metric != Metric::Usage {
+    if !metric.is_percentage() {
         return Ok((metric, range));
     }
-    // usage counts percent anyway: 80% is 80, and is printed so; then 50%:40 has its start above its end
+    // the metric counts percent anyway: 80% is 80, and is printed so; then 50%:40 has its start above its end
     let range = Range::parse(&range.without_percent().to_string(), suffixes)?;
     let hundred = Decimal::from_int(100).ratio();
     match range
@@ -182,7 +185,11 @@ fn parse_one(value: &str) -> Result<(Metric, Range), Cause> {
         .map(|bound| bound.number())
         .find(|number| number.ratio() > hundred)
     {
+        Some(number) if metric == Metric::Usage => Err(Cause::TooHighForUsage {
+            number: number.to_string(),
+        }),
         Some(number) => Err(Cause::Above100 {
+            metric,
             number: number.to_string(),
         }),
         None => Ok((metric, range)),
@@ -198,11 +205,11 @@ pub struct ThresholdError {
     pub severity: Severity,
     /// Its value.
     pub value: String,
-    /// What is wrong with it.
+    /// The fault in it.
     pub cause: Cause,
 }
 
-/// What is wrong with a threshold.
+/// The fault in a threshold.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Cause {
     /// The range itself.
@@ -213,6 +220,12 @@ pub enum Cause {
     UnknownMetric {
         /// The name.
         name: String,
+    },
+    /// The name of a metric alone.
+    #[error("{metric} is a metric without a range, write {metric}=RANGE")]
+    NoRange {
+        /// The metric.
+        metric: Metric,
     },
     /// The same metric a second time.
     #[error("{metric} has a range already")]
@@ -228,7 +241,15 @@ pub enum Cause {
     },
     /// A number of entries in the place of a percentage.
     #[error("{number} is above 100 percent, for a count write entries={number}")]
+    TooHighForUsage {
+        /// The bound.
+        number: String,
+    },
+    /// A percentage that is never reached.
+    #[error("{number} is above 100, and {metric} counts percent")]
     Above100 {
+        /// The metric.
+        metric: Metric,
         /// The bound.
         number: String,
     },
@@ -296,14 +317,17 @@ mod tests {
 
     #[test]
     fn a_bare_range_is_for_usage_and_percent_means_the_same() {
-        let t = thresholds(&["70%"], &["usage=10%:85"]).unwrap();
+        let t = thresholds(&["70%", "ports=80%"], &["usage=10%:85", "expect=90"]).unwrap();
         assert_eq!(shown(&t, Metric::Usage), [some("70"), some("10:85")]);
+        assert_eq!(shown(&t, Metric::Ports), [some("80"), None]);
+        assert_eq!(shown(&t, Metric::Expect), [None, some("90")]);
     }
 
     #[test]
     fn what_is_refused_is_named_with_what_would_be_accepted() {
         for (value, wanted) in [
             ("200000", "for a count write entries=200000"),
+            ("ports=5000", "5000 is above 100, and ports counts percent"),
             ("chain=10%", "chain takes no %"),
             (
                 "foo=1",

@@ -37,7 +37,7 @@ pub(super) fn status_line(state: ServiceState, text: &str, perfdata: &[PerfStrin
     }
 }
 
-/// How many bytes the text of a status line may have.
+/// The bytes that the text of a status line may have.
 pub(super) fn room(state: ServiceState, perfdata: &[PerfString]) -> usize {
     // a text of one byte, because an empty one has no blank before it; the byte it takes is the line feed's
     MAX_BYTES.saturating_sub(status_line(state, "-", perfdata).len())
@@ -88,14 +88,19 @@ impl Perfdata {
         values.extend(source.value(Metric::Growth, Unit::None, 1, None));
         values.extend(source.value(Metric::FullIn, Unit::Seconds, 0, None));
         let of_table =
-            Metric::all().filter(|metric| metric.needs_table() && answer.style.table_perfdata);
-        values.extend(of_table.filter_map(|metric| source.value(metric, Unit::None, 0, None)));
+            || Metric::all().filter(|metric| metric.needs_table() && answer.style.table_perfdata);
+        let counts = of_table().filter(|metric| !metric.is_percentage());
+        values.extend(counts.filter_map(|metric| source.value(metric, Unit::None, 0, None)));
         // not about the namespace that decides, and only if all of them were seen
         let namespaces = answer.overview.filter(|_| answer.unseen.is_none());
         values.extend(
             namespaces
                 .map(|overview| Value::plain("namespaces", overview.number as u64, Unit::None)),
         );
+        values.extend(source.value(Metric::Peak, Unit::Percentage, 1, Some(100)));
+        let percentages = of_table().filter(|metric| metric.is_percentage());
+        let percentage = |metric| source.value(metric, Unit::Percentage, 1, None);
+        values.extend(percentages.filter_map(percentage));
         Self(values)
     }
 
@@ -121,18 +126,18 @@ impl Perfdata {
     }
 }
 
-/// How much of the thresholds goes into the perfdata.
+/// The part of the thresholds that goes into the perfdata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Detail {
     /// All of them.
     Ranges,
-    /// Those that are plain numbers, which every host understands.
+    /// Thresholds that are plain numbers, which every host understands.
     Numbers,
     /// None.
     Values,
 }
 
-/// Where the values come from.
+/// The source of the values.
 struct Source<'a> {
     assessment: &'a Assessment,
     /// nf_conntrack_max, of which a threshold may be a percentage.
@@ -149,7 +154,8 @@ impl Source<'_> {
     fn value(&self, metric: Metric, unit: Unit, decimals: u32, max: Option<u32>) -> Option<Value> {
         let value = self.assessment.measurements.value(metric)?;
         let in_numbers = |range: Option<Range>| match metric {
-            Metric::Usage | Metric::Chain => range,
+            Metric::Chain => range,
+            metric if metric.is_percentage() => range,
             _ => range.and_then(|range| range.in_units_of(self.whole, false)),
         };
         Some(Value {
@@ -185,11 +191,11 @@ impl Source<'_> {
     }
 }
 
-/// Whether hosts are told that a metric is never below 0.
+/// True if hosts are told that a metric is never below 0.
 fn has_floor(metric: Metric) -> bool {
     matches!(
         metric,
-        Metric::Usage | Metric::Chain | Metric::Lost | Metric::FullIn
+        Metric::Usage | Metric::Peak | Metric::Chain | Metric::Lost | Metric::FullIn
     )
 }
 

@@ -7,7 +7,7 @@ use super::capture::{open::open_capture, reader, unpack};
 use super::enter_netns::Place;
 use super::file;
 use super::netlink::{ct_dump, sock_diag};
-use super::procfs::{ct_table, netns, sockets, sysctl};
+use super::procfs::{ct_table, netns, raw_sockets, sockets, sysctl};
 use crate::model::conntrack::{Entry, Protocol, Side, Tuple};
 use crate::model::dump::{Choice, End, Listing, Source};
 use crate::model::error::ReadError;
@@ -20,19 +20,19 @@ const QUADRATIC_MAX: u32 = 20_000;
 /// A dump walks the entries of every namespace with soft interrupts off until its buffer is full: with this many
 /// elsewhere and few here it stalls a processor for tens of milliseconds and more.
 const CROWD: u64 = 100_000;
-/// How many times as many as here.
+/// The factor by which other namespaces may hold more entries.
 const CROWD_RATIO: u64 = 10;
 
-/// What is to be read.
+/// The request.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// Where procfs is.
+    /// The mount point of procfs.
     pub proc_root: PathBuf,
-    /// Where the entries of the namespace are.
+    /// The place of the entries of the namespace.
     pub place: Place,
-    /// How many entries the other namespaces hold, where that is known already.
+    /// The number of entries in the other namespaces, if that is known already.
     pub elsewhere: Option<u64>,
-    /// Where to read from.
+    /// The source to read from.
     pub choice: Choice,
     /// At most so many entries; 0 is all.
     pub sample: u64,
@@ -40,16 +40,18 @@ pub struct Wanted {
     pub count: u32,
     /// Until when.
     pub deadline: Instant,
+    /// True if a recording says who holds the entries: then nothing else stands in for a dump that is refused.
+    pub is_recorded: bool,
 }
 
-/// What was read.
+/// The entries.
 #[derive(Debug)]
 pub struct Entries {
-    /// How it went.
+    /// The summary of the dump.
     pub listing: Listing,
-    /// Why no better source was read.
+    /// The reason why no better source was read.
     pub why: Option<ReadError>,
-    /// How many there are to read, where that is another number than nf_conntrack_count: sockets.
+    /// The number to read, if that is another number than nf_conntrack_count: sockets.
     pub total: Option<u64>,
 }
 
@@ -80,8 +82,10 @@ pub fn entries(wanted: &Wanted, mut each: impl FnMut(&Entry)) -> Result<Entries,
             return procfs(wanted, &mut each).map(|listing| Entries::of_table(listing, None));
         }
         Choice::Sockets => None,
+        Choice::Recording => return Err(ReadError::NotReached),
         Choice::Auto => match best(wanted, &mut each) {
             Ok(entries) => return Ok(entries),
+            Err(why) if wanted.is_recorded => return Err(why),
             Err(why) => Some(why),
         },
     };
@@ -118,6 +122,9 @@ fn best(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Entries, ReadE
             Err(why) => why,
         },
     };
+    if wanted.is_recorded {
+        return Err(why);
+    }
     match procfs(wanted, each) {
         Ok(listing) => Ok(Entries::of_table(listing, Some(why))),
         Err(unparsed @ ReadError::NothingParsed { .. }) => Err(unparsed),
@@ -234,6 +241,11 @@ pub fn all_sockets(wanted: &Wanted, mut each: impl FnMut(&LocalSocket)) -> Resul
     } else {
         sockets::sockets(&wanted.place.net_root, each)
     }
+}
+
+/// The raw and packet sockets of the namespace, as inode and user id.
+pub fn raw_sockets(wanted: &Wanted) -> Vec<(u64, u32)> {
+    raw_sockets::raw_sockets(&wanted.place.net_root)
 }
 
 /// The sockets that wait for others to open a connection: the TCP sockets that listen, and the unconnected UDP sockets

@@ -3,11 +3,14 @@
 pub mod addresses;
 pub mod capture;
 pub mod configured;
+pub mod elsewhere;
 pub mod enter_netns;
 pub mod entries;
+pub mod expectations;
 pub mod file;
 pub mod netlink;
 pub mod procfs;
+pub mod recording;
 mod untracked;
 pub mod users;
 mod wait;
@@ -106,18 +109,18 @@ pub fn details(proc_root: &Path, readings: Readings) -> Readings {
     }
 }
 
-/// How the kernel may be asked about the network namespace of this process.
+/// The ways in which the kernel may be asked about the network namespace of this process.
 #[derive(Debug, Clone, Copy)]
 pub struct Asking<'a> {
-    /// Where procfs is.
+    /// The mount point of procfs.
     pub proc_root: &'a Path,
-    /// Whether that is the live one, so that netlink tells of the same kernel.
+    /// True if that is the live one, so that netlink tells of the same kernel.
     pub live: bool,
     /// Has the kernel filter dumps by what their requests say.
     pub strict: StrictCheck,
     /// Addresses to count as this host's own.
     pub own: &'a [Prefix],
-    /// Whether the table may have to be read as well, which needs the same privilege.
+    /// True if the table may have to be read as well, which needs the same privilege.
     pub then_the_table: bool,
     /// Until when.
     pub deadline: Instant,
@@ -130,8 +133,8 @@ pub struct Asking<'a> {
 pub fn ask(asking: Asking<'_>, readings: Readings) -> Readings {
     // if the kernel does not track, asking for counters could load its module
     let uncounted = matches!(&readings.statistics, Err(error) if error.is_missing());
-    let may_ask = asking.live && readings.count.is_ok() && privilege::permits(privilege::DUMP);
-    let counted = (uncounted && may_ask).then(|| {
+    let asks = uncounted && asking.live && readings.count.is_ok();
+    let counted = (asks && privilege::permits(privilege::DUMP)).then(|| {
         privilege::raise(privilege::DUMP);
         ct_stats::read(asking.deadline, || {
             if asking.then_the_table {

@@ -118,6 +118,11 @@ fn a_refusal_is_one_line_with_exit_code_3() {
         &["--empty", "maybe"],
         &["--state-dir", ""],
         &["-x"],
+        &["-v=3"],
+        &["-v", "3"],
+        &["--t", "5"],
+        &["usage"],
+        &["-w", "lost"],
         &["75"],
         &["75", "80", "90"],
         &["-w", "75", "80", "90"],
@@ -209,7 +214,7 @@ fn a_refusal_names_the_option_the_value_and_what_is_accepted() {
                 "--warning",
                 "loss",
                 "known are usage, entries, free, chain, lost, drop, chaintoolong, early_drop, \
-                 insert_failed, growth, full_in, endpoint",
+                 insert_failed, growth, full_in, ports, expect, endpoint",
             ],
         ),
         (
@@ -236,6 +241,10 @@ fn a_refusal_names_the_option_the_value_and_what_is_accepted() {
         (
             &["--criticl", "80"],
             ["--criticl", "did you mean", "--critical"],
+        ),
+        (
+            &["-w", "lost"],
+            ["--warning lost", "without a range", "lost=RANGE"],
         ),
     ] {
         let got = refused(arguments);
@@ -313,6 +322,64 @@ fn help_and_version_go_to_stdout_with_exit_code_3() {
     assert!(
         answer(["-w", "nonsense", "--help"]).text.contains("Usage:"),
         "help wins"
+    );
+}
+
+#[test]
+fn the_help_fits_a_terminal_of_80_columns_and_the_limit_of_an_answer() {
+    let help = answer(["--help"]).text;
+    for line in help.lines() {
+        assert!(line.len() <= 80, "{line}");
+    }
+    assert!(help.len() <= 4000, "{} bytes", help.len());
+    let headings = [
+        "Thresholds, repeatable",
+        "Who fills the table",
+        "Sources",
+        "Recorder",
+        "State",
+        "Output",
+    ];
+    for heading in headings {
+        assert!(
+            help.contains(&format!("\n{heading}:\n")),
+            "{heading} in {help}"
+        );
+    }
+}
+
+#[test]
+fn a_threshold_that_lacks_its_colon_is_judged_as_typed_and_said() {
+    let root = ProcRoot::tracking("500\n", "1000\n");
+    let slip = "--critical free=100 alerts above 100, did you mean free=100: (alerts below 100)";
+    let got = root.answer(&["-c", "free=100"]);
+    assert_eq!(got.code, 2, "500 are free: {}", got.text);
+    assert!(got.text.lines().any(|line| line == slip), "{}", got.text);
+    let got = root.answer(&["-c", "free=100:"]);
+    assert_eq!(
+        (got.code, got.text.contains("did you mean")),
+        (0, false),
+        "{}",
+        got.text
+    );
+}
+
+#[test]
+fn a_warning_range_behind_the_critical_one_is_accepted_and_said_with_v() {
+    let root = ProcRoot::tracking("500\n", "1000\n");
+    let said = "--warning usage=90 is never reached before --critical usage=80";
+    let quiet = root.answer(&["-w", "90", "-c", "80"]);
+    assert_eq!(
+        (quiet.code, quiet.text.contains(said)),
+        (0, false),
+        "{}",
+        quiet.text
+    );
+    let verbose = root.answer(&["-w", "90", "-c", "80", "-v"]);
+    assert!(
+        verbose.text.lines().any(|line| line == said),
+        "{}",
+        verbose.text
     );
 }
 
@@ -612,13 +679,13 @@ fn a_capture_comes_from_standard_input_too() {
     assert_eq!(got.code, 0, "{}", got.text);
     assert!(
         got.first_line()
-            .contains("75.0% of the table in use (3 of 4 entries"),
+            .contains(": 75.0% full (3 of 4 entries, 1 free)"),
         "{}",
         got.text
     );
     assert!(
-        got.first_line()
-            .contains("3 to 192.0.2.7:22/tcp (100% ESTABLISHED)"),
+        got.text
+            .contains("\n1. to 192.0.2.7:22/tcp: 3 entries, 100.0%, ESTABLISHED 100%\n"),
         "{}",
         got.text
     );
@@ -671,6 +738,7 @@ fn options_of_the_list_are_refused_by_name() {
             "--source magic refused: accepted are auto, netlink, procfs and sockets",
         ),
         (&["--sample=-1"], "--sample -1 refused"),
+        (&["--sample", "-1"], "--sample -1 refused"),
         (&["--sample", "many"], "--sample many refused"),
         (&["--table", ""], "--table"),
     ] {
@@ -853,7 +921,13 @@ fn the_longest_answer_still_fits() {
         "values stay when there is no room for thresholds"
     );
     let got = root.answer(&["-vvv"]);
-    assert!(got.text.contains("more not shown)"), "{}", got.text);
+    let last = got.text.lines().last().unwrap();
+    let left_out = last.strip_suffix(" more lines not shown");
+    assert!(
+        left_out.is_some_and(|n| n.parse::<u32>().is_ok()),
+        "{}",
+        got.text
+    );
 }
 
 #[test]
@@ -870,23 +944,27 @@ fn the_longest_first_line_has_1023_bytes_with_its_line_feed() {
                 format!("-c{metric}=-12345678901234567:99.9"),
             ]
         })
+        .filter(|range| !range.starts_with("-wentries="))
         .collect();
-    let longest = (1..60).map(|length| {
-        // what is told of this place is a byte longer each time, until it does not fit
-        let place = format!("/{}", "d".repeat(length));
-        let typed = [
-            "--own",
-            "10.0.0.4",
-            "--top",
-            "--proc-root",
-            &place,
-            "--table",
-        ];
-        let words = typed
-            .iter()
-            .map(std::ffi::OsStr::new)
-            .chain([capture.as_os_str()]);
-        let got = answer(words.chain(ranges.iter().map(std::ffi::OsStr::new)));
+    let typed = [
+        "--own",
+        "10.0.0.4",
+        "--top",
+        "--proc-root",
+        "/nonexistent",
+        "--table",
+        capture.to_str().unwrap(),
+    ];
+    let longest = (2..=32).map(|decimals| {
+        // the first range that line 1 shows is a byte longer each time, until the last part does not fit
+        let (zeros, ones) = (decimals / 2, decimals - decimals / 2);
+        let first = format!(
+            "-wentries=@0.{}1:17.{}",
+            "0".repeat(zeros),
+            "1".repeat(ones)
+        );
+        let words = typed.into_iter().chain([first.as_str()]);
+        let got = answer(words.chain(ranges.iter().map(String::as_str)));
         assert!(got.fits_nrpe_2(), "{} bytes: {}", got.text.len(), got.text);
         got.text.len()
     });

@@ -26,7 +26,7 @@ fn listed(folder: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
-/// Which target, by name.
+/// The target, by name.
 fn target(name: &str) -> Target {
     let known = TARGETS.iter().find(|(known, _)| *known == name);
     known.unwrap_or_else(|| panic!("no target {name}")).1

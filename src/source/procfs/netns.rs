@@ -25,7 +25,9 @@ use crate::source::file;
 
 /// The file that shows a namespace, below the directory of a process.
 const FILE: &str = ct_stat::FILE;
-/// That of this process, below the proc root.
+/// So many processes of a namespace are looked at for the one that does the work.
+const MEMBERS: usize = 64;
+/// The namespace of this process, below the proc root.
 pub const OWN: &str = "self/net/stat/nf_conntrack";
 
 /// The result of a walk over the processes.
@@ -36,7 +38,7 @@ struct Found {
     others: Vec<Other>,
     /// The time was up before every process was looked at.
     cut_short: bool,
-    /// Why processes, and so their namespaces, could not be seen.
+    /// The reason why processes, and so their namespaces, could not be seen.
     hidden: Option<ReadError>,
 }
 
@@ -132,7 +134,7 @@ fn walk(proc_root: &Path, detail: Detail, deadline: Instant) -> Result<Found, Re
     Ok(found)
 }
 
-/// Where an inode stands among those in order, or belongs.
+/// The position of an inode among inodes in order, present or not.
 fn place(inode: u64, places: &[(u64, usize)]) -> Result<usize, usize> {
     places.binary_search_by_key(&inode, |(known, _)| *known)
 }
@@ -260,7 +262,7 @@ fn own_id(proc_root: &Path) -> Reading<NetnsId> {
     })
 }
 
-/// How many entries the other namespaces hold together, as far as they can be seen before the deadline.
+/// The number of entries that the other namespaces hold together, as far as they can be seen before the deadline.
 pub(crate) fn entries_elsewhere(proc_root: &Path, deadline: Instant) -> u64 {
     let others = walk(proc_root, Detail::Counts, deadline).map_or(Vec::new(), |found| found.others);
     others
@@ -270,6 +272,36 @@ pub(crate) fn entries_elsewhere(proc_root: &Path, deadline: Instant) -> u64 {
         .sum()
 }
 
+/// The network namespaces besides that of this process, each with one of its processes.
+pub(in crate::source) fn others(proc_root: &Path, deadline: Instant) -> Vec<Seen> {
+    let others = walk(proc_root, Detail::Counts, deadline).map_or(Vec::new(), |found| found.others);
+    others.into_iter().map(|other| other.seen).collect()
+}
+
+/// Processes of a network namespace, the lowest first.
+pub(in crate::source) fn members(proc_root: &Path, inode: u64, deadline: Instant) -> Vec<Seen> {
+    let Ok(root) = directory(CWD, proc_root) else {
+        return Vec::new();
+    };
+    let Ok(listing) = Dir::read_from(&root) else {
+        return Vec::new();
+    };
+    let pids = listing
+        .flatten()
+        .filter_map(|entry| process(entry.file_name()));
+    let mut members: Vec<Seen> = pids
+        .take_while(|_| Instant::now() < deadline)
+        .filter(|pid| {
+            let stat = statat(&root, format!("{pid}/{FILE}"), AtFlags::empty());
+            stat.is_ok_and(|stat| stat.st_ino == inode)
+        })
+        .map(|pid| Seen { pid, inode })
+        .take(MEMBERS)
+        .collect();
+    members.sort_unstable_by_key(|member| member.pid);
+    members
+}
+
 /// The directory of a process, if that is still in the namespace. While it is open it means no other process.
 pub(in crate::source) fn still_there(proc_root: &Path, seen: Seen) -> Option<OwnedFd> {
     let process = directory(CWD, &proc_root.join(seen.pid.to_string())).ok()?;
@@ -277,7 +309,7 @@ pub(in crate::source) fn still_there(proc_root: &Path, seen: Seen) -> Option<Own
     (stat.st_ino == seen.inode).then_some(process)
 }
 
-/// Who is in a namespace.
+/// The resident of a namespace.
 pub fn resident(proc_root: &Path, seen: Option<Seen>) -> Resident {
     let Some(seen) = seen else {
         return Resident::default();

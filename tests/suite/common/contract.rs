@@ -1,10 +1,10 @@
-//! What a run said, and whether it keeps the output contract: the oracle of every test, and of the fuzz targets, which
-//! are a crate of their own.
+//! The output of a run, and the check that it keeps the output contract: the oracle of every test, and of the fuzz
+//! targets, which are a crate of their own.
 #![allow(dead_code, unreachable_pub, clippy::indexing_slicing)] // every user uses its own part of this
 
 use std::process::Output;
 
-/// What a run said.
+/// The output of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub code: i32,
@@ -93,6 +93,26 @@ impl Answer {
                 .map(str::to_owned)
                 .collect(),
         )
+    }
+
+    /// The lost packets that line 1 reports in words: `lost 7 packets between two checks`, `7 packets lost in the last
+    /// 5m`, `no packets lost yet`. None if it says nothing of losses.
+    pub fn reported_losses(&self) -> Option<u64> {
+        let text = self.first_line().split('|').next().unwrap_or_default();
+        let words: Vec<&str> = text
+            .split([' ', ',', ':'])
+            .filter(|word| !word.is_empty())
+            .collect();
+        let number = words.windows(3).find_map(|three| match three {
+            ["lost", number, "packet" | "packets"] | [number, "packet" | "packets", "lost"] => {
+                Some(*number)
+            }
+            _ => None,
+        })?;
+        match number {
+            "no" => Some(0),
+            number => number.parse().ok(),
+        }
     }
 
     /// At most what an NRPE 2 packet carries.

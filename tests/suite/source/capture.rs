@@ -530,10 +530,7 @@ fn every_state_of_a_socket_in_a_file_has_a_word_of_the_table() {
         "-v",
     ]);
     for (number, word) in (1..).zip(words) {
-        let line = format!(
-            "to 192.0.2.7:{}/tcp, 1 entry 9.1%, {word} 100%",
-            5000 + number
-        );
+        let line = format!("to 192.0.2.7:{}/tcp: 1 socket, {word} 100%", 5000 + number);
         assert_eq!(answer.text.contains(&line), !word.is_empty(), "{answer:#?}");
     }
 }
@@ -554,6 +551,7 @@ fn a_hash_that_was_resized_while_the_file_was_read_makes_it_inexact() {
         choice: Choice::Auto,
         sample: 0,
         count: 24,
+        is_recorded: false,
         deadline: Instant::now() + Duration::from_secs(60),
     };
     for (meanwhile, inexact) in [("1024\n", false), ("2048\n", true)] {
@@ -755,7 +753,7 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
         })
 }
 
-/// What must be true of every source.
+/// Facts that must be true of every source.
 fn adds_up(text: &[u8], pieces: Vec<usize>, sample: u64) {
     let mut expected = text.split(|byte| *byte == b'\n').count() as u64;
     if text.is_empty() || text.ends_with(b"\n") {

@@ -272,6 +272,7 @@ mod netns {
                 choice: Choice::Auto,
                 sample: 0,
                 count: 0,
+                is_recorded: false,
                 deadline: soon(),
             };
             let mut found = entries::listening(&wanted).unwrap();
