@@ -28,7 +28,9 @@ fn words(options: &Command, variable: &str) -> Vec<String> {
     let takes_words = |arg: &&Arg| arg.get_action().takes_values();
     let values = arg.filter(takes_words).map(Arg::get_possible_values);
     let values = values.unwrap_or_default().into_iter();
-    values.map(|value| value.get_name().to_owned()).collect()
+    // a word that ends with = is the beginning of a value, such as usage=
+    let words = values.map(|value| value.get_name().to_owned());
+    words.filter(|word| !word.ends_with('=')).collect()
 }
 
 fn datalist(variable: &str, words: &[String]) -> Value {
