@@ -63,7 +63,7 @@ check: check-flow ## formatting, lints, documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
 # Data flows one way: each folder of src is a stage, and no stage reaches one that it may not know.
-check-flow: ## the one-way dependencies of docs/design.md
+check-flow: ## the one-way dependencies of docs/internals/design.md
 	@tests/code/flow
 	@! grep -rnE 'std::(fs|io|os|process|time|net)|rustix|nix::' src/cli
 	@! grep -rnE 'clap|nagiosplugin' src/source

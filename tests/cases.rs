@@ -1,6 +1,8 @@
 //! Golden runs: each folder of tests/cases is a scenario, named after what happened and not after what is expected.
 //!
-//! `args` holds the arguments, one a line, CASE standing for the folder; `proc/` is the proc root; `stdout` and `status` are what must come out.
+//! `args` holds the arguments, one a line, CASE standing for the folder; `proc/` is the proc root; `stdout` and `status`
+//! are what must come out. With `before/` there was a previous run: it saw these files in place of those in `proc/`. A
+//! time of day in the output reads TIME.
 //! `UPDATE=1 cargo test --test cases` writes what came out; read the difference before you commit it.
 
 #![allow(
@@ -14,10 +16,11 @@
 mod common;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use common::answer;
+use common::programs::{printed, program};
+use common::{Answer, answer, new_folder};
 use libtest_mimic::{Arguments, Trial};
 
 fn folder() -> PathBuf {
@@ -26,7 +29,11 @@ fn folder() -> PathBuf {
 
 fn run(scenario: &str) {
     let folder = folder().join(scenario);
-    let proc_root = folder.join("proc");
+    let moving = folder.join("before").is_dir().then(|| Moving::new(&folder));
+    let proc_root = match &moving {
+        Some(moving) => moving.proc_root(),
+        None => folder.join("proc"),
+    };
     let typed = fs::read_to_string(folder.join("args")).unwrap_or_default();
     let mut arguments = vec![
         "--proc-root".to_owned(),
@@ -36,15 +43,21 @@ fn run(scenario: &str) {
     let case = folder.to_str().unwrap();
     // that of this host is none of a scenario's business
     if !typed.contains("--state-dir") {
-        arguments.extend(["--state-dir", "/nonexistent"].map(str::to_owned));
+        let state = moving.as_ref().map(Moving::state);
+        let state = state.unwrap_or_else(|| PathBuf::from("/nonexistent"));
+        arguments.extend(["--state-dir", state.to_str().unwrap()].map(str::to_owned));
     }
     arguments.extend(typed.lines().map(|line| line.replace("CASE", case)));
-    let got = answer(&arguments);
+    let got = match moving {
+        Some(moving) => moving.answer(&arguments, &folder),
+        None => answer(&arguments),
+    };
     // the place of the repository is none of a scenario's business
     let shown = got
         .text
         .lines()
         .map(|line| without_place(line, &proc_root.to_string_lossy(), case))
+        .map(|line| without_time(&line))
         .collect::<String>();
     let status = format!("{}\n", got.code);
     if std::env::var_os("UPDATE").is_some() {
@@ -62,6 +75,53 @@ fn run(scenario: &str) {
         fs::read_to_string(folder.join("status")).expect("status"),
         "{scenario}"
     );
+}
+
+/// A host whose files change between two runs: a copy of them, and the state.
+struct Moving(tempfile::TempDir);
+
+impl Moving {
+    fn new(folder: &Path) -> Self {
+        let host = Self(new_folder());
+        fs::create_dir(host.proc_root()).unwrap();
+        fs::create_dir(host.state()).unwrap();
+        host.shows(&folder.join("proc"));
+        host
+    }
+
+    fn proc_root(&self) -> PathBuf {
+        self.0.path().join("proc")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.0.path().join("state")
+    }
+
+    /// Copies the files over those that are there.
+    fn shows(&self, files: &Path) {
+        let mut copy = program("cp");
+        printed(copy.arg("-a").arg(files.join(".")).arg(self.proc_root()));
+    }
+
+    /// The answer of the second of two runs.
+    fn answer(&self, arguments: &[String], folder: &Path) -> Answer {
+        self.shows(&folder.join("before"));
+        answer(arguments);
+        self.shows(&folder.join("proc"));
+        answer(arguments)
+    }
+}
+
+/// Replaces the time at which the table is full, which is counted from now.
+fn without_time(line: &str) -> String {
+    match line.split_once(" full at ") {
+        Some((lead, rest)) => {
+            let (time, rest) = rest.split_at("00:00:00".len());
+            assert!(rest.starts_with(" UTC"), "{time}{rest}");
+            format!("{lead} full at TIME{rest}")
+        }
+        None => line.to_owned(),
+    }
 }
 
 /// Replaces the proc root by PROC and the folder of the scenario by CASE. A long path is cut at its front.

@@ -333,6 +333,15 @@ impl Facts {
         Share::new(entries, self.all.entries)
     }
 
+    /// Whether this host seems to send packets that no socket of TCP or UDP sends: most of the table got no answer, most
+    /// of it goes out, and few sockets are seen.
+    pub fn lacks_senders(&self) -> bool {
+        let out = self.in_direction(Direction::Out);
+        self.all.is_mostly_unanswered()
+            && self.share(out).is_most()
+            && !Share::new(self.ownership.seen, out).is_most()
+    }
+
     /// Entries of one direction.
     pub fn in_direction(&self, direction: Direction) -> u64 {
         let all = Direction::ALL.iter().zip(self.directions);

@@ -4,9 +4,9 @@
 //! has its original direction from the side that sent first (nf_conntrack_tcp_loose). If that was a server of this
 //! host, the entry looks as if the server had opened a connection to the client's port.
 
-use crate::analysis::local_addresses::Own;
 use crate::model::address::Address;
 use crate::model::conntrack::{Entry, Protocol, Side};
+use crate::model::local_addresses::LocalAddresses;
 
 /// Ports from here on are those of clients: Linux takes them from 32768 on, IANA names those from 49152 on.
 const CLIENT_PORTS: u16 = 32_768;
@@ -52,12 +52,12 @@ impl Listening {
     /// True if the original direction of the entry is that of a server of this host, so that the far side opened the
     /// connection.
     #[inline]
-    pub(crate) fn is_reversed(&self, entry: &Entry, own: &Own) -> bool {
+    pub(crate) fn is_reversed(&self, entry: &Entry, own: &LocalAddresses) -> bool {
         self.ports.has(entry.original.source_port) && self.was_picked_up(entry, own)
     }
 
     #[cold]
-    fn was_picked_up(&self, entry: &Entry, own: &Own) -> bool {
+    fn was_picked_up(&self, entry: &Entry, own: &LocalAddresses) -> bool {
         let (from, to) = (entry.original.from(), entry.original.to());
         // an unconnected socket of UDP may also be a client
         let by_a_client = entry.protocol != Protocol::UDP || to.1 >= CLIENT_PORTS;

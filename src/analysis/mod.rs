@@ -3,7 +3,6 @@
 pub mod census;
 pub mod facts;
 pub mod listening;
-pub mod local_addresses;
 pub mod owners;
 pub mod tally;
 pub mod top;

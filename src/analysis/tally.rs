@@ -110,6 +110,11 @@ impl Tally {
         self.port_uses.largest()
     }
 
+    /// The translated pair that uses nearly all of the few ports that a rule gives it.
+    pub fn dense_ports(&self) -> Option<PortCount> {
+        self.port_uses.dense()
+    }
+
     /// Entries the kernel may evict.
     pub fn evictable(&self) -> u64 {
         self.profiles.evictable()

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::model::address::Address;
 use crate::model::conntrack::{Entry, Side};
+use crate::model::local_addresses::LocalAddresses;
 
 /// Which way an entry goes, as this host sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,6 +76,33 @@ pub enum Way {
 }
 
 impl Way {
+    /// The way of an entry. The original direction tells who connects to what, the source of the reply who answers.
+    pub fn of(entry: &Entry, local: &LocalAddresses) -> Self {
+        let (from, dialled) = (entry.original.source, entry.original.to());
+        let answering = entry.reply.from();
+        if local.contains(from) {
+            if !local.contains(dialled.0) {
+                Self::Out { to: dialled }
+            } else if !local.contains(answering.0) {
+                // a service address held here, whose backend is elsewhere
+                Self::Out { to: answering }
+            } else {
+                Self::Local { to: dialled }
+            }
+        } else if local.receives(answering.0) {
+            // dialled directly, or translated to here (DNAT, REDIRECT)
+            Self::In { from }
+        } else if dialled.0 != answering.0 && local.contains(dialled.0) {
+            // a port of this router, forwarded to a host behind it
+            Self::Forwarded {
+                from,
+                to: answering,
+            }
+        } else {
+            Self::Forwarded { from, to: dialled }
+        }
+    }
+
     /// Without the addresses.
     pub fn direction(self) -> Direction {
         match self {

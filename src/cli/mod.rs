@@ -139,7 +139,9 @@ with @ inside; the ends are not outside. N is 0:N, N: has no end, ~:N no start.
   drop chaintoolong early_drop insert_failed   that counter since the previous run
   growth   entries per minute since the previous run, so growth=~:500 or ~:1%
   full_in  time until the table is full at that growth, so full_in=30m:
-  endpoint entries of the largest remote endpoint (reads the table, as all below)
+  ports    source ports in use to one far port, percent (reads the table, as all below)
+  expect   expectations in percent of nf_conntrack_expect_max
+  endpoint entries of the largest remote endpoint
   established time_wait syn_sent syn_recv fin_wait close_wait last_ack close udp
   icmp other unreplied evictable   entries in that class; 80% is percent of max
 A range on usage, entries or free replaces the defaults of usage, one on chain

@@ -24,16 +24,18 @@ pub struct Case<'a> {
     pub chains_long: bool,
     /// The counters drop or insert_failed moved although the table was not full.
     pub lost_below_limit: bool,
+    /// A range on the source ports in use was crossed.
+    pub ports_crossed: bool,
     /// The source ports of the pair that uses most of its range.
     pub ports: Option<PortUse>,
+    /// The source ports of the translated pair that uses nearly all of the few that a rule gives it.
+    pub dense_ports: Option<PortUse>,
     /// A limit that is lower than the configured one.
     pub configured: Option<Configured>,
     /// Entries that a whole dump listed, beside the count.
     pub listed: Option<Listed>,
     /// Entries per minute since the previous run.
     pub growth: Option<i64>,
-    /// Another network namespace of this host holds the service that most entries belong to.
-    pub served_elsewhere: bool,
 }
 
 impl Case<'_> {

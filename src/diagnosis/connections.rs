@@ -152,7 +152,6 @@ pub(super) fn peers_vanished(case: &Case<'_>, facts: &Facts) -> Option<Finding> 
         || !ownership.complete
         || forwarded.is_most()
         || grows_fast
-        || case.served_elsewhere
         || case.capture
     {
         return None;
@@ -336,11 +335,6 @@ mod tests {
         assert!(vanished(&gone, growing(19)));
         assert!(!vanished(&gone, growing(20)));
         assert!(vanished(&gone, growing(-500)));
-        let elsewhere = Case {
-            served_elsewhere: true,
-            ..filling(&gone)
-        };
-        assert!(!vanished(&gone, elsewhere));
         let routed = Facts {
             directions: [0, 400, 600, 0],
             ..gone.clone()

@@ -1,6 +1,7 @@
 //! Rules 7 and 10: many clients of one service, or one client.
 
-use super::connections::{flow_of, is_network};
+use super::case::Case;
+use super::connections::{flow_of, is_network, peers_vanished};
 use super::finding::{Actor, Crowd, Finding, Flow};
 use super::unanswered::DNS_PORT;
 use super::{LARGE_SHARE, NAMED_SHARE};
@@ -14,9 +15,9 @@ const ONE_CLIENT_SHARE: u64 = 50;
 const TIMES_THE_NEXT: u64 = 5;
 
 /// Rule 7: most of the table belongs to one service, and none of its clients stands out. Clients that the service does
-/// not let go (CLOSE_WAIT) are left to rule 11.
-pub(super) fn crowd(facts: &Facts) -> Option<Finding> {
-    if facts.all.is_mostly(Class::CloseWait) {
+/// not let go (CLOSE_WAIT) are left to rule 11, and clients that are gone to rule 12.
+pub(super) fn crowd(case: &Case<'_>, facts: &Facts) -> Option<Finding> {
+    if facts.all.is_mostly(Class::CloseWait) || peers_vanished(case, facts).is_some() {
         return None;
     }
     let networks = facts.clients.iter().any(|client| is_network(&client.peer));
@@ -127,6 +128,21 @@ mod tests {
             let found = found(&near_miss);
             assert!(!matches!(found, Some(Finding::Crowd(_))), "{found:?}");
         }
+    }
+
+    #[test]
+    fn clients_whose_connections_have_no_socket_any_more_are_no_crowd() {
+        let mut facts = of_port(
+            tcp(443),
+            Direction::In,
+            of_class(Class::Established, ALL),
+            900,
+        );
+        facts.ownership.complete = true;
+        facts.ownership.without_socket = 500;
+        assert!(matches!(found(&facts), Some(Finding::Crowd(_))));
+        facts.ownership.without_socket = 501;
+        assert!(matches!(found(&facts), Some(Finding::PeersVanished { .. })));
     }
 
     #[test]

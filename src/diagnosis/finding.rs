@@ -183,3 +183,75 @@ pub enum Finding {
         largest: Share,
     },
 }
+
+impl Finding {
+    /// The single addresses elsewhere that the finding names. Each may be that of a container of this host.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        match self {
+            Self::NoAnswer(flow)
+            | Self::NotReused(flow)
+            | Self::KeptOpen(flow)
+            | Self::OneClient(flow)
+            | Self::NotClosed(flow) => flow.addresses(),
+            Self::PortsUsedUp(ports) => vec![ports.source, ports.far],
+            Self::Scan(sweep) => {
+                let target = match sweep.target {
+                    ScanTarget::PortsOf(address, _) => Some(address),
+                    _ => None,
+                };
+                sweep.actor.address().into_iter().chain(target).collect()
+            }
+            Self::Crowd(crowd) => crowd.service.address().into_iter().collect(),
+            Self::Dns {
+                actor, resolver, ..
+            } => {
+                let resolver = resolver.as_ref().and_then(address_of);
+                actor.address().into_iter().chain(resolver).collect()
+            }
+            Self::OneSided { service, .. } => service.iter().filter_map(End::address).collect(),
+            Self::LongChains { .. }
+            | Self::NotConfigured(_)
+            | Self::OneWay { .. }
+            | Self::PeersVanished { .. }
+            | Self::CountDisagrees(_)
+            | Self::NobodyStandsOut { .. } => Vec::new(),
+        }
+    }
+}
+
+impl Flow {
+    fn addresses(&self) -> Vec<IpAddr> {
+        let actor = self.actor.address();
+        actor.into_iter().chain(self.to.address()).collect()
+    }
+}
+
+impl Actor {
+    fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Client(peer) => address_of(peer),
+            _ => None,
+        }
+    }
+}
+
+impl End {
+    fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Remote(peer) => address_of(peer),
+            Self::Service(_) | Self::Several(_) => None,
+        }
+    }
+}
+
+/// The address of an endpoint, unless it is a network.
+fn address_of(peer: &Peer) -> Option<IpAddr> {
+    match peer {
+        Peer::To { address, .. } => Some(address.ip()),
+        Peer::From {
+            address,
+            length: None,
+        } => Some(*address),
+        Peer::From { .. } => None,
+    }
+}

@@ -1,6 +1,6 @@
 //! Rules 1 to 3: hash chains, source ports, and a limit that is not the configured one.
 
-use super::case::Case;
+use super::case::{Case, PortUse};
 use super::finding::Finding;
 
 /// From this share on source ports count as used up. Percent.
@@ -24,13 +24,17 @@ pub(super) fn long_chains(case: &Case<'_>) -> Option<Finding> {
 }
 
 /// Rule 2: drop or insert_failed moved below the limit, and one pair uses most of its source ports
-/// (`nf_nat_l4proto_unique_tuple` in net/netfilter/nf_nat_core.c gives up, and the packet is dropped).
+/// (`nf_nat_l4proto_unique_tuple` in net/netfilter/nf_nat_core.c gives up, and the packet is dropped). Where a local
+/// socket finds no port connect(2) fails and no counter moves: then a range on `ports` must have been crossed.
 pub(super) fn ports_used_up(case: &Case<'_>) -> Option<Finding> {
-    let ports = case.ports.filter(|_| case.lost_below_limit)?;
-    ports
-        .used
-        .is_at_least(PORTS_USED_UP)
-        .then_some(Finding::PortsUsedUp(ports))
+    let dense = case.dense_ports.filter(|_| case.lost_below_limit);
+    let largest = case
+        .ports
+        .filter(|_| case.lost_below_limit || case.ports_crossed);
+    let asked_for = case.ports_crossed && !case.filling;
+    let is_used_up = |ports: &PortUse| asked_for || ports.used.is_at_least(PORTS_USED_UP);
+    let used_up = largest.filter(is_used_up);
+    used_up.or(dense).map(Finding::PortsUsedUp)
 }
 
 /// Rule 3.
@@ -95,6 +99,42 @@ mod tests {
         );
         assert_eq!(diagnose(&case(79, true)), None);
         assert_eq!(diagnose(&case(100, false)), None);
+    }
+
+    #[test]
+    fn a_rule_that_gives_few_ports_explains_losses_below_the_limit() {
+        let few = PortUse {
+            used: Share::new(20, 20),
+            translated: true,
+            ..ports(0)
+        };
+        let case = |lost_below_limit| Case {
+            ports: Some(ports(1)),
+            dense_ports: Some(few),
+            lost_below_limit,
+            ..Case::default()
+        };
+        assert_eq!(diagnose(&case(true)), Some(Finding::PortsUsedUp(few)));
+        assert_eq!(diagnose(&case(false)), None);
+    }
+
+    #[test]
+    fn a_range_on_ports_explains_itself_unless_the_table_fills() {
+        let case = |used, filling| Case {
+            ports: Some(ports(used)),
+            ports_crossed: true,
+            filling,
+            ..Case::default()
+        };
+        assert!(matches!(
+            diagnose(&case(50, false)),
+            Some(Finding::PortsUsedUp(_))
+        ));
+        assert_eq!(diagnose(&case(79, true)), None);
+        assert!(matches!(
+            diagnose(&case(80, true)),
+            Some(Finding::PortsUsedUp(_))
+        ));
     }
 
     #[test]

@@ -48,7 +48,7 @@ fn of_fullness(case: &Case<'_>) -> Option<Finding> {
         .or_else(|| unanswered::one_way(facts))
         .or_else(|| unanswered::scan(facts))
         .or_else(|| unanswered::one_sided(facts))
-        .or_else(|| crowd::crowd(facts))
+        .or_else(|| crowd::crowd(case, facts))
         .or_else(|| connections::not_reused(facts))
         .or_else(|| connections::kept_open(facts))
         .or_else(|| crowd::one_client(facts))

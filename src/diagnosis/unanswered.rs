@@ -12,8 +12,8 @@ use crate::model::conntrack::Protocol;
 const MANY_TARGETS: u64 = 100;
 /// From this share on a direction of a port counts for a tunnel, whose two ways are about equal. Percent.
 const OTHER_WAY: u64 = 20;
-/// Ports of UDP protocols that are not answered on the same port: syslog, NetFlow and IPFIX, sFlow, Geneve, VXLAN (two
-/// ports), statsd, GELF, collectd, L2TP in one direction, TZSP, WireGuard is not among them.
+/// Ports of UDP protocols that have no answers on the same port: syslog (two ports), NetFlow (two), IPFIX, VXLAN (two),
+/// Geneve, sFlow, statsd, GELF and collectd. WireGuard answers on the port that was asked, so its port is missing.
 const ONE_WAY_PORTS: [u16; 12] = [
     514, 1514, 2055, 4739, 4789, 6081, 6343, 8125, 8472, 9995, 12201, 25826,
 ];

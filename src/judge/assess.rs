@@ -247,7 +247,7 @@ fn full_before_next_run(assessment: &Assessment, elapsed: Option<Duration>) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::measure::Numbers;
+    use crate::judge::measure::{Numbers, TableNumbers};
     use crate::model::error::{FileError, NoBaseline};
     use crate::model::readings::{Change, Counts, Limit, Reading, Statistics};
 
@@ -280,6 +280,10 @@ mod tests {
             sharing: None,
         });
         if let Some(table) = table {
+            let table = TableNumbers {
+                counts: table,
+                expectations: Err(ReadError::NotReached),
+            };
             measurements = measurements.with_table(&table, &readings.limit);
         }
         let subject = Subject {

@@ -6,7 +6,7 @@ use crate::judge::metric::Metric;
 use crate::judge::number::Ratio;
 use crate::judge::range::Measure;
 use crate::model::error::{NoBaseline, ReadError};
-use crate::model::readings::{Change, Counts, Limit, Reading, Readings};
+use crate::model::readings::{Change, Counts, InUse, Limit, Reading, Readings};
 
 /// The value of a metric on this host.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,25 @@ pub struct Numbers<'a> {
     pub sharing: Option<u64>,
 }
 
+/// The values that the metrics of the table are computed from.
+#[derive(Debug, Clone)]
+pub struct TableNumbers {
+    /// The entries.
+    pub counts: Reading<Counts>,
+    /// The expectations, of those there may be.
+    pub expectations: Reading<InUse>,
+}
+
+impl TableNumbers {
+    /// The numbers of a table that was not read for this reason.
+    pub fn unread(why: ReadError) -> Self {
+        Self {
+            counts: Err(why.clone()),
+            expectations: Err(why),
+        }
+    }
+}
+
 /// Every metric that was measured, once.
 #[derive(Debug, Clone)]
 pub struct Measurements {
@@ -49,14 +68,14 @@ impl Measurements {
 
     /// Adds the metrics of the table.
     #[must_use]
-    pub fn with_table(mut self, counts: &Reading<Counts>, limit: &Reading<Limit>) -> Self {
+    pub fn with_table(mut self, table: &TableNumbers, limit: &Reading<Limit>) -> Self {
         let max = match limit {
             Ok(Limit::Entries(max)) => Some(*max),
             _ => None,
         };
         let metrics = Metric::all().filter(|metric| metric.needs_table());
         self.values
-            .extend(metrics.map(|metric| (metric, of_table(metric, counts, max))));
+            .extend(metrics.map(|metric| (metric, of_table(metric, table, max))));
         self
     }
 
@@ -125,16 +144,25 @@ fn of_files(metric: Metric, numbers: Numbers<'_>) -> Reading<Measured> {
             let count = numbers.sharing.map_or(count, signed);
             Ok(number(Ratio::new(2 * count, i64::from(buckets))))
         }
-        Metric::Endpoint | Metric::Unreplied | Metric::Evictable | Metric::Class(_) => {
-            Err(ReadError::NotReached)
-        }
+        Metric::Ports
+        | Metric::Expect
+        | Metric::Endpoint
+        | Metric::Unreplied
+        | Metric::Evictable
+        | Metric::Class(_) => Err(ReadError::NotReached),
     }
 }
 
-fn of_table(metric: Metric, counts: &Reading<Counts>, max: Option<u32>) -> Reading<Measured> {
-    let counts = counts.as_ref().map_err(Clone::clone)?;
-    if let (Metric::Endpoint, Some(why)) = (metric, &counts.own_unknown) {
+fn of_table(metric: Metric, table: &TableNumbers, max: Option<u32>) -> Reading<Measured> {
+    if metric == Metric::Expect {
+        return table.expectations.clone().map(in_use);
+    }
+    let counts = table.counts.as_ref().map_err(Clone::clone)?;
+    if let (Metric::Endpoint | Metric::Ports, Some(why)) = (metric, &counts.own_unknown) {
         return Err(why.clone());
+    }
+    if metric == Metric::Ports {
+        return Ok(in_use(counts.ports));
     }
     let value = i64::from(match metric {
         Metric::Endpoint => counts.largest_endpoint,
@@ -225,6 +253,12 @@ fn number(value: Option<Ratio>) -> Measured {
             percent: None,
         })
     })
+}
+
+/// The percentage in use; 0 if nothing can be used.
+fn in_use(InUse { used, of }: InUse) -> Measured {
+    let whole = signed(of).max(1);
+    number(percent(signed(used), whole))
 }
 
 fn signed(n: u64) -> i64 {

@@ -27,6 +27,11 @@ pub enum Metric {
     FullIn,
     /// The highest usage since the previous run, in percent of nf_conntrack_max; from a recording.
     Peak,
+    /// Source ports in use, in percent of those there are, of the pair that uses most of its range: a local or translated
+    /// source address, and a far address with its port.
+    Ports,
+    /// Expectations in percent of nf_conntrack_expect_max.
+    Expect,
     /// Entries of the largest remote endpoint.
     Endpoint,
     /// Entries without a packet of the reply direction.
@@ -38,7 +43,7 @@ pub enum Metric {
 }
 
 /// The name of each metric, in the order of documentation and output.
-const NAMES: [(Metric, &str); 26] = [
+const NAMES: [(Metric, &str); 28] = [
     (Metric::Usage, "usage"),
     (Metric::Entries, "entries"),
     (Metric::Free, "free"),
@@ -60,6 +65,8 @@ const NAMES: [(Metric, &str); 26] = [
     (Metric::Growth, "growth"),
     (Metric::FullIn, "full_in"),
     (Metric::Peak, "peak"),
+    (Metric::Ports, "ports"),
+    (Metric::Expect, "expect"),
     (Metric::Endpoint, "endpoint"),
     (Metric::Unreplied, "unreplied"),
     (Metric::Evictable, "evictable"),
@@ -98,7 +105,12 @@ impl Metric {
             .map(|(metric, _)| *metric)
     }
 
-    /// Whether a bound may carry `%`, percent of nf_conntrack_max.
+    /// Whether the value is a percentage, so that `%` behind a bound changes nothing.
+    pub fn is_percentage(self) -> bool {
+        matches!(self, Self::Usage | Self::Peak | Self::Ports | Self::Expect)
+    }
+
+    /// Whether a bound may carry `%`: of a metric that is no percentage, percent of nf_conntrack_max.
     pub fn takes_percent(self) -> bool {
         !matches!(
             self,
@@ -111,16 +123,16 @@ impl Metric {
         self == Self::FullIn
     }
 
-    /// Whether a bare number is a percentage of nf_conntrack_max.
-    pub fn is_percentage(self) -> bool {
-        matches!(self, Self::Usage | Self::Peak)
-    }
-
     /// Whether the entries themselves must be read for it.
     pub fn needs_table(self) -> bool {
         matches!(
             self,
-            Self::Endpoint | Self::Unreplied | Self::Evictable | Self::Class(_)
+            Self::Ports
+                | Self::Expect
+                | Self::Endpoint
+                | Self::Unreplied
+                | Self::Evictable
+                | Self::Class(_)
         )
     }
 }

@@ -174,7 +174,7 @@ fn parse_one(value: &str) -> Result<(Metric, Range), Cause> {
     if !metric.is_percentage() {
         return Ok((metric, range));
     }
-    // usage counts percent anyway: 80% is 80, and is printed so; then 50%:40 has its start above its end
+    // the metric counts percent anyway: 80% is 80, and is printed so; then 50%:40 has its start above its end
     let range = Range::parse(&range.without_percent().to_string(), suffixes)?;
     if metric != Metric::Usage {
         return Ok((metric, range));
@@ -185,7 +185,11 @@ fn parse_one(value: &str) -> Result<(Metric, Range), Cause> {
         .map(|bound| bound.number())
         .find(|number| number.ratio() > hundred)
     {
+        Some(number) if metric == Metric::Usage => Err(Cause::TooHighForUsage {
+            number: number.to_string(),
+        }),
         Some(number) => Err(Cause::Above100 {
+            metric,
             number: number.to_string(),
         }),
         None => Ok((metric, range)),
@@ -231,7 +235,15 @@ pub enum Cause {
     },
     /// A number of entries in the place of a percentage.
     #[error("{number} is above 100 percent, for a count write entries={number}")]
+    TooHighForUsage {
+        /// The bound.
+        number: String,
+    },
+    /// A percentage that is never reached.
+    #[error("{number} is above 100, and {metric} counts percent")]
     Above100 {
+        /// The metric.
+        metric: Metric,
         /// The bound.
         number: String,
     },
@@ -299,14 +311,17 @@ mod tests {
 
     #[test]
     fn a_bare_range_is_for_usage_and_percent_means_the_same() {
-        let t = thresholds(&["70%"], &["usage=10%:85"]).unwrap();
+        let t = thresholds(&["70%", "ports=80%"], &["usage=10%:85", "expect=90"]).unwrap();
         assert_eq!(shown(&t, Metric::Usage), [some("70"), some("10:85")]);
+        assert_eq!(shown(&t, Metric::Ports), [some("80"), None]);
+        assert_eq!(shown(&t, Metric::Expect), [None, some("90")]);
     }
 
     #[test]
     fn what_is_refused_is_named_with_what_would_be_accepted() {
         for (value, wanted) in [
             ("200000", "for a count write entries=200000"),
+            ("ports=5000", "5000 is above 100, and ports counts percent"),
             ("chain=10%", "chain takes no %"),
             (
                 "foo=1",

@@ -53,6 +53,9 @@ pub enum ReadError {
     /// A capture says nothing about the hash table of its host.
     #[error("a capture does not tell how many hash buckets its host has")]
     NoBuckets,
+    /// A capture says nothing about expectations.
+    #[error("a capture does not tell how many expectations its host has")]
+    NoExpectations,
     /// Netlink tells of the live kernel, not of another proc root.
     #[error("netlink is not used with another proc root")]
     OtherProcRoot,
@@ -397,7 +400,8 @@ impl ReadError {
             Self::Incomplete(_)
             | Self::CaptureBroken { .. }
             | Self::NothingParsed { .. }
-            | Self::NoBuckets => None,
+            | Self::NoBuckets
+            | Self::NoExpectations => None,
         }
     }
 

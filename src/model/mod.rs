@@ -7,6 +7,7 @@ pub mod dump;
 pub mod elevation;
 pub mod error;
 pub mod foreign;
+pub mod local_addresses;
 pub mod netns;
 pub mod no_recording;
 pub mod prefix;

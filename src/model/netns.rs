@@ -1,6 +1,7 @@
 //! A network namespace: its identity, what was read of it, and a process that is in it.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::model::cgroup::Name;
 use crate::model::error::ReadError;
@@ -162,6 +163,19 @@ impl fmt::Display for Resident {
         };
         let process = format!("{}[{pid}]", named(command));
         f.write_str(&self.name.with(&[&process]).unwrap_or(process))
+    }
+}
+
+impl Resident {
+    /// The resident with its address: `container 4f2ac1d2e3f4 (python3[4144], 172.17.0.5)`.
+    pub fn at(&self, address: IpAddr) -> String {
+        let address = address.to_string();
+        let process = match (self.pid, &self.command) {
+            (Some(pid), Some(command)) => format!("{}[{pid}]", named(command)),
+            _ => return address,
+        };
+        let named = self.name.with(&[&process, &address]);
+        named.unwrap_or_else(|| format!("{process} ({address})"))
     }
 }
 

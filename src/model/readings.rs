@@ -37,6 +37,15 @@ pub struct Usage {
     pub max: Option<u32>,
 }
 
+/// A part of what there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InUse {
+    /// The part in use.
+    pub used: u64,
+    /// What there is.
+    pub of: u64,
+}
+
 /// Entries by class, in the whole table: extrapolated where only a sample was read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counts {
@@ -44,6 +53,8 @@ pub struct Counts {
     pub largest_endpoint: u32,
     /// Why this host's own addresses are not known: without them nobody can tell which end of an entry is remote.
     pub own_unknown: Option<ReadError>,
+    /// Source ports of the pair that uses most of its range.
+    pub ports: InUse,
     /// Without a packet of the reply direction.
     pub unreplied: u32,
     /// That the kernel may evict.
@@ -66,6 +77,7 @@ impl Counts {
         Self {
             largest_endpoint: shrunk(self.largest_endpoint),
             own_unknown: self.own_unknown.clone(),
+            ports: self.ports,
             unreplied: shrunk(self.unreplied),
             evictable: shrunk(self.evictable),
             classes: self.classes.map(shrunk),

@@ -6,17 +6,16 @@ use std::time::SystemTime;
 use nagiosplugin::ServiceState;
 
 use super::Deadlines;
-use super::recorded::{Question, tell};
 use super::table::Table;
+use super::told::{incident, is_about_limits, told, with_recorded};
 use super::verdict::Verdict;
 use crate::cli::{Options, TopWhen};
 use crate::diagnosis::relief::{Room, relief};
-use crate::diagnosis::{self, Case, Configured, Finding, PortUse, Setting};
+use crate::diagnosis::{self, Case, Configured, Finding, Setting};
 use crate::judge::losses::lost_below_limit;
 use crate::judge::metric::Metric;
 use crate::model::error::ReadError;
 use crate::model::timeouts::Timeouts;
-use crate::recording::Found;
 use crate::report::advice::{Advice, Basis, advice};
 use crate::report::finding::AddressNames;
 use crate::report::recorded::Told;
@@ -45,11 +44,12 @@ pub(super) fn diagnose(
     table: &Table,
     deadlines: Deadlines,
 ) -> Diagnosis {
-    let _ = deadlines;
-    of(options, verdict, Some(table))
+    of(options, verdict, Some((table, deadlines)))
 }
 
-fn of(options: &Options, verdict: &Verdict, table: Option<&Table>) -> Diagnosis {
+fn of(options: &Options, verdict: &Verdict, table: Option<(&Table, Deadlines)>) -> Diagnosis {
+    let deadlines = table.map(|(_, deadlines)| deadlines);
+    let table = table.map(|(table, _)| table);
     let readings = verdict.readings();
     let assessment = &verdict.deciding.assessment;
     let is_problem = assessment.state != ServiceState::Ok;
@@ -66,14 +66,17 @@ fn of(options: &Options, verdict: &Verdict, table: Option<&Table>) -> Diagnosis 
     let mut told = told(options, verdict, table, &case, finding.as_ref());
     // who it was matters more than who holds a table that is calm again
     let finding = finding.filter(|finding| !told.names_holder || is_about_limits(finding));
-    let names = AddressNames::new();
+    let names = match (&finding, deadlines) {
+        (Some(finding), Some(deadlines)) => names(options, finding, deadlines),
+        _ => AddressNames::new(),
+    };
     let timeouts = settings_root(options, table).map_or_else(Timeouts::default, source::timeouts);
     let advice = advice(
         finding.as_ref(),
         Basis {
             names: &names,
             timeouts,
-            relief: room(options, verdict, &case).and_then(relief),
+            relief: room(options, &case).and_then(relief),
             max: readings.max(),
             capture: readings.capture,
         },
@@ -83,11 +86,12 @@ fn of(options: &Options, verdict: &Verdict, table: Option<&Table>) -> Diagnosis 
     } else {
         advice
     };
+    let is_seen = told.found.is_some() || told.names_holder;
     let look = advice
         .look
         .clone()
         .or_else(|| incident(&mut told))
-        .or_else(|| look(options, verdict, table));
+        .or_else(|| look(options, verdict, table, case.filling && !is_seen));
     Diagnosis {
         finding,
         names,
@@ -96,70 +100,15 @@ fn of(options: &Options, verdict: &Verdict, table: Option<&Table>) -> Diagnosis 
     }
 }
 
-/// What the recording says beside a finding, or in its place.
-fn told(
-    options: &Options,
-    verdict: &Verdict,
-    table: Option<&Table>,
-    case: &Case<'_>,
-    finding: Option<&Finding>,
-) -> Told {
-    let judged = &verdict.deciding;
-    let none = Err(ReadError::NotReached);
-    let recorded = if judged.netns.namespace.own {
-        &verdict.recorded
-    } else {
-        &none
-    };
-    let question = Question {
-        options,
-        readings: &judged.netns.namespace.readings,
-        change: &judged.netns.change,
-        assessment: &judged.assessment,
-        losses: judged.losses(),
-        is_filling: case.filling,
-        has_its_entries: table.is_some_and(|table| table.is_recorded),
-        has_finding: finding.is_some(),
-    };
-    tell(recorded, question)
-}
-
-/// A finding that holds whoever fills the table.
-fn is_about_limits(finding: &Finding) -> bool {
-    matches!(
-        finding,
-        Finding::LongChains { .. } | Finding::PortsUsedUp(_) | Finding::NotConfigured(_)
-    )
-}
-
-/// The advice with that of the recorder's finding.
-fn with_recorded(advice: Advice, told: &Told) -> Advice {
-    // a command that shows who dials shows nothing once it is over
-    let of_peak = || {
-        let held = told.peak.as_ref()?.held.as_ref()?;
-        let found = held.survey.finding.clone()?;
-        Some(Found {
-            look: None,
-            ..found
-        })
-    };
-    let found = match &told.found {
-        Some((found, _)) => Some(found.clone()),
-        None => told.names_holder.then(of_peak).flatten(),
-    };
-    let found = found.unwrap_or_default();
-    Advice {
-        why: advice.why.or(found.why),
-        fix: advice.fix.or(found.fix),
-        look: advice.look.or(found.look),
-        ..advice
+/// The processes behind the addresses of a finding that are those of containers of this host.
+fn names(options: &Options, finding: &Finding, deadlines: Deadlines) -> AddressNames {
+    // the addresses of a capture are those of another host
+    if options.table.is_some() {
+        return AddressNames::new();
     }
-}
-
-/// The command that shows the file about an incident.
-fn incident(told: &mut Told) -> Option<String> {
-    let path = told.incident.take()?;
-    Some(format!("cat {path} (the table as the recorder saw it)"))
+    let addresses = finding.addresses();
+    let residents = source::elsewhere::residents(&options.proc_root, &addresses, deadlines.owners);
+    residents.into_iter().collect()
 }
 
 /// The procfs that shows the settings of the namespace that decides.
@@ -192,18 +141,13 @@ fn case<'a>(options: &Options, verdict: &Verdict, table: Option<&'a Table>) -> C
         chains_long: assessment.is_above(Metric::Chain)
             || losses.is_some_and(|losses| losses.long_chains),
         lost_below_limit: lost_below_limit(readings, change),
-        ports: ports(options, table),
+        ports_crossed: assessment.is_above(Metric::Ports),
+        ports: table.and_then(|table| table.ports),
+        dense_ports: table.and_then(|table| table.dense_ports),
         configured: filling.then(|| configured(options, verdict)).flatten(),
         listed: table.and_then(|table| table.listed),
         growth: growth.and_then(|growth| i64::try_from(growth.floor()).ok()),
-        served_elsewhere: false,
     }
-}
-
-/// The source ports in use of the pair that uses most of its range.
-fn ports(options: &Options, table: Option<&Table>) -> Option<PortUse> {
-    let _ = options;
-    table?.ports
 }
 
 /// A configured limit that is higher than the one in force. The files are those of this host.
@@ -229,18 +173,16 @@ fn configured(options: &Options, verdict: &Verdict) -> Option<Configured> {
 }
 
 /// What a larger limit is computed from, while the table fills.
-fn room(options: &Options, verdict: &Verdict, case: &Case<'_>) -> Option<Room> {
+fn room(options: &Options, case: &Case<'_>) -> Option<Room> {
     if !case.filling || case.capture {
         return None;
     }
-    let memory = meminfo::total(&options.proc_root);
-    let _ = verdict;
     Some(Room {
         count: case.count?,
         max: case.max?,
         buckets: case.buckets,
         growth: case.growth,
-        memory,
+        memory: meminfo::total(&options.proc_root),
     })
 }
 
@@ -266,11 +208,22 @@ fn look_only(verdict: &Verdict) -> Advice {
 }
 
 /// What shows who holds the entries, if this check could not see it.
-fn look(options: &Options, verdict: &Verdict, table: Option<&Table>) -> Option<String> {
-    let table = table.filter(|table| !table.is_recorded)?;
-    let why = table.unavailable.as_ref().or(table.basis.why.as_ref());
+fn look(
+    options: &Options,
+    verdict: &Verdict,
+    table: Option<&Table>,
+    filling: bool,
+) -> Option<String> {
     let blind = look_only(verdict).look;
-    let unseen = why.is_some_and(ReadError::needs_privilege) && options.table.is_none();
+    let unseen = match table {
+        Some(table) if table.is_recorded => false,
+        Some(table) => {
+            let why = table.unavailable.as_ref().or(table.basis.why.as_ref());
+            why.is_some_and(ReadError::needs_privilege) && options.table.is_none()
+        }
+        // without --top no one looked
+        None => filling && options.is_live(),
+    };
     blind.or_else(|| {
         unseen.then(|| {
             "check_conntrack --top -v (as root: reads the whole table and says who holds it)"

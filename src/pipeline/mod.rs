@@ -4,12 +4,14 @@
 //! in [`crate::source`]; they are dropped for good here, as soon as no later stage can need them.
 
 mod diagnosis;
+mod last_look;
 mod observation;
 mod ownership;
 pub mod previous_run;
 mod recorded;
 mod recorder;
 mod table;
+mod told;
 mod verdict;
 
 use std::time::{Duration, Instant};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::analysis::census::{Census, Owned};
+use crate::analysis::census::{self, Census, Owned};
 use crate::analysis::facts::Who;
 use crate::analysis::owners::{self, Owner, Owners};
 use crate::analysis::tally::{Attribution, Group, Holder, Matched, Matching, Peer, Scale, Tally};
@@ -34,14 +34,20 @@ pub(super) struct Search {
     pub(super) names_incomplete: Option<String>,
     /// What else must be said.
     pub(super) note: Option<String>,
-    raw_senders: Vec<Who>,
 }
 
-impl Search {
-    /// Processes that hold a raw or packet socket.
-    pub(super) fn raw_senders(&self) -> Vec<Who> {
-        self.raw_senders.clone()
-    }
+/// The processes that hold a raw or packet socket, those that hold most of them first.
+pub(super) fn raw_senders(wanted: &Wanted) -> Vec<Who> {
+    let sockets = entries::raw_sockets(wanted);
+    let mut search = ProcessSearch::new(&wanted.proc_root, sockets.clone(), wanted.deadline);
+    privilege::with(privilege::PROCESSES, || search.look());
+    let found = search.finish();
+    let owners = Owners::new(found.processes, NoHolder::NotReached, Users::default());
+    let owners = owners.group(sockets).into_iter();
+    owners
+        .filter(|owner| owner.processes > 0)
+        .map(|owner| census::who(&owner))
+        .collect()
 }
 
 /// Looks for the sockets of the entries and for the processes that hold them. `read_at` is when the last entry was read.
@@ -97,7 +103,6 @@ pub(super) fn owners_of(
         of_groups,
         names_incomplete: cut.map(|cut| incomplete(cut, &names)),
         note: note(&look, missing, no_holder),
-        raw_senders: Vec::new(),
     }
 }
 
@@ -344,13 +349,27 @@ fn note(look: &Look, missing: usize, no_holder: NoHolder) -> Option<String> {
         }
     });
     let unheld = (missing > 0).then(|| match no_holder {
-        NoHolder::NotPermitted => Some(format!(
-            "{missing} sockets belong to processes this user may not look into, shown by uid (CAP_SYS_PTRACE and \
-             CAP_DAC_READ_SEARCH show them)"
-        )),
-        NoHolder::NoProcess => Some(format!(
-            "{missing} sockets are held by no process: passed on and not yet taken, in an io_uring, or the kernel's own"
-        )),
+        NoHolder::NotPermitted => {
+            let sockets = if missing == 1 {
+                "1 socket belongs".to_owned()
+            } else {
+                format!("{missing} sockets belong")
+            };
+            Some(format!(
+                "{sockets} to processes this user may not look into, shown by uid (CAP_SYS_PTRACE and \
+                 CAP_DAC_READ_SEARCH show them)"
+            ))
+        }
+        NoHolder::NoProcess => {
+            let sockets = if missing == 1 {
+                "1 socket is".to_owned()
+            } else {
+                format!("{missing} sockets are")
+            };
+            Some(format!(
+                "{sockets} held by no process: passed on and not yet taken, in an io_uring, or the kernel's own"
+            ))
+        }
         NoHolder::NotReached => None,
     });
     let notes: Vec<String> = failed.into_iter().chain(unheld.flatten()).collect();

@@ -379,6 +379,7 @@ fn survey(
             .map(holding)
             .collect(),
         counts: table
+            .numbers
             .counts
             .as_ref()
             .ok()

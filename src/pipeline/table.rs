@@ -3,38 +3,37 @@
 use std::time::Instant;
 
 use super::Deadlines;
-use super::ownership::{Search, owners_of};
+use super::last_look;
+use super::ownership::{owners_of, raw_senders};
 use super::verdict::Verdict;
 use crate::analysis::census::{self, Census};
 use crate::analysis::facts::{Facts, Port, Share};
 use crate::analysis::listening::Listening;
-use crate::analysis::local_addresses::Own;
-use crate::analysis::tally::{Counting, Scale, Tally};
+use crate::analysis::tally::{Counting, PortCount, Scale, Tally};
 use crate::analysis::top::{Basis, Sample, TopTable};
 use crate::cli::Options;
 use crate::diagnosis::{Listed, PortUse};
+use crate::judge::measure::TableNumbers;
+use crate::judge::metric::Metric;
 use crate::model::conntrack::Entry;
 use crate::model::dump::{Choice, End, Gap, Listing, Source};
 use crate::model::error::ReadError;
-use crate::model::no_recording::NoRecording;
-use crate::model::readings::{Counts, Reading};
+use crate::model::local_addresses::LocalAddresses;
+use crate::model::readings::{Counts, InUse, Reading};
 use crate::model::text::clean_path;
-use crate::recording::Survey;
 use crate::runtime::privilege;
 use crate::runtime::unsafe_calls::check_netlink_strictly;
 use crate::source::addresses::{Origin, addresses};
 use crate::source::enter_netns::{Place, go_to};
 use crate::source::entries::{self, Wanted};
+use crate::source::expectations::expectations;
 use crate::source::udp_settings;
-
-/// Source ports that translation may give: 1024 to 65535 (`nf_nat_l4proto_unique_tuple` in nf_nat_core.c).
-const TRANSLATED_PORTS: u64 = 64_512;
 
 /// What the look into the table came to.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// Entries by class, for the metrics.
-    pub(super) counts: Reading<Counts>,
+    /// The metrics of the table.
+    pub(super) numbers: TableNumbers,
     /// The number of entries in a capture; none if the live table was read.
     pub(super) captured: Option<Reading<u32>>,
     /// Why no entry was read.
@@ -49,6 +48,8 @@ pub(super) struct Table {
     pub(super) listed: Option<Listed>,
     /// The source ports in use of the pair that uses most of its range.
     pub(super) ports: Option<PortUse>,
+    /// The source ports in use of the translated pair that a rule gives few ports.
+    pub(super) dense_ports: Option<PortUse>,
     /// Where the files of the namespace are, if they show its settings.
     pub(super) settings_of: Option<std::path::PathBuf>,
     /// The entries are those of the last look of a recorder.
@@ -57,9 +58,9 @@ pub(super) struct Table {
 
 impl Table {
     /// Nothing could be read.
-    fn unavailable(why: ReadError, is_capture: bool) -> Self {
+    pub(super) fn unavailable(why: ReadError, is_capture: bool) -> Self {
         Self {
-            counts: Err(why.clone()),
+            numbers: TableNumbers::unread(why.clone()),
             captured: is_capture.then(|| Err(why.clone())),
             unavailable: Some(why),
             top: None,
@@ -67,50 +68,9 @@ impl Table {
             facts: None,
             listed: None,
             ports: None,
+            dense_ports: None,
             settings_of: None,
             is_recorded: false,
-        }
-    }
-
-    /// The last look of a recorder. `why` is the reason why this check did not look itself.
-    fn recorded(
-        options: &Options,
-        verdict: &Verdict,
-        survey: &Survey,
-        why: Option<ReadError>,
-    ) -> Self {
-        let now = verdict.readings().count.as_ref().copied();
-        let now = now.unwrap_or(u32::MAX);
-        let sample = (survey.read < survey.total).then_some(Sample {
-            read: survey.read,
-            total: survey.total,
-            half_width: None,
-        });
-        let no_counts = || ReadError::NoRecording {
-            path: "the recording".to_owned(),
-            problem: NoRecording::NoSurvey,
-        };
-        Self {
-            counts: survey
-                .counts
-                .as_ref()
-                .map(|counts| counts.shrunk(survey.count, now))
-                .ok_or_else(no_counts),
-            captured: None,
-            unavailable: None,
-            top: None,
-            basis: Basis {
-                source: Some(survey.source),
-                read: survey.read,
-                why,
-                sample,
-                ..Basis::default()
-            },
-            facts: None,
-            listed: None,
-            ports: None,
-            settings_of: Some(options.proc_root.clone()),
-            is_recorded: true,
         }
     }
 }
@@ -131,7 +91,7 @@ struct Read {
 pub(super) fn read(options: &Options, verdict: &Verdict, deadlines: Deadlines) -> Table {
     let is_capture = options.table.is_some();
     if options.source == Choice::Recording && !is_capture {
-        return read_recording(options, verdict);
+        return last_look::read(options, verdict);
     }
     let netns = &verdict.deciding.netns.namespace;
     let place = match netns.seen {
@@ -141,33 +101,37 @@ pub(super) fn read(options: &Options, verdict: &Verdict, deadlines: Deadlines) -
     // it is entered by now, or cannot be
     privilege::give_up(privilege::ENTER);
     let wanted = place.map(|place| wanted(options, verdict, place, deadlines));
-    let read = wanted.and_then(|wanted| count(options, &wanted).map(|read| (wanted, read)));
-    match read {
-        Ok((wanted, read)) => analyse(options, verdict, wanted, read, deadlines),
-        Err(why) => match last_look(options, verdict) {
+    let wanted = match wanted {
+        Ok(wanted) => wanted,
+        Err(why) => return Table::unavailable(why, is_capture),
+    };
+    // the dump of the entries gives up the privilege that this one needs too
+    let expectations = wanted_expectations(options, &wanted);
+    let table = match count(options, &wanted) {
+        Ok(read) => analyse(options, verdict, wanted, read, deadlines),
+        Err(why) => match last_look::survey(options, verdict) {
             Ok(survey) => Table::recorded(options, verdict, survey, Some(why)),
             Err(_) => Table::unavailable(why, is_capture),
         },
+    };
+    Table {
+        numbers: TableNumbers {
+            expectations,
+            ..table.numbers
+        },
+        ..table
     }
 }
 
-/// The last look of a recorder, if it may stand in for one of this check.
-fn last_look<'a>(options: &Options, verdict: &'a Verdict) -> Reading<&'a Survey> {
-    if !matches!(options.source, Choice::Auto | Choice::Recording)
-        || !verdict.deciding.netns.namespace.own
-    {
+/// The expectations, if somebody gave a range on them.
+fn wanted_expectations(options: &Options, wanted: &Wanted) -> Reading<InUse> {
+    if options.table.is_some() {
+        return Err(ReadError::NoExpectations);
+    }
+    if options.thresholds.of(Metric::Expect).next().is_none() {
         return Err(ReadError::NotReached);
     }
-    let recorded = verdict.recorded.as_ref().map_err(Clone::clone)?;
-    recorded.survey_of(verdict.readings().count.clone()?)
-}
-
-/// The answer to `--source recording`.
-fn read_recording(options: &Options, verdict: &Verdict) -> Table {
-    match last_look(options, verdict) {
-        Ok(survey) => Table::recorded(options, verdict, survey, None),
-        Err(why) => Table::unavailable(why, false),
-    }
+    expectations(wanted)
 }
 
 fn wanted(options: &Options, verdict: &Verdict, place: Place, deadlines: Deadlines) -> Wanted {
@@ -183,7 +147,7 @@ fn wanted(options: &Options, verdict: &Verdict, place: Place, deadlines: Deadlin
         sample: options.sample,
         count,
         deadline: deadlines.reading,
-        is_recorded: last_look(options, verdict).is_ok(),
+        is_recorded: last_look::survey(options, verdict).is_ok(),
     }
 }
 
@@ -234,8 +198,9 @@ fn count(options: &Options, wanted: &Wanted) -> Result<Read, ReadError> {
 }
 
 /// Ready to count, with what tells which side opened a connection.
-fn counting(options: &Options, wanted: &Wanted, own: Own) -> Counting {
-    let counting = Counting::new(own, options.aggregate);
+fn counting(options: &Options, wanted: &Wanted, own: LocalAddresses) -> Counting {
+    let local_ports = udp_settings(&wanted.proc_root).ephemeral;
+    let counting = Counting::new(own, options.aggregate).with_local_ports(local_ports);
     if options.table.is_some() {
         return counting.of_a_capture();
     }
@@ -256,10 +221,14 @@ fn counting(options: &Options, wanted: &Wanted, own: Own) -> Counting {
 }
 
 /// The addresses that are this host's own, and the reason if some may be missing.
-fn own_addresses(options: &Options, place: &Place, deadline: Instant) -> (Own, Option<ReadError>) {
+fn own_addresses(
+    options: &Options,
+    place: &Place,
+    deadline: Instant,
+) -> (LocalAddresses, Option<ReadError>) {
     // a capture is from elsewhere once somebody says whose addresses are its own
     if options.table.is_some() && !options.own.is_empty() {
-        return (Own::new([], options.own.clone()), None);
+        return (LocalAddresses::new([], options.own.clone()), None);
     }
     let origin = if place.live {
         Origin::Kernel(check_netlink_strictly)
@@ -268,7 +237,7 @@ fn own_addresses(options: &Options, place: &Place, deadline: Instant) -> (Own, O
     };
     let found = addresses(origin, deadline);
     let networks = [options.own.as_slice(), &found.networks].concat();
-    let own = Own::new(found.own, networks).with_broadcasts(found.received);
+    let own = LocalAddresses::new(found.own, networks).with_broadcasts(found.received);
     (own, found.incomplete)
 }
 
@@ -299,8 +268,10 @@ fn analyse(
             given: !options.own.is_empty(),
         });
     let census = Census::new(&tally, options.top.unwrap_or_default());
+    let ports = ports(&tally, scale);
     let counts = counts(&listing, why.as_ref(), hidden.as_ref()).map(|()| Counts {
         own_unknown: own_missing.clone().or_else(|| own_error.clone()),
+        ports: ports.map(in_use).unwrap_or_default(),
         ..census::counts(&tally, &census, scale)
     });
     let owners_wanted = options.top.is_some() && !is_capture;
@@ -327,16 +298,22 @@ fn analyse(
     // a few sockets say nothing about a table that is full of something else
     let enough = (listing.source != Source::Sockets || scale.read >= u64::from(wanted.count) / 2)
         && !gaps.iter().any(|gap| gap.forbids_findings());
-    let facts = enough.then(|| {
-        let raw_senders = search.as_ref().map(Search::raw_senders);
-        Facts {
-            raw_senders: raw_senders.unwrap_or_default(),
-            ..census::facts(&tally, &census, owned, scale)
-        }
-    });
+    let mut facts = enough.then(|| census::facts(&tally, &census, owned, scale));
+    if let Some(facts) = facts
+        .as_mut()
+        .filter(|facts| owners_wanted && facts.lacks_senders())
+    {
+        facts.raw_senders = raw_senders(&Wanted {
+            deadline: deadlines.owners,
+            ..wanted.clone()
+        });
+    }
     let shown = options.top.is_some() || is_capture;
     Table {
-        counts,
+        numbers: TableNumbers {
+            counts,
+            ..TableNumbers::unread(ReadError::NotReached)
+        },
         captured: is_capture.then(|| captured(&listing, scale, hidden)),
         unavailable: None,
         top: shown.then(|| census::top(&tally, &census, owned, scale)),
@@ -349,7 +326,8 @@ fn analyse(
             }),
             _ => None,
         }),
-        ports: ports(&tally, scale, &wanted),
+        ports,
+        dense_ports: tally.dense_ports().map(|dense| port_use(dense, scale)),
         settings_of: (wanted.place.net_root == options.proc_root && options.max.is_none())
             .then(|| options.proc_root.clone()),
         is_recorded: false,
@@ -357,31 +335,30 @@ fn analyse(
 }
 
 /// The pair that uses most of its source ports.
-fn ports(tally: &Tally, scale: Scale, wanted: &Wanted) -> Option<PortUse> {
-    let local = udp_settings(&wanted.proc_root).ephemeral;
-    let local = u64::from(local.end().saturating_sub(*local.start())) + 1;
-    let uses = tally
-        .port_uses()
-        .into_iter()
-        .flatten()
-        .map(|count| PortUse {
-            source: count.source.ip(),
-            far: count.far.ip(),
-            port: Port {
-                number: count.far_port,
-                protocol: count.protocol,
-            },
-            used: Share::new(
-                scale.extrapolate(count.ports),
-                if count.translated {
-                    TRANSLATED_PORTS
-                } else {
-                    local
-                },
-            ),
-            translated: count.translated,
-        });
+fn ports(tally: &Tally, scale: Scale) -> Option<PortUse> {
+    let uses = tally.port_uses().into_iter().flatten();
+    let uses = uses.map(|count| port_use(count, scale));
     uses.max_by(|one, other| one.used.compare(other.used))
+}
+
+fn port_use(count: PortCount, scale: Scale) -> PortUse {
+    PortUse {
+        source: count.source.ip(),
+        far: count.far.ip(),
+        port: Port {
+            number: count.far_port,
+            protocol: count.protocol,
+        },
+        used: Share::new(scale.extrapolate(count.ports).min(count.of), count.of),
+        translated: count.translated,
+    }
+}
+
+fn in_use(ports: PortUse) -> InUse {
+    InUse {
+        used: ports.used.part,
+        of: ports.used.whole,
+    }
 }
 
 /// Whether the entries say how many of each class there are.

@@ -6,13 +6,14 @@ use super::diagnosis;
 use super::previous_run::{self, Comparison, NextState, Service, Written};
 use super::recorded::{self, Recorded};
 use super::table::Table;
+use super::told;
 use crate::cli::{Netns, Options, TopWhen};
 use crate::judge::assess::{Assessment, Policy, Subject, assess};
-use crate::judge::measure::{Measurements, Numbers};
+use crate::judge::measure::{Measurements, Numbers, TableNumbers};
 use crate::judge::netns::{Bench, Judged, Other, Overview, worst_first};
 use crate::model::error::ReadError;
 use crate::model::netns::{Compared, Observation, Resident, Walk};
-use crate::model::readings::{Change, Counts, Reading, Readings};
+use crate::model::readings::{Change, Reading, Readings};
 use crate::report::Report;
 use crate::runtime::unsafe_calls;
 use crate::source;
@@ -224,7 +225,7 @@ impl Verdict {
         };
         diagnosis::fallback(
             options,
-            &verdict.judged_again(options, &Err(ReadError::NotReached), None),
+            &verdict.judged_again(options, &TableNumbers::unread(ReadError::NotReached), None),
         )
     }
 
@@ -234,7 +235,7 @@ impl Verdict {
         let is_needed = options.verbosity > 0
             || judged.assessment.state != ServiceState::Ok
             || self.wants_table(options)
-            || recorded::matters(&judged.assessment, judged.losses());
+            || told::matters(&judged.assessment, judged.losses());
         if !is_needed {
             return self;
         }
@@ -274,18 +275,18 @@ impl Verdict {
             Err(why) => why.clone(),
             Ok(_) => ReadError::NotReached,
         };
-        self.judged_again(options, &Err(why), None)
+        self.judged_again(options, &TableNumbers::unread(why), None)
     }
 
     /// The verdict with the metrics of the table.
     pub(super) fn with_table(self, options: &Options, table: &Table) -> Self {
-        self.judged_again(options, &table.counts, table.captured.as_ref())
+        self.judged_again(options, &table.numbers, table.captured.as_ref())
     }
 
     fn judged_again(
         self,
         options: &Options,
-        counts: &Reading<Counts>,
+        table: &TableNumbers,
         captured: Option<&Reading<u32>>,
     ) -> Self {
         let Compared { namespace, change } = self.deciding.netns;
@@ -307,7 +308,7 @@ impl Verdict {
         };
         let subject = Subject {
             readings: &readings,
-            measurements: measured.with_table(counts, &readings.limit),
+            measurements: measured.with_table(table, &readings.limit),
             elapsed: change.as_ref().ok().map(|change| change.elapsed),
             others_unseen: self.unseen.is_some(),
         };

@@ -12,7 +12,7 @@ use super::{Clock, Found, Holding, Incident, MAX_ENDPOINTS, Recording, Sample, S
 use crate::model::dump::Source;
 use crate::model::netns::NetnsId;
 use crate::model::no_recording::NoRecording;
-use crate::model::readings::Counts;
+use crate::model::readings::{Counts, InUse};
 use crate::model::sealed::{Lines, fact, number, time, unseal};
 use crate::model::text::{clean_command, clean_sentence};
 
@@ -214,18 +214,23 @@ fn parse_survey(text: &str, lines: &mut Lines<'_>) -> Option<Survey> {
 }
 
 fn parse_counts(text: &str) -> Option<Counts> {
-    let mut numbers = text.split(' ').map(number::<u32>);
-    let mut next = || numbers.next().flatten();
+    let mut words = text.split(' ');
+    let [largest_endpoint, unreplied, evictable] = [words.next()?, words.next()?, words.next()?];
+    let [used, of] = [words.next()?, words.next()?].map(number);
     let mut counts = Counts {
-        largest_endpoint: next()?,
-        unreplied: next()?,
-        evictable: next()?,
+        largest_endpoint: number(largest_endpoint)?,
+        unreplied: number(unreplied)?,
+        evictable: number(evictable)?,
+        ports: InUse {
+            used: used?,
+            of: of?,
+        },
         ..Counts::default()
     };
     for class in &mut counts.classes {
-        *class = next()?;
+        *class = number(words.next()?)?;
     }
-    numbers.next().is_none().then_some(counts)
+    words.next().is_none().then_some(counts)
 }
 
 fn parse_finding(text: &str, lines: &mut Lines<'_>) -> Option<Found> {

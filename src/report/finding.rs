@@ -11,9 +11,10 @@ use crate::diagnosis::{
     Actor, Configured, Crowd, Finding, Flow, Listed, PortUse, ScanTarget, Setting, Sweep,
 };
 use crate::model::conntrack::{Class, Protocol};
+use crate::model::netns::Resident;
 
-/// Names of addresses that belong to a container of this host: `container 4f2ac1d2e3f4 (python3[4144], 172.17.0.5)`.
-pub type AddressNames = BTreeMap<IpAddr, String>;
+/// The processes behind addresses of containers of this host.
+pub type AddressNames = BTreeMap<IpAddr, Resident>;
 
 /// The sentence of line 1.
 pub fn sentence(finding: &Finding, names: &AddressNames) -> String {
@@ -200,7 +201,7 @@ pub(super) struct Words<'a> {
 impl Words<'_> {
     pub(super) fn address(&self, address: IpAddr) -> String {
         match self.names.get(&address) {
-            Some(name) => name.clone(),
+            Some(resident) => resident.at(address),
             None => address.to_string(),
         }
     }
@@ -224,7 +225,7 @@ impl Words<'_> {
                     format!("{}/{protocol}", address.ip())
                 };
                 match self.names.get(&address.ip()) {
-                    Some(name) => format!("{end} on {name}"),
+                    Some(resident) => format!("{end} on {resident}"),
                     None => end,
                 }
             }

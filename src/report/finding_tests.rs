@@ -11,7 +11,9 @@ use crate::diagnosis::relief::Relief;
 use crate::diagnosis::{
     Actor, Configured, Crowd, Finding, Flow, Listed, PortUse, ScanTarget, Setting, Sweep,
 };
+use crate::model::cgroup::{Container, ContainerName, Name};
 use crate::model::conntrack::{Class, Protocol};
+use crate::model::netns::Resident;
 use crate::model::timeouts::Timeouts;
 
 fn split(classes: &[(Class, u64)]) -> Split {
@@ -180,7 +182,14 @@ fn a_router_has_no_pool_and_the_client_is_the_one_that_has_to_change() {
 fn a_container_is_named_in_the_place_of_its_address() {
     let names: AddressNames = [(
         "10.244.4.17".parse().unwrap(),
-        "container 4f2ac1d2e3f4 (python3[4144], 10.244.4.17)".to_owned(),
+        Resident {
+            pid: Some(4144),
+            command: Some("python3".to_owned()),
+            name: Name::Container(Box::new(Container {
+                name: Some(ContainerName::Id("4f2ac1d2e3f4".repeat(6))),
+                ..Container::default()
+            })),
+        },
     )]
     .into();
     let finding = Finding::NotReused(flow(

@@ -76,7 +76,9 @@ fn phrase(metric: Metric, assessment: &Assessment, change: &Reading<Change>) -> 
         Metric::Increase(counter) => Some(format!("{} +{number} {}", counter.name(), since()?)),
         Metric::Growth => Some(format!("growth {}", growth(measurements)?)),
         Metric::FullIn => full_in(measurements),
-        Metric::Peak => Some(format!("peak {}%", measured.truncated(1))),
+        Metric::Peak | Metric::Ports | Metric::Expect => {
+            Some(format!("{metric} {}%", measured.truncated(1)))
+        }
         Metric::Chain => Some(format!("mean hash chain {}", measured.truncated(1))),
         Metric::Endpoint | Metric::Unreplied | Metric::Evictable | Metric::Class(_) => {
             Some(format!("{metric} {number}"))

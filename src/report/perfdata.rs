@@ -88,8 +88,9 @@ impl Perfdata {
         values.extend(source.value(Metric::Growth, Unit::None, 1, None));
         values.extend(source.value(Metric::FullIn, Unit::Seconds, 0, None));
         let of_table =
-            Metric::all().filter(|metric| metric.needs_table() && answer.style.table_perfdata);
-        values.extend(of_table.filter_map(|metric| source.value(metric, Unit::None, 0, None)));
+            || Metric::all().filter(|metric| metric.needs_table() && answer.style.table_perfdata);
+        let counts = of_table().filter(|metric| !metric.is_percentage());
+        values.extend(counts.filter_map(|metric| source.value(metric, Unit::None, 0, None)));
         // not about the namespace that decides, and only if all of them were seen
         let namespaces = answer.overview.filter(|_| answer.unseen.is_none());
         values.extend(
@@ -97,6 +98,9 @@ impl Perfdata {
                 .map(|overview| Value::plain("namespaces", overview.number as u64, Unit::None)),
         );
         values.extend(source.value(Metric::Peak, Unit::Percentage, 1, Some(100)));
+        let percentages = of_table().filter(|metric| metric.is_percentage());
+        let percentage = |metric| source.value(metric, Unit::Percentage, 1, None);
+        values.extend(percentages.filter_map(percentage));
         Self(values)
     }
 
@@ -150,7 +154,8 @@ impl Source<'_> {
     fn value(&self, metric: Metric, unit: Unit, decimals: u32, max: Option<u32>) -> Option<Value> {
         let value = self.assessment.measurements.value(metric)?;
         let in_numbers = |range: Option<Range>| match metric {
-            Metric::Usage | Metric::Peak | Metric::Chain => range,
+            Metric::Chain => range,
+            metric if metric.is_percentage() => range,
             _ => range.and_then(|range| range.in_units_of(self.whole, false)),
         };
         Some(Value {

@@ -320,7 +320,7 @@ fn gaps(answer: &Answer<'_>) -> Vec<String> {
     };
     let gaps = table.basis.gaps.iter();
     let gaps = gaps.filter(|gap| !is_headline(gap) && !is_finding(gap));
-    let own_missing = table.basis.own_missing.as_ref().map(ReadError::to_string);
+    let own_missing = table.basis.own_missing.as_ref().map(with_hint);
     let told = answer
         .assessment
         .unmeasured
@@ -355,7 +355,9 @@ fn basis(basis: &Basis, readings: &Readings) -> Vec<String> {
                 Some(why) => format!(" ({why})"),
                 None => String::new(),
             };
-            parts.push(format!("sees {} of {count} entries{why}", basis.read));
+            // sockets that nothing tracks are among them
+            let seen = basis.read.min(u64::from(count));
+            parts.push(format!("sees {seen} of {count} entries{why}"));
         }
         (
             _,

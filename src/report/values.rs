@@ -109,11 +109,12 @@ pub(super) fn out_of_range(
             format!("growth {growth} {violation}")
         }
         Metric::FullIn => format!("full_in {violation}"),
-        Metric::Peak => {
-            let peak = measurements
-                .value(Metric::Peak)
-                .map(|v| with_enough_decimals(v, Metric::Peak, assessment).to_string());
-            format!("peak {}% {violation}%", peak.unwrap_or_default())
+        Metric::Peak | Metric::Ports | Metric::Expect => {
+            let metric = crossing.metric;
+            let value = measurements
+                .value(metric)
+                .map(|v| with_enough_decimals(v, metric, assessment).to_string());
+            format!("{metric} {}% {violation}%", value.unwrap_or_default())
         }
         Metric::Endpoint | Metric::Unreplied | Metric::Evictable | Metric::Class(_) => {
             format!("{} {} {violation}", crossing.metric, whole())

@@ -49,6 +49,12 @@ impl Addresses {
         }
     }
 
+    /// True if an address is one of an interface or of a local route.
+    pub(super) fn has(&self, address: IpAddr) -> bool {
+        let of_network = |network: &Prefix| network.contains(address);
+        self.own.contains(&address) || self.networks.iter().any(of_network)
+    }
+
     fn sorted(mut self) -> Self {
         for list in [&mut self.own, &mut self.received] {
             list.sort_unstable();

@@ -7,7 +7,7 @@ use super::capture::{open::open_capture, reader, unpack};
 use super::enter_netns::Place;
 use super::file;
 use super::netlink::{ct_dump, sock_diag};
-use super::procfs::{ct_table, netns, sockets, sysctl};
+use super::procfs::{ct_table, netns, raw_sockets, sockets, sysctl};
 use crate::model::conntrack::{Entry, Protocol, Side, Tuple};
 use crate::model::dump::{Choice, End, Listing, Source};
 use crate::model::error::ReadError;
@@ -241,6 +241,11 @@ pub fn all_sockets(wanted: &Wanted, mut each: impl FnMut(&LocalSocket)) -> Resul
     } else {
         sockets::sockets(&wanted.place.net_root, each)
     }
+}
+
+/// The raw and packet sockets of the namespace, as inode and user id.
+pub fn raw_sockets(wanted: &Wanted) -> Vec<(u64, u32)> {
+    raw_sockets::raw_sockets(&wanted.place.net_root)
 }
 
 /// The sockets that wait for others to open a connection: the TCP sockets that listen, and the unconnected UDP sockets

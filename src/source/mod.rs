@@ -3,8 +3,10 @@
 pub mod addresses;
 pub mod capture;
 pub mod configured;
+pub mod elsewhere;
 pub mod enter_netns;
 pub mod entries;
+pub mod expectations;
 pub mod file;
 pub mod netlink;
 pub mod procfs;
@@ -131,8 +133,8 @@ pub struct Asking<'a> {
 pub fn ask(asking: Asking<'_>, readings: Readings) -> Readings {
     // if the kernel does not track, asking for counters could load its module
     let uncounted = matches!(&readings.statistics, Err(error) if error.is_missing());
-    let may_ask = asking.live && readings.count.is_ok() && privilege::permits(privilege::DUMP);
-    let counted = (uncounted && may_ask).then(|| {
+    let asks = uncounted && asking.live && readings.count.is_ok();
+    let counted = (asks && privilege::permits(privilege::DUMP)).then(|| {
         privilege::raise(privilege::DUMP);
         ct_stats::read(asking.deadline, || {
             if asking.then_the_table {

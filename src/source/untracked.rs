@@ -12,7 +12,7 @@ use super::addresses::{Origin, addresses};
 use super::netlink::sock_diag;
 use super::procfs::sockets;
 use super::{Asking, entries, file};
-use crate::analysis::local_addresses::Own;
+use crate::model::local_addresses::LocalAddresses;
 use crate::model::readings::{Reading, Readings};
 use crate::model::socket::LocalSocket;
 
@@ -46,7 +46,10 @@ pub(super) fn to_other_hosts(asking: Asking<'_>) -> Reading<u64> {
     let own_addresses = || {
         let found = addresses(origin, deadline);
         match found.incomplete {
-            None => Ok(Own::new(found.own, [asking.own, &found.networks].concat())),
+            None => Ok(LocalAddresses::new(
+                found.own,
+                [asking.own, &found.networks].concat(),
+            )),
             Some(why) => Err(why),
         }
     };

@@ -1,4 +1,4 @@
-"""RANGE as an operator types it: parse, compare, print. From docs/thresholds.md and the monitoring plugin guidelines.
+"""RANGE as an operator types it: parse, compare, print. From docs/options-and-metrics.md and the monitoring plugin guidelines.
 
 RANGE is [@]START:END. A number has at most 18 digits, a fraction after a point, and no other form. Every comparison is
 exact: bounds and values are fractions.

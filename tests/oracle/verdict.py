@@ -1,4 +1,4 @@
-"""The expected state and performance data of a check: docs/thresholds.md and docs/output.md as arithmetic.
+"""The expected state and performance data of a check: docs/options-and-metrics.md and docs/output.md as arithmetic.
 
 A host stands for the kernel's files. `verdict` judges it by the thresholds, and compares it with the previous run.
 """

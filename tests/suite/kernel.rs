@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use crate::common::programs::{printed, script};
 
-const DOCUMENT: &str = "docs/reliability.md";
+const DOCUMENT: &str = "docs/internals/reliability.md";
 
 /// Where the table stands in the document: from its head to the first line that is none of it.
 fn table_in(document: &str) -> std::ops::Range<usize> {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::hash::BuildHasher;
+use std::ops::RangeInclusive;
 
 use super::endpoint::Key;
 use super::port_use::PortUses;
@@ -12,16 +13,16 @@ use super::services::Services;
 use super::source_ports::SourcePorts;
 use super::{Members, NONE, Tally};
 use crate::analysis::listening::Listening;
-use crate::analysis::local_addresses::Own;
-use crate::analysis::traffic::Direction;
+use crate::analysis::traffic::{Direction, Way};
 use crate::model::address::Address;
 use crate::model::conntrack::{Class, Entry, Protocol, Side};
+use crate::model::local_addresses::LocalAddresses;
 use crate::model::prefix::Aggregate;
 
 /// Counts entries.
 #[derive(Debug)]
 pub struct Counting {
-    own: Own,
+    own: LocalAddresses,
     /// The sockets of this host that wait for connections.
     listening: Option<Listening>,
     /// The source ports of this host, if the sockets that wait are not known.
@@ -57,7 +58,7 @@ const WAITING: usize = 64;
 
 impl Counting {
     /// Of nothing yet.
-    pub fn new(own: Own, aggregate: Aggregate) -> Self {
+    pub fn new(own: LocalAddresses, aggregate: Aggregate) -> Self {
         Self {
             own,
             listening: None,
@@ -93,6 +94,13 @@ impl Counting {
         self
     }
 
+    /// Takes the range of the source ports of local sockets.
+    #[must_use]
+    pub fn with_local_ports(mut self, range: RangeInclusive<u16>) -> Self {
+        self.tally.port_uses.set_local(range);
+        self
+    }
+
     /// Looks for an address of this host in the entries, which may be those of another host.
     #[must_use]
     pub fn of_a_capture(mut self) -> Self {
@@ -112,7 +120,7 @@ impl Counting {
             self.seek_own(entry);
         }
         let tally = &mut self.tally;
-        let way = self.own.way(entry);
+        let way = Way::of(entry, &self.own);
         let direction = way.direction();
         let class = entry.class();
         tally.profiles.add(entry, class, direction);

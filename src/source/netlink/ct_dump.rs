@@ -141,7 +141,7 @@ pub fn list(
 }
 
 /// What the kernel's refusal means.
-fn refusal(error: Errno) -> ReadError {
+pub(super) fn refusal(error: Errno) -> ReadError {
     match error {
         Errno::PERM | Errno::ACCESS => ReadError::NotPermitted {
             what: "the table",
@@ -155,7 +155,7 @@ fn refusal(error: Errno) -> ReadError {
 }
 
 /// What an end that is not one of the good ones means.
-fn failed(end: conversation::End) -> ReadError {
+pub(super) fn failed(end: conversation::End) -> ReadError {
     match end {
         conversation::End::Error(error) => refusal(error),
         other => ReadError::Netlink {

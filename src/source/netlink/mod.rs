@@ -5,4 +5,5 @@ mod attributes;
 pub mod conversation;
 pub mod ct_dump;
 pub mod ct_stats;
+pub mod exp_dump;
 pub mod sock_diag;

@@ -12,6 +12,7 @@ pub mod netns;
 pub mod netns_id;
 mod process;
 pub mod processes;
+pub(super) mod raw_sockets;
 pub mod sockets;
 pub mod sysctl;
 mod wanted;

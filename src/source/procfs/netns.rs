@@ -25,6 +25,8 @@ use crate::source::file;
 
 /// The file that shows a namespace, below the directory of a process.
 const FILE: &str = ct_stat::FILE;
+/// So many processes of a namespace are looked at for the one that does the work.
+const MEMBERS: usize = 64;
 /// That of this process, below the proc root.
 pub const OWN: &str = "self/net/stat/nf_conntrack";
 
@@ -268,6 +270,36 @@ pub(crate) fn entries_elsewhere(proc_root: &Path, deadline: Instant) -> u64 {
         .filter_map(|other| other.count.ok())
         .map(u64::from)
         .sum()
+}
+
+/// The network namespaces besides that of this process, each with one of its processes.
+pub(in crate::source) fn others(proc_root: &Path, deadline: Instant) -> Vec<Seen> {
+    let others = walk(proc_root, Detail::Counts, deadline).map_or(Vec::new(), |found| found.others);
+    others.into_iter().map(|other| other.seen).collect()
+}
+
+/// Processes of a network namespace, the lowest first.
+pub(in crate::source) fn members(proc_root: &Path, inode: u64, deadline: Instant) -> Vec<Seen> {
+    let Ok(root) = directory(CWD, proc_root) else {
+        return Vec::new();
+    };
+    let Ok(listing) = Dir::read_from(&root) else {
+        return Vec::new();
+    };
+    let pids = listing
+        .flatten()
+        .filter_map(|entry| process(entry.file_name()));
+    let mut members: Vec<Seen> = pids
+        .take_while(|_| Instant::now() < deadline)
+        .filter(|pid| {
+            let stat = statat(&root, format!("{pid}/{FILE}"), AtFlags::empty());
+            stat.is_ok_and(|stat| stat.st_ino == inode)
+        })
+        .map(|pid| Seen { pid, inode })
+        .take(MEMBERS)
+        .collect();
+    members.sort_unstable_by_key(|member| member.pid);
+    members
 }
 
 /// The directory of a process, if that is still in the namespace. While it is open it means no other process.

@@ -25,6 +25,7 @@ const BUCKETS: [&str; 2] = [
     "sys/net/netfilter/nf_conntrack_buckets",
     "sys/net/ipv4/netfilter/ip_conntrack_buckets",
 ];
+const EXPECT_MAX: [&str; 1] = ["sys/net/netfilter/nf_conntrack_expect_max"];
 /// There while the sysctls are hidden: in a namespace of a user namespace up to 5.6.
 const STATISTICS: [&str; 2] = [super::ct_stat::FILE, super::ct_stat::OLD_FILE];
 
@@ -56,6 +57,12 @@ pub(in crate::source) fn buckets(proc_root: &Path) -> Reading<u32> {
         n @ 1.. => Ok(n as u32), // at most u32::MAX, see parse_number
         _ => Err(malformed(&path, &bytes, "a number of hash chains")),
     }
+}
+
+/// Reads the number of expectations there may be.
+pub(in crate::source) fn expect_max(proc_root: &Path) -> Reading<u32> {
+    let (path, bytes) = file::first(proc_root, &EXPECT_MAX, NUMBER_MAX)?;
+    parse_count(&path, &bytes)
 }
 
 /// A timeout of sys/net/netfilter, in seconds.

@@ -3,11 +3,11 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use check_conntrack::analysis::local_addresses::Own;
 use check_conntrack::analysis::tally::{Counting, Scale, half_width};
 use check_conntrack::analysis::traffic::Direction;
 use check_conntrack::model::conntrack::Entry;
 use check_conntrack::model::dump::{End, Source};
+use check_conntrack::model::local_addresses::LocalAddresses;
 use check_conntrack::model::prefix::{Aggregate, Prefix};
 use check_conntrack::source::capture::line::{Line, parse_line};
 use check_conntrack::source::capture::reader::{Lines, read};
@@ -81,7 +81,7 @@ pub fn table_text(data: &[u8]) {
         ("::/0", "8,0"),
         ("10.0.0.1", "0,128"),
     ] {
-        let own = Own::new([], ones_own(own));
+        let own = LocalAddresses::new([], ones_own(own));
         let aggregate = Aggregate::parse(aggregate).expect("two lengths");
         for of_a_capture in [false, true] {
             adds_up(&entries, own.clone(), aggregate, of_a_capture);
@@ -90,7 +90,7 @@ pub fn table_text(data: &[u8]) {
 }
 
 /// Whatever the entries are, the tally's sums are their number, and no order of theirs changes it.
-fn adds_up(entries: &[Entry], own: Own, aggregate: Aggregate, of_a_capture: bool) {
+fn adds_up(entries: &[Entry], own: LocalAddresses, aggregate: Aggregate, of_a_capture: bool) {
     let counted = |entries: &mut dyn Iterator<Item = &Entry>| {
         let mut counting = Counting::new(own.clone(), aggregate);
         if of_a_capture {

@@ -34,9 +34,9 @@ mod netns {
         track();
     }
 
-    /// The answer about this network namespace.
+    /// The answer about this network namespace, with the smallest endpoints.
     fn says(arguments: [&str; 2]) -> Answer {
-        crate::common::answer(["--top"].iter().chain(&arguments))
+        crate::common::answer(["--top", "-v"].iter().chain(&arguments))
     }
 
     /// The line of an endpoint, without its number.
@@ -101,9 +101,9 @@ mod netns {
                 code: 0,
                 text: stdout,
             };
-            let line = line(&answer, &format!("to {address}/tcp local, 10 entries"));
+            let line = line(&answer, &format!("to {address}/tcp local: 10 entries, "));
             assert!(line.contains(&format!("{} 6 connections", me())), "{line}");
-            assert!(line.ends_with(", no socket: 4 no socket left"), "{line}");
+            assert!(line.ends_with(", 4 no socket left"), "{line}");
             for foreign in ["uid 0", "user root", "no process"] {
                 assert!(
                     !answer.text.contains(foreign),
@@ -151,14 +151,14 @@ mod netns {
         }
         drop((near, far));
         let answer = says(["--source", "netlink"]);
-        let line = line(&answer, &format!("to {address}/tcp local, 3 entries"));
+        let line = line(&answer, &format!("to {address}/tcp local: 3 entries, "));
         assert!(line.contains(&format!("{} 2 connections", me())), "{line}");
         assert!(
             line.contains(", user root (no process) 1 connection"),
             "{line}"
         );
         assert!(
-            answer.text.contains("\n1 sockets are held by no process: "),
+            answer.text.contains("\n2 sockets are held by no process: "),
             "{}",
             answer.text
         );
@@ -186,7 +186,7 @@ mod netns {
         told.recv().unwrap();
         let _far = listener.accept().unwrap();
         let answer = says(["--source", "netlink"]);
-        let line = line(&answer, &format!("to {address}/tcp local, 1 entry"));
+        let line = line(&answer, &format!("to {address}/tcp local: 1 entry, "));
         assert!(line.contains(&format!("{} 1 connection", me())), "{line}");
     }
 
@@ -229,25 +229,19 @@ mod netns {
         let own = bound(5001);
         own.send_to(b"x", "10.9.0.54:53").unwrap();
         let answer = says(["--source", "netlink"]);
-        let silent = line(&answer, "to 10.9.0.53:53/udp, 2 entries");
-        assert!(
-            silent.ends_with(", no socket: 2 no socket left"),
-            "{silent}"
-        );
+        let silent = line(&answer, "to 10.9.0.53:53/udp: 2 entries, ");
+        assert!(silent.ends_with(", 2 no socket left"), "{silent}");
         assert!(
             !answer.text.contains(&format!("[{}]", later.pid())),
             "{}",
             answer.text
         );
-        let named = line(&answer, "to 10.9.0.54:53/udp, 1 entry");
+        let named = line(&answer, "to 10.9.0.54:53/udp: 1 entry, ");
         assert!(named.contains(&format!("{} 1 connection", me())), "{named}");
         // the file tells the time that is left too
         let answer = says(["--source", "procfs"]);
-        let silent = line(&answer, "to 10.9.0.53:53/udp, 2 entries");
-        assert!(
-            silent.ends_with(", no socket: 2 no socket left"),
-            "{silent}"
-        );
+        let silent = line(&answer, "to 10.9.0.53:53/udp: 2 entries, ");
+        assert!(silent.ends_with(", 2 no socket left"), "{silent}");
     }
 
     #[test]
@@ -268,13 +262,10 @@ mod netns {
             .collect();
         conntrack::insert(&entries);
         let answer = says(["--source", "netlink"]);
-        let resolver = line(&answer, "to 10.9.0.53:53/udp, 3000 entries");
-        assert!(
-            resolver.ends_with(", no socket: 3000 no socket left"),
-            "{resolver}"
-        );
+        let resolver = line(&answer, "to 10.9.0.53:53/udp: 3000 entries, ");
+        assert!(resolver.ends_with(", 3000 no socket left"), "{resolver}");
         // one entry at one port is no coincidence
-        let named = line(&answer, "to 10.9.0.54:53/udp, 1 entry");
+        let named = line(&answer, "to 10.9.0.54:53/udp: 1 entry, ");
         assert!(named.contains(&format!("{} 1 connection", me())), "{named}");
     }
 }

@@ -351,7 +351,7 @@ fn an_address_of_the_host_is_looked_for_in_every_place_of_an_entry() {
     assert!(!knows(tcp("[::1]:1", "[::1]:80")));
     assert!(!knows(udp("198.51.100.9:5353", "224.0.0.251:5353")));
     assert!(!knows(udp("198.51.100.9:68", "255.255.255.255:67")));
-    let given = check_conntrack::analysis::local_addresses::Own::new(
+    let given = check_conntrack::model::local_addresses::LocalAddresses::new(
         [],
         vec![Prefix::parse("198.51.100.0/24").unwrap()],
     );

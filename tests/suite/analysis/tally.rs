@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use check_conntrack::analysis::local_addresses::Own;
 use check_conntrack::analysis::tally::{
     Attribution, Counting, Endpoint, Fit, Holder, Scale, Tally, Unattributed, half_width,
 };
-use check_conntrack::analysis::traffic::Direction;
+use check_conntrack::analysis::traffic::{Direction, Way};
 use check_conntrack::model::conntrack::{Class, Entry, Protocol, TcpState, Tuple};
+use check_conntrack::model::local_addresses::LocalAddresses;
 use check_conntrack::model::prefix::{Aggregate, Prefix, PrefixError};
 use check_conntrack::model::socket::LocalSocket;
 use check_conntrack::model::udp::UdpSettings;
@@ -24,8 +24,8 @@ const OWN: [&str; 5] = [
     "fe80::10",
 ];
 
-pub(super) fn own() -> Own {
-    Own::new(OWN.map(ip), Vec::new()).with_broadcasts([ip("10.0.0.255")])
+pub(super) fn own() -> LocalAddresses {
+    LocalAddresses::new(OWN.map(ip), Vec::new()).with_broadcasts([ip("10.0.0.255")])
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -82,7 +82,7 @@ pub(super) fn in_state(state: TcpState, entry: Entry) -> Entry {
 }
 
 fn counted<'a>(
-    own: Own,
+    own: LocalAddresses,
     aggregate: Aggregate,
     entries: impl IntoIterator<Item = &'a Entry>,
 ) -> Tally {
@@ -111,8 +111,8 @@ pub(super) fn labels(endpoints: &[Endpoint]) -> Vec<String> {
 }
 
 /// The direction of one entry and the endpoints it counts for.
-fn judged(own: Own, entry: &Entry) -> (Direction, Vec<String>) {
-    let direction = own.way(entry).direction();
+fn judged(own: LocalAddresses, entry: &Entry) -> (Direction, Vec<String>) {
+    let direction = Way::of(entry, &own).direction();
     let tally = counted(own, Aggregate::default(), [entry]);
     let counted: Vec<Direction> = tally
         .directions()
@@ -400,20 +400,24 @@ fn every_direction_and_every_translation() {
 #[test]
 fn prefixes_given_by_hand_are_own() {
     let entry = tcp("172.16.5.9:50000", "203.0.113.80:80");
-    let with = |prefix| Own::new([], vec![Prefix::parse(prefix).unwrap()]);
+    let with = |prefix| LocalAddresses::new([], vec![Prefix::parse(prefix).unwrap()]);
     assert_eq!(
-        with("10.0.0.0/8").way(&entry).direction().to_string(),
+        Way::of(&entry, &with("10.0.0.0/8")).direction().to_string(),
         "forwarded"
     );
     assert_eq!(
-        with("172.16.0.0/12").way(&entry).direction().to_string(),
+        Way::of(&entry, &with("172.16.0.0/12"))
+            .direction()
+            .to_string(),
         "out"
     );
     assert_eq!(
-        with("203.0.113.80").way(&entry).direction().to_string(),
+        Way::of(&entry, &with("203.0.113.80"))
+            .direction()
+            .to_string(),
         "in"
     );
-    let everything = Own::new(
+    let everything = LocalAddresses::new(
         [],
         vec![
             Prefix::parse("172.16.5.9").unwrap(),

@@ -210,9 +210,10 @@ mod netns {
         answer.text.lines().filter(numbered).collect()
     }
 
-    /// The numbered lines without what only a live host tells: owners and missing sockets.
+    /// The numbered lines without what only a live host tells: endpoint, share and classes without owners and missing
+    /// sockets.
     fn endpoints(answer: &Answer) -> Vec<String> {
-        let cut = |line: &str| line.split(", no socket").next().unwrap().to_owned();
+        let cut = |line: &str| line.split(", ").take(3).collect::<Vec<_>>().join(", ");
         lines(answer).into_iter().map(cut).collect()
     }
 
@@ -237,14 +238,10 @@ mod netns {
         );
     }
 
-    /// As shares are shown.
+    /// As shares of a tenth or more are shown: never more than they are.
     fn percent(part: usize, whole: usize) -> String {
-        let rounded = (part * 200 + whole) / (2 * whole);
-        match rounded {
-            0 if part > 0 => "under 1%".to_owned(),
-            100 if part < whole => "over 99%".to_owned(),
-            n => format!("{n}%"),
-        }
+        assert!(part * 10 >= whole);
+        format!("{}%", part * 100 / whole)
     }
 
     // ---- servers and clients ------------------------------------------------------------------------------------
@@ -289,8 +286,8 @@ mod netns {
     /// The line of the only endpoint of the client: everything that `usual_client` does.
     fn usual_line(label: &str, client: &Role) -> String {
         format!(
-            "1. {label}, {ALL} entries 100.0%, TIME_WAIT {} ESTABLISHED {}, sidekiq (sidekiq[{}]) {HELD} connections {} \
-             threads, no socket: {CLOSED} in TIME_WAIT",
+            "1. {label}: {ALL} entries, 100.0%, TIME_WAIT {} ESTABLISHED {}, sidekiq (sidekiq[{}]) {HELD} connections {} \
+             threads, {CLOSED} already closed (TIME_WAIT)",
             percent(CLOSED, ALL),
             percent(HELD, ALL),
             client.pid(),
@@ -314,27 +311,35 @@ mod netns {
         first_has(
             &answer,
             &format!(
-                ", {ALL} {label} ({} TIME_WAIT, sidekiq {HELD} connections by {} threads)",
-                percent(CLOSED, ALL),
-                client.threads()
+                " - sidekiq {label} holds 100% of the entries, {CLOSED} of {ALL} already closed (TIME_WAIT) - "
             ),
         );
         assert_eq!(lines(&answer), [usual_line(&label, &client)]);
-        has(&answer, "out 100% of entries");
+        has(&answer, "\noutbound 100%\n");
+        // 321 s
         has(
             &answer,
             &format!(
-                "hint: connections {label} are not reused: check the connection pool ({HELD} of {ALL} entries seen at a \
-                 socket, all of sidekiq), each closed one stays for net.netfilter.nf_conntrack_tcp_timeout_time_wait (now 321 s)\n"
+                "\nwhy: sidekiq opens a new connection for each request, and a closed connection keeps its entry for 5 \
+                 minutes; it holds {HELD} of the {HELD} still open\n"
+            ),
+        );
+        has(
+            &answer,
+            &format!(
+                "\nfix: give sidekiq a connection pool that outlives the request ({} threads, {HELD} connections open)\n",
+                client.threads()
             ),
         );
         counts_are_conntracks(&answer, ALL, &listed);
 
-        // when all is well the same is told, without advice
+        // when all is well the list is the same, without advice
         let answer = net.check("client", &["--top"]);
         assert_eq!(answer.code, 0, "{}", answer.text);
-        first_has(&answer, &label);
-        lacks(&answer, "hint");
+        assert_eq!(lines(&answer), [usual_line(&label, &client)]);
+        for advice in ["\nwhy: ", "\nnow: ", "\nfix: ", "\nlook: "] {
+            lacks(&answer, advice);
+        }
         counts_are_conntracks(&answer, ALL, &listed);
     }
 
@@ -348,28 +353,30 @@ mod netns {
             let client = usual_client(&format!("{SERVER}:{port}"));
             let listed = net.settled("server", ALL, CLOSED);
             let answer = net.check("server", &["--top", "3", "-w", "0"]);
-            let label = format!("from {CLIENT}");
             assert_eq!(answer.code, 1, "{}", answer.text);
             first_has(
                 &answer,
-                &format!(
-                    ", {ALL} {label} ({} TIME_WAIT, redis {HELD} connections by {} threads), aimed at :{port}/tcp 100% of \
-                     entries",
+                &format!(" - {CLIENT} holds 100% of the entries, to :{port}/tcp of this host - "),
+            );
+            assert_eq!(
+                lines(&answer),
+                [format!(
+                    "1. from {CLIENT}: {ALL} entries, 100.0%, TIME_WAIT {} ESTABLISHED {}, redis (redis[{}]) {HELD} \
+                     connections {} threads, {CLOSED} already closed (TIME_WAIT)",
                     percent(CLOSED, ALL),
+                    percent(HELD, ALL),
+                    server.pid(),
                     server.threads()
-                ),
+                )]
             );
-            assert_eq!(lines(&answer).len(), 1, "{}", answer.text);
             has(
                 &answer,
-                &format!("redis (redis[{}]) {HELD} connections", server.pid()),
+                &format!("\ninbound 100%, top local services: {port}/tcp 100%\n"),
             );
-            has(&answer, &format!("no socket: {CLOSED} in TIME_WAIT\n"));
             has(
                 &answer,
-                &format!("in 100% of entries, dialled here: :{port}/tcp 100%\n"),
+                &format!(" ip saddr {CLIENT} tcp dport {port} ct state new limit rate "),
             );
-            has(&answer, &format!("ask or limit {CLIENT}\n"));
             counts_are_conntracks(&answer, ALL, &listed);
             drop(client);
             net.forget("server", ALL);
@@ -387,9 +394,7 @@ mod netns {
             percent(HELD, ALL)
         );
         let line = |n, label| {
-            format!(
-                "{n}. {label} forwarded, {ALL} entries 100.0%, {split}, no socket: {ALL} forwarded"
-            )
+            format!("{n}. {label} forwarded: {ALL} entries, 100.0%, {split}, {ALL} forwarded")
         };
         // equally many: by address
         assert_eq!(
@@ -401,7 +406,7 @@ mod netns {
             "{}",
             answer.text
         );
-        has(&answer, "forwarded 100% of entries\n");
+        has(&answer, "\nforwarded 100%\n");
         counts_are_conntracks(&answer, ALL, &listed);
     }
 
@@ -424,13 +429,18 @@ mod netns {
         // the server knows the router only
         let listed = net.settled("server", ALL, CLOSED);
         let answer = net.check("server", &["--top", "-w", "0"]);
-        assert!(lines(&answer)[0].starts_with(&format!("1. from {ROUTER_INSIDE}, {ALL} entries")));
+        assert!(
+            lines(&answer)[0].starts_with(&format!("1. from {ROUTER_INSIDE}: {ALL} entries, "))
+        );
         assert_eq!(lines(&answer).len(), 1, "{}", answer.text);
         has(
             &answer,
             &format!("redis (redis[{}]) {HELD} connections", server.pid()),
         );
-        first_has(&answer, "aimed at :6379/tcp 100% of entries");
+        first_has(
+            &answer,
+            " holds 100% of the entries, to :6379/tcp of this host - ",
+        );
         counts_are_conntracks(&answer, ALL, &listed);
     }
 
@@ -449,7 +459,9 @@ mod netns {
 
         net.settled("server", ALL, CLOSED);
         let answer = net.check("server", &["--top", "-w", "0"]);
-        assert!(lines(&answer)[0].starts_with(&format!("1. from {ROUTER_INSIDE}, {ALL} entries")));
+        assert!(
+            lines(&answer)[0].starts_with(&format!("1. from {ROUTER_INSIDE}: {ALL} entries, "))
+        );
         has(
             &answer,
             &format!("redis (redis[{}]) {HELD} connections", server.pid()),
@@ -476,22 +488,30 @@ mod netns {
             "{listed:#?}"
         );
 
-        let called = |answer: &Answer| {
-            first_has(answer, &format!(", {CALLS} from {CLIENT} "));
-            first_has(answer, "aimed at :8080/tcp 100% of entries");
-            has(answer, "in 100% of entries, dialled here: :8080/tcp 100%\n");
+        let called = |answer: &Answer, finding: &str| {
+            first_has(answer, &format!(" - {CLIENT} {finding} - "));
+            has(
+                answer,
+                "\ninbound 100%, top local services: 8080/tcp 100%\n",
+            );
             assert_eq!(lines(answer).len(), 1, "{}", answer.text);
+            let from = format!("1. from {CLIENT}: {CALLS} entries, ");
+            assert!(lines(answer)[0].starts_with(&from), "{}", answer.text);
             assert_eq!(answer.code, 2, "{}", answer.text);
             assert_eq!(answer.value("endpoint").unwrap()[0], CALLS.to_string());
         };
         let ranges = ["--top", "-c", "endpoint=100"];
         let answer = net.check("server", &ranges);
-        called(&answer);
+        let keeps = format!(
+            "keeps {CALLS} connections to :8080/tcp of this host open, 100% of the entries"
+        );
+        called(&answer, &keeps);
         has(
             &answer,
             &format!("app (app[{}]) {CALLS} connections", sender.pid()),
         );
-        called(&net.check("server", &[&ranges[..], &["--source", "procfs"]].concat()));
+        let procfs = [&ranges[..], &["--source", "procfs"]].concat();
+        called(&net.check("server", &procfs), &keeps);
         // a range alone has it measured too
         assert_eq!(net.check("server", &["-c", "endpoint=100"]).code, 2);
 
@@ -500,7 +520,11 @@ mod netns {
         std::fs::write(capture.path(), net.run("server", "conntrack -L")).unwrap();
         let path = capture.path().to_str().unwrap();
         let from_afar = ["--table", path, "--own", SERVER];
-        called(&net.check("router", &[&ranges[..], &from_afar].concat()));
+        let answer = net.check("router", &[&ranges[..], &from_afar].concat());
+        called(
+            &answer,
+            "holds 100% of the entries, to :8080/tcp of this host",
+        );
     }
 
     #[test]
@@ -525,8 +549,13 @@ mod netns {
         sender.send();
         net.settled("client", CALLS, 0);
         let answer = net.check("client", &["--top", "-w", "0"]);
-        first_has(&answer, &format!(", {CALLS} to {SERVER}:8080/tcp "));
-        has(&answer, "out 100% of entries\n");
+        first_has(
+            &answer,
+            &format!(
+                " - {CALLS} of {CALLS} connections to {SERVER}:8080/tcp are seen from one side only - "
+            ),
+        );
+        has(&answer, "\noutbound 100%\n");
     }
 
     #[test]
@@ -539,13 +568,16 @@ mod netns {
         // the socket is at 6379, the client dialled 80
         assert!(listed.iter().all(|line| line.port == Some(80)));
         let answer = net.check("server", &["--top", "-w", "0"]);
-        assert!(lines(&answer)[0].starts_with(&format!("1. from {CLIENT}, {ALL} entries")));
+        assert!(lines(&answer)[0].starts_with(&format!("1. from {CLIENT}: {ALL} entries, ")));
         has(
             &answer,
             &format!("redis (redis[{}]) {HELD} connections", server.pid()),
         );
-        has(&answer, &format!("no socket: {CLOSED} in TIME_WAIT\n"));
-        first_has(&answer, "aimed at :80/tcp 100% of entries");
+        has(&answer, &format!(", {CLOSED} already closed (TIME_WAIT)\n"));
+        first_has(
+            &answer,
+            " holds 100% of the entries, to :80/tcp of this host - ",
+        );
         counts_are_conntracks(&answer, ALL, &listed);
         net.settled("client", ALL, CLOSED);
         let answer = net.check("client", &["--top", "-w", "0"]);
@@ -563,13 +595,16 @@ mod netns {
         let answer = net.check("client", &["--top", "-w", "0"]);
         let label = format!("to [{SERVER6}]:6379/tcp");
         assert_eq!(lines(&answer), [usual_line(&label, &client)]);
-        first_has(&answer, &format!(", {ALL} {label} ("));
+        first_has(
+            &answer,
+            &format!(" - sidekiq {label} holds 100% of the entries, "),
+        );
         counts_are_conntracks(&answer, ALL, &listed);
 
         // one address of a network stands for itself
         let listed = net.settled("server", ALL, CLOSED);
         let answer = net.check("server", &["--top", "-w", "0", "--aggregate", "32,64"]);
-        assert!(lines(&answer)[0].starts_with(&format!("1. from {CLIENT6}, {ALL} entries")));
+        assert!(lines(&answer)[0].starts_with(&format!("1. from {CLIENT6}: {ALL} entries, ")));
         has(
             &answer,
             &format!("redis (redis[{}]) {HELD} connections", server.pid()),
@@ -587,25 +622,28 @@ mod netns {
         assert_eq!(lines(&answer).len(), 1, "{}", answer.text);
         assert!(
             lines(&answer)[0]
-                .starts_with(&format!("1. from 2001:db8:1::/64, {} entries", ALL + 20))
+                .starts_with(&format!("1. from 2001:db8:1::/64: {} entries, ", ALL + 20))
         );
         has(
             &answer,
             &format!("redis (redis[{}]) {} connections", server.pid(), HELD + 20),
         );
         counts_are_conntracks(&answer, ALL + 20, &listed);
-        let answer = net.check("server", &["--top", "-w", "0", "--aggregate", "32,128"]);
+        let each = ["--top", "-v", "-w", "0", "--aggregate", "32,128"];
+        let answer = net.check("server", &each);
         let got = lines(&answer);
         assert_eq!(got.len(), 2, "{}", answer.text);
-        assert!(got[0].starts_with(&format!("1. from {CLIENT6}, {ALL} entries")));
-        assert!(got[1].starts_with("2. from 2001:db8:1::a, 20 entries"));
+        assert!(got[0].starts_with(&format!("1. from {CLIENT6}: {ALL} entries, ")));
+        assert!(got[1].starts_with("2. from 2001:db8:1::a: 20 entries, "));
         counts_are_conntracks(&answer, ALL, &listed);
 
         // where the client is two programs, both are named
         let answer = net.check("client", &["--top", "-w", "0"]);
         assert_eq!(lines(&answer).len(), 1, "{}", answer.text);
-        first_has(&answer, "sidekiq 40 connections by ");
-        first_has(&answer, " threads and 1 more)");
+        first_has(
+            &answer,
+            &format!(" - sidekiq {label} holds 100% of the entries, "),
+        );
         has(
             &answer,
             &format!("sidekiq (sidekiq[{}]) {HELD} connections", client.pid()),
@@ -613,7 +651,7 @@ mod netns {
         has(
             &answer,
             &format!(
-                "other (other[{}]) 20 connections {} threads, no socket: {CLOSED} in TIME_WAIT\n",
+                "other (other[{}]) 20 connections {} threads, {CLOSED} already closed (TIME_WAIT)\n",
                 second.pid(),
                 second.threads()
             ),
@@ -632,7 +670,7 @@ mod netns {
         let label = "to 127.0.0.1:7000/tcp local";
         assert_eq!(lines(&answer), [usual_line(label, &client)]);
         lacks(&answer, &format!("[{}]", server.pid()));
-        has(&answer, "local 100% of entries\n");
+        has(&answer, "\nwithin this host 100%\n");
         counts_are_conntracks(&answer, ALL, &listed);
     }
 
@@ -647,7 +685,7 @@ mod netns {
         let answer = net.check("client", &["--top"]);
         let line = |n: u32, address: &str| {
             format!(
-                "{n}. to {address}:53/udp, 1 entry 50.0%, UDP 100%, resolver (resolver[{}]) 1 connection {} threads",
+                "{n}. to {address}:53/udp: 1 entry, 50.0%, UDP 100%, resolver (resolver[{}]) 1 connection {} threads",
                 one.pid(),
                 one.threads()
             )
@@ -674,9 +712,9 @@ mod netns {
         ] {
             net.settled(name, 100, 0);
             let answer = net.check(name, &["--top", "--sample", "30"]);
-            first_has(&answer, "of 30 sampled from 100, +-");
+            first_has(&answer, ", estimated from 30 of 100 entries, +-");
             let owner = format!("{comm} ({comm}[{}]) 100 connections", role.pid());
-            let line = format!("1. {label}, 100 entries 100.0%, ESTABLISHED 100%, {owner} ");
+            let line = format!("1. {label}: 100 entries, 100.0%, ESTABLISHED 100%, {owner} ");
             assert!(lines(&answer)[0].starts_with(&line), "{}", answer.text);
         }
     }
@@ -707,10 +745,10 @@ mod netns {
         ] {
             net.settled(name, 40, 0);
             let answer = net.check(name, &["--top", "--source", "sockets"]);
-            first_has(&answer, ", from local sockets");
+            first_has(&answer, ", sees 40 of 40 entries|");
             let line = |n: usize| {
                 format!(
-                    "{n}. {}, 20 entries 50.0%, ESTABLISHED 100%, {comm} ({comm}[{}]) 20 connections {} threads",
+                    "{n}. {}: 20 sockets, ESTABLISHED 100%, {comm} ({comm}[{}]) 20 connections {} threads",
                     labels[n - 1],
                     role.pid(),
                     role.threads()
@@ -721,7 +759,7 @@ mod netns {
         }
         // a socket does not know of REDIRECT
         let answer = net.check("server", &["--top", "--source", "sockets"]);
-        has(&answer, "dialled here: :6379/tcp 100%\n");
+        has(&answer, "top local services: 6379/tcp 100%\n");
     }
 
     // ---- synthetic tables ---------------------------------------------------------------------------------------
@@ -813,17 +851,17 @@ mod netns {
             counts_are_conntracks(&answer, 49, &listed);
             assert_eq!(answer.code, 0, "{}", answer.text);
             assert!(
-                lines(&answer)[0].starts_with("1. to 198.51.100.53:53/udp, 49 entries "),
+                lines(&answer)[0].starts_with("1. to 198.51.100.53:53/udp: 49 entries, "),
                 "{}",
                 answer.text
             );
-            has(&answer, "UDP 100%, no socket: 49 no socket left\n");
+            has(&answer, "UDP 100%, 49 no socket left\n");
         }
         let answer = net.check("client", &["--top=50", "-v"]);
         for line in [
-            "to 198.51.100.9/icmp, 9 entries ",
-            "to 2001:db8::9/icmpv6, 4 entries ",
-            "to 198.51.100.38:38412/sctp, 3 entries ",
+            "to 198.51.100.9/icmp: 9 entries, ",
+            "to 2001:db8::9/icmpv6: 4 entries, ",
+            "to 198.51.100.38:38412/sctp: 3 entries, ",
         ] {
             has(&answer, line);
         }
@@ -909,7 +947,7 @@ mod netns {
                 let given = ["--top", "3", "--source", source];
                 let answer = net.check("client", &[&given[..], arguments].concat());
                 let first = answer.first_line();
-                let told = format!("of {sample} sampled from {TOTAL}, +-");
+                let told = format!(", estimated from {sample} of {TOTAL} entries, +-");
                 let (_, half_width) = first.split_once(&told).unwrap_or_else(|| panic!("{first}"));
                 let half_width: f64 = half_width.split('%').next().unwrap().parse().unwrap();
                 let share = MANY[0] as f64 / TOTAL as f64;
@@ -934,17 +972,17 @@ mod netns {
                 // each is rounded for itself
                 let sum = value("udp") + value("time_wait");
                 assert!((sum - TOTAL as f64).abs() <= 1.0, "{first}");
-                let shown = format!("1. to 198.51.100.7:53/udp, {} entries ", value("endpoint"));
+                let shown = format!("1. to 198.51.100.7:53/udp: {} entries, ", value("endpoint"));
                 assert!(lines(&answer)[0].starts_with(&shown), "{}", answer.text);
             }
         }
         let answer = net.check("client", &["--top", "3", "--sample", "0"]);
         counts_are_conntracks(&answer, MANY[0], &listed);
-        lacks(&answer, "sampled");
+        lacks(&answer, "estimated");
         // exactly as many as there are is no sample
         let answer = net.check("client", &["--top", "3", "--sample", &TOTAL.to_string()]);
         counts_are_conntracks(&answer, MANY[0], &listed);
-        lacks(&answer, "sampled");
+        lacks(&answer, "estimated");
     }
 
     #[test]
@@ -1017,13 +1055,11 @@ mod netns {
             let answer = net.answer("client", &UNPRIVILEGED, &[thresholds, &["--top"]].concat());
             assert_eq!(answer.code, plain.code, "{}", answer.text);
             assert_eq!(privileged.code, plain.code, "{}", privileged.text);
-            first_has(
-                &answer,
-                "from local sockets (the table needs CAP_NET_ADMIN)",
-            );
+            first_has(&answer, ", sees ");
+            first_has(&answer, " of 70 entries (no CAP_NET_ADMIN)|");
             // sockets in TIME_WAIT count as long as the kernel has them
             assert!(
-                lines(&answer)[0].starts_with(&format!("1. to {dial}/tcp, ")),
+                lines(&answer)[0].starts_with(&format!("1. to {dial}/tcp: ")),
                 "{}",
                 answer.text
             );
@@ -1066,7 +1102,7 @@ mod netns {
             let arguments = ["--top", "--source", source];
             let answer = net.answer("client", &UNPRIVILEGED, &arguments);
             assert_eq!(answer.code, 0, "{}", answer.text);
-            first_has(&answer, "no top endpoints: ");
+            first_has(&answer, ", cannot see who holds the entries: ");
             first_has(&answer, why);
             let with = [&arguments[..], &["-w", "endpoint=1000"]].concat();
             let answer = net.answer("client", &UNPRIVILEGED, &with);
@@ -1105,7 +1141,7 @@ mod netns {
                 assert!(owner.starts_with(shown.trim_start()), "{comm:?}: {line}");
                 first_has(
                     &answer,
-                    &format!("{} 6 connections by", cleaned.trim_start()),
+                    &format!(" - {} keeps 6 connections to ", cleaned.trim_start()),
                 );
             } else {
                 assert!(owner.starts_with(cleaned), "{comm:?}: {line}");

@@ -95,6 +95,26 @@ impl Answer {
         )
     }
 
+    /// The lost packets that line 1 reports in words: `lost 7 packets between two checks`, `7 packets lost in the last
+    /// 5m`, `no packets lost yet`. None if it says nothing of losses.
+    pub fn reported_losses(&self) -> Option<u64> {
+        let text = self.first_line().split('|').next().unwrap_or_default();
+        let words: Vec<&str> = text
+            .split([' ', ',', ':'])
+            .filter(|word| !word.is_empty())
+            .collect();
+        let number = words.windows(3).find_map(|three| match three {
+            ["lost", number, "packet" | "packets"] | [number, "packet" | "packets", "lost"] => {
+                Some(*number)
+            }
+            _ => None,
+        })?;
+        match number {
+            "no" => Some(0),
+            number => number.parse().ok(),
+        }
+    }
+
     /// At most what an NRPE 2 packet carries.
     pub fn fits_nrpe_2(&self) -> bool {
         self.text.len() <= 1023

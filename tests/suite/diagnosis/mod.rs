@@ -2,3 +2,5 @@
 
 mod redis;
 mod runbook;
+mod scene;
+mod situations;

@@ -575,7 +575,8 @@ mod icinga {
             for result in [level, lost] {
                 assert_eq!(result["check_source"], "agent", "{result}");
                 let output = result["output"].as_str().expect("an output");
-                assert!(output.contains(" (3 of "), "{output}");
+                assert!(output.contains("% full"), "{output}");
+                assert!(output.contains("3 of "), "{output}");
             }
             assert_eq!(level["state"].as_f64(), Some(1.0), "{level}");
             assert_eq!(lost["state"].as_f64(), Some(0.0), "{lost}");
@@ -764,13 +765,8 @@ define host {
         let problem = lines.next().expect("a problem");
         assert!(
             problem.starts_with(
-                "PROBLEM conntrack-lost CRITICAL CONNTRACK is CRITICAL: 50.0% of the table in use"
-            ),
-            "{notified}"
-        );
-        assert!(
-            problem.contains("1234 packets lost in the last 5m")
-                && problem.contains("lost above 100"),
+                "PROBLEM conntrack-lost CRITICAL CONNTRACK is CRITICAL: 50.0% full, lost 1234 packets in the last 5m ("
+            ) && problem.ends_with(" - 131072 of 262144 entries, lost above 100"),
             "{notified}"
         );
         let recovery = lines.next().expect("a recovery");
@@ -892,7 +888,14 @@ mod nrpe {
         nrpe.arg(objects.path())
             .env("PLUGIN_DIR", recorder.path("plugins"))
             .env("NRPE_TLS", "1");
-        let stored = nagios::stored(&printed(&mut nrpe));
+        let mut stored = nagios::stored(&printed(&mut nrpe));
+        // both hosts are this one, and the second run of the same line may find what the first has left
+        for service in stored.values_mut() {
+            service.text = service.text.replace(
+                "first run: the previous run is only a moment ago",
+                "first run: no previous run is known",
+            );
+        }
         let top = words("--top --top-when problem");
         let expected = [
             ("far!conntrack", top.clone()),

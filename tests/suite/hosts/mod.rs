@@ -40,7 +40,7 @@ fn quarter_full() -> Case {
     Case::on(
         ProcRoot::tracking("50000", "200000"),
         State::Ok,
-        "CONNTRACK is OK: 25.0% of the table in use (50000 of 200000 entries, 150000 free)",
+        "CONNTRACK is OK: 25.0% full (50000 of 200000 entries, 150000 free)",
         "usage=25.0%;80;90;0;100 entries=50000;160000;180000;0;200000 chain=0.5;15;30;0 \
          drop=7c chaintoolong=1c early_drop=5c insert_failed=3c",
     )
@@ -50,7 +50,7 @@ fn above_the_warning_threshold() -> Case {
     Case::on(
         ProcRoot::tracking("170000", "200000"),
         State::Warning,
-        "CONNTRACK is WARNING: 85.0% of the table in use (170000 of 200000 entries, 30000 free)",
+        "CONNTRACK is WARNING: 85.0% full - 170000 of 200000 entries, usage above 80%",
         "usage=85.0%;80;90;0;100 entries=170000;160000;180000;0;200000 chain=1.7;15;30;0 \
          drop=7c chaintoolong=1c early_drop=5c insert_failed=3c",
     )
@@ -60,7 +60,7 @@ fn above_the_critical_threshold() -> Case {
     Case::on(
         ProcRoot::tracking("190000", "200000"),
         State::Critical,
-        "CONNTRACK is CRITICAL: 95.0% of the table in use (190000 of 200000 entries, 10000 free)",
+        "CONNTRACK is CRITICAL: 95.0% full - 190000 of 200000 entries, usage above 90%",
         "usage=95.0%;80;90;0;100 entries=190000;160000;180000;0;200000 chain=1.9;15;30;0 \
          drop=7c chaintoolong=1c early_drop=5c insert_failed=3c",
     )
@@ -89,7 +89,7 @@ fn above_a_range_without_start() -> Case {
 fn inside_a_range() -> Case {
     Case {
         state: State::Warning,
-        text: "CONNTRACK is WARNING: 95.0% of the table in use (190000 of 200000 entries, 10000 free)",
+        text: "CONNTRACK is WARNING: 95.0% full - 190000 of 200000 entries, usage inside 90:100%",
         perfdata: "usage=95.0%;@90:100;;0;100 entries=190000;@180000:200000;;0;200000 chain=1.9;20;@5:9;0 \
                    drop=7c chaintoolong=1c early_drop=5c insert_failed=3c",
         ..above_the_critical_threshold().with([
@@ -258,7 +258,8 @@ mod nrpe {
     #[test]
     fn the_longest_numbers_and_ranges_fit_into_a_small_packet() {
         let root = ProcRoot::tracking("4294967294", "4294967295");
-        let text = "CONNTRACK is CRITICAL: 99.9% of the table in use (4294967294 of 4294967295 entries, 1 free)";
+        let text =
+            "CONNTRACK is CRITICAL: 99.9% full - 4294967294 of 4294967295 entries, usage inside ";
         let case = Case::on(root, State::Critical, text, "").with([
             "-w",
             "usage=@12.345678901234567:87.654321098765432",

@@ -83,7 +83,7 @@ mod nrpe {
             for (answer, expected) in got.iter().zip([
                 "CONNTRACK is OK: ",
                 silence,
-                "CONNTRACK is CRITICAL: 100.0% of the table in use (",
+                "CONNTRACK is CRITICAL: 100.0% full - ",
                 silence,
             ]) {
                 assert!(answer.text.starts_with(expected), "{got:#?}");

@@ -1,4 +1,4 @@
-//! What docs/permissions.md says of file capabilities: with the restrictions that a service manager puts on an agent,
+//! What docs/grant-privilege.md says of file capabilities: with the restrictions that a service manager puts on an agent,
 //! and so on its plugins.
 
 /// Each in a network namespace of its own with three entries, so that a range on a metric of the table is OK where the

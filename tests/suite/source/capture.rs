@@ -530,10 +530,7 @@ fn every_state_of_a_socket_in_a_file_has_a_word_of_the_table() {
         "-v",
     ]);
     for (number, word) in (1..).zip(words) {
-        let line = format!(
-            "to 192.0.2.7:{}/tcp, 1 entry 9.1%, {word} 100%",
-            5000 + number
-        );
+        let line = format!("to 192.0.2.7:{}/tcp: 1 socket, {word} 100%", 5000 + number);
         assert_eq!(answer.text.contains(&line), !word.is_empty(), "{answer:#?}");
     }
 }

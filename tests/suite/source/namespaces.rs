@@ -82,9 +82,9 @@ fn the_fullest_namespace_decides_and_is_named_by_its_unit() {
     assert_eq!(got.code, 2, "{}", got.text);
     assert!(
         got.first_line().starts_with(
-            "CONNTRACK is CRITICAL: 91.0% of the table in use (910 of 1000 entries, 90 free) in the network namespace \
-             of container 4f2ac1d2e3f4 (nginx[4711]), 1 of 3, usage above 90% - "
-        ),
+            "CONNTRACK is CRITICAL: 91.0% full in container 4f2ac1d2e3f4 (nginx[4711]), the worst of 3 network \
+             namespaces - 910 of 1000 entries, usage above 90%|"
+        ) && got.text.ends_with("\nthe host itself is 10.0% full\n"),
         "{}",
         got.text
     );
@@ -110,13 +110,14 @@ fn the_own_namespace_is_read_from_its_sysctls_and_named_too() {
     shares(&root, 500, 1);
     namespace(&root, 20, 940, 0);
     let got = all(&root, &[]);
-    let expected = "95.0% of the table in use (950 of 1000 entries, 50 free) in the network namespace of systemd[1], 1 of 2, ";
+    let expected = ": 95.0% full on the host itself, the worst of 2 network namespaces - 950 of 1000 entries, ";
     assert!(got.first_line().contains(expected), "{}", got.text);
+    assert!(!got.text.contains("\nthe host itself"), "{}", got.text);
     let root = host(800, 1000);
     let got = all(&root, &[]);
     assert!(
         got.first_line()
-            .contains(" in the network namespace of systemd[1], the only one|"),
+            .contains(": 80.0% full (800 of 1000 entries, 200 free), the only network namespace|"),
         "{}",
         got.text
     );
@@ -132,7 +133,8 @@ fn a_namespace_is_known_by_its_process_with_the_lowest_id() {
     }
     let got = all(&root, &[]);
     assert!(
-        got.first_line().contains(" of worker[80], 1 of 2|"),
+        got.first_line()
+            .contains(" in worker[80], the worst of 2 network namespaces|"),
         "{}",
         got.text
     );
@@ -146,7 +148,12 @@ fn equal_namespaces_are_decided_by_the_lowest_process() {
         process(&root, pid, "worker", "/");
     }
     let got = all(&root, &["-v"]);
-    assert!(got.first_line().contains(" of worker[80], 1 of 4|"));
+    assert!(
+        got.first_line()
+            .contains(" in worker[80], the worst of 4 network namespaces|"),
+        "{}",
+        got.text
+    );
     let listed: Vec<&str> = got
         .text
         .lines()
@@ -181,7 +188,7 @@ fn processes_that_end_meanwhile_are_no_error() {
     let got = all(&root, &[]);
     assert!(
         got.first_line()
-            .contains(" in the network namespace of process 60, 1 of 2|"),
+            .contains(" in process 60, the worst of 2 network namespaces|"),
         "{}",
         got.text
     );
@@ -199,8 +206,14 @@ fn a_namespace_that_cannot_be_read_is_unknown_unless_another_is_worse() {
             .contains("70/net/stat/nf_conntrack says nonsense, not a header and rows")
             && got
                 .first_line()
-                .contains(" in the network namespace of odd[70], 1 of 2"),
+                .contains(" in odd[70], the worst of 2 network namespaces|"),
         "{}",
+        got.text
+    );
+    assert_eq!(
+        got.text.matches("nonsense").count(),
+        1,
+        "said once: {}",
         got.text
     );
     root.file("70/net/stat/nf_conntrack", STATISTICS_HEADER);
@@ -225,11 +238,9 @@ fn without_the_own_file_the_others_are_unknown() {
     let got = all(&root, &[]);
     assert_eq!(got.code, 3, "{}", got.text);
     assert!(
-        got.first_line().contains("1.0% of the table in use")
-            && got
-                .first_line()
-                .contains(", other network namespaces not seen: ")
-            && got.first_line().contains("CONFIG_NF_CONNTRACK_PROCFS"),
+        got.first_line().starts_with(
+            "CONNTRACK is UNKNOWN: 1.0% full - 10 of 1000 entries, other network namespaces could not be checked: "
+        ) && got.first_line().contains("CONFIG_NF_CONNTRACK_PROCFS"),
         "{}",
         got.text
     );
@@ -280,13 +291,13 @@ fn what_is_lost_elsewhere_is_told_and_decides_where_somebody_said_so() {
     assert!(
         quiet
             .first_line()
-            .contains(" of systemd[1], 1 of 4, 1 other network namespace lost packets|"),
+            .contains(" on the host itself, the worst of 4 network namespaces, 1 other network namespace lost packets|"),
         "{}",
         quiet.text
     );
     assert!(
         quiet.text.contains(
-            "\nnamespace 3: 30.0% (300 entries), sidekiq.service (ruby[80]), 12 packets lost in the last 5m ("
+            "\nnamespace 3: 30.0% (300 entries), sidekiq.service (ruby[80]), 12 packets lost in the last 5m\n"
         ),
         "{}",
         quiet.text
@@ -294,13 +305,18 @@ fn what_is_lost_elsewhere_is_told_and_decides_where_somebody_said_so() {
     assert_eq!(judged.code, 1, "{}", judged.text);
     assert!(
         judged.first_line().contains(
-            "30.0% of the table in use (300 of 1000 entries, 700 free) in the network namespace of sidekiq.service \
-             (ruby[80]), 1 of 4, 12 packets lost in the last 5m ("
+            ": 30.0% full in sidekiq.service (ruby[80]), the worst of 4 network namespaces, lost 12 packets in the last 5m ("
         ),
         "{}",
         judged.text
     );
-    assert!(judged.first_line().contains(", lost above 0"));
+    assert!(
+        judged
+            .first_line()
+            .contains(" - 300 of 1000 entries, lost above 0|"),
+        "{}",
+        judged.text
+    );
     assert!(!judged.text.contains("other network namespace lost"));
     assert_eq!(value(&judged, "lost"), "12");
     namespace(&root, 80, 300, 14);
@@ -334,7 +350,8 @@ fn what_does_not_fit_is_left_out_by_whole_lines() {
     ));
     let last = got.text.lines().last().unwrap();
     let listed = got.text.matches("\nnamespace ").count();
-    assert_eq!(last, format!("({} more not shown)", 200 - listed));
+    // each namespace but the one that decides, and the host itself
+    assert_eq!(last, format!("{} more lines not shown", 200 - listed));
     assert!(listed > 30, "{}", got.text);
     assert!(all(&root, &[]).fits_nrpe_2());
 }
@@ -382,9 +399,9 @@ fn a_walk_that_is_cut_short_is_unknown_unless_what_was_seen_is_worse() {
     let (code, text) = without_time(&root, &[]);
     assert_eq!(code, 3, "{text}");
     assert!(
-        text.starts_with("CONNTRACK is UNKNOWN: 1.0% of the table in use")
+        text.starts_with("CONNTRACK is UNKNOWN: 1.0% full, the only network namespace - ")
             && text.contains(
-                ", other network namespaces not seen: the time was up before every process was looked at"
+                ", other network namespaces could not be checked: the time was up before every process was looked at"
             )
             && !text.contains("namespaces="),
         "{text}"
@@ -392,7 +409,10 @@ fn a_walk_that_is_cut_short_is_unknown_unless_what_was_seen_is_worse() {
     for (arguments, expected) in [(["-w", "entries=5"], 1), (["-c", "entries=5"], 2)] {
         let (code, text) = without_time(&root, &arguments);
         assert_eq!(code, expected, "{text}");
-        assert!(text.contains("not seen: the time was up"), "{text}");
+        assert!(
+            text.contains("could not be checked: the time was up"),
+            "{text}"
+        );
     }
     let whole = all(&root, &["-w", "96", "-c", "97"]);
     assert_eq!((whole.code, value(&whole, "namespaces").as_str()), (0, "2"));
@@ -425,9 +445,16 @@ fn the_table_is_that_of_the_deciding_namespace() {
     assert_eq!(got.code, 2, "{}", got.text);
     assert!(
         got.first_line().contains(
-            " in the network namespace of sidekiq.service (ruby[70]), 1 of 2, usage above 90%, endpoint 950 above 900, \
-             950 to 192.0.2.7:6379/tcp (100% ESTABLISHED), from /proc/net/nf_conntrack"
-        ),
+            ": 95.0% full in sidekiq.service (ruby[70]), the worst of 2 network namespaces - "
+        ) && got
+            .first_line()
+            .contains(" - 950 of 1000 entries, usage above 90%, endpoint 950 above 900|"),
+        "{}",
+        got.text
+    );
+    assert!(
+        got.text
+            .contains("\n1. to 192.0.2.7:6379/tcp: 950 entries, 100.0%, ESTABLISHED 100%\n"),
         "{}",
         got.text
     );
@@ -447,7 +474,10 @@ fn the_table_is_that_of_the_deciding_namespace() {
     let got = all(&root, &["--top", "1"]);
     assert!(
         got.first_line()
-            .contains(", 1 to 192.0.2.7:6379/tcp (100% ESTABLISHED, uid 1000 (no process) 1 connection), from local sockets"),
+            .contains(", sees 1 of 950 entries (")
+            && got.text.contains(
+                "\n1. to 192.0.2.7:6379/tcp: 1 socket, ESTABLISHED 100%, uid 1000 (no process) 1 connection\n"
+            ),
         "{}",
         got.text
     );
@@ -508,8 +538,8 @@ mod pidns {
         assert_eq!((root.code, plain.code), (1, 1), "{}", root.text);
         assert_eq!(root.text, plain.text);
         let first = format!(
-            "CONNTRACK is WARNING: 85.0% of the table in use (850 of 1000 entries, 150 free) in the network namespace \
-             of sleep[{}], 1 of 4, usage above 80%",
+            "CONNTRACK is WARNING: 85.0% full in sleep[{}], the worst of 4 network namespaces - 850 of 1000 entries, \
+             usage above 80%|",
             full.pid()
         );
         assert!(root.text.starts_with(&first), "{}", root.text);
@@ -549,28 +579,39 @@ mod pidns {
             assert_eq!(value(answer, "unreplied"), "950");
             // dialled in, because that namespace has the address
             assert!(
-                answer.first_line().contains(" from 192.0.2.")
-                    && answer.text.contains(":53/udp 100%"),
+                answer
+                    .first_line()
+                    .contains(" clients of :53/udp of this host hold 100% of the entries")
+                    && answer
+                        .text
+                        .contains("\ninbound 100%, top local services: 53/udp 100%\n"),
                 "{}",
                 answer.text
             );
         }
         assert!(!entered.text.contains("CAP_"), "{}", entered.text);
-        assert!(!entered.first_line().contains("nf_conntrack"));
         assert!(
-            files.first_line().contains(", from /proc/net/nf_conntrack")
-                && files
-                    .text
-                    .contains("/net, entering the network namespace needs CAP_SYS_ADMIN\n"),
+            files
+                .text
+                .contains("/net, entering the network namespace needs CAP_SYS_ADMIN\n"),
             "{}",
             files.text
         );
+        for (words, source) in [
+            (&[][..], "ctnetlink"),
+            (&WITHOUT_ADMIN, "/proc/net/nf_conntrack"),
+        ] {
+            let detailed = all(words, &["--top", "1", "-v"]);
+            let said = format!("\nentries read from {source}\n");
+            assert!(detailed.text.contains(&said), "{}", detailed.text);
+        }
         let sockets = all(
             &UNPRIVILEGED,
             &["--top", "1", "-w", "unreplied=900", "--source", "sockets"],
         );
         assert!(
-            sockets.first_line().contains("from local sockets")
+            sockets.first_line().contains(", sees ")
+                && sockets.first_line().contains(" of 950 entries")
                 && sockets.value("unreplied").is_none(),
             "{}",
             sockets.text
@@ -578,7 +619,7 @@ mod pidns {
         let refused = all(&WITHOUT_ADMIN, &["--top", "1", "--source", "netlink"]);
         assert!(
             refused.first_line().contains(
-                ", no top endpoints: the table of another network namespace needs CAP_SYS_ADMIN"
+                ", cannot see who holds the entries: the table of another network namespace needs CAP_SYS_ADMIN"
             ),
             "{}",
             refused.text
@@ -658,8 +699,10 @@ mod pidns {
             let answer = all(&words, &["--top", "1", "-w", "unreplied=800"]);
             assert_eq!(answer.code, 1, "{}", answer.text);
             assert!(
-                answer.first_line().contains(" (900 of ")
-                    && answer.first_line().contains("[1], 1 of 2, "),
+                answer
+                    .first_line()
+                    .contains("[1], the worst of 2 network namespaces - ")
+                    && answer.first_line().contains(" - 900 of "),
                 "{}",
                 answer.text
             );
@@ -719,14 +762,15 @@ mod admin {
                 let text = &got.text;
                 assert_eq!(got.code, code, "{options} {at}: {text}");
                 let told = format!(
-                    ", other network namespaces not seen: {at} hides processes of other users and so their"
+                    ", other network namespaces could not be checked: {at} hides processes of other users and so their"
                 );
                 assert_eq!(
                     got.first_line().contains(&told),
                     code == 3,
                     "{options}: {text}"
                 );
-                let both = text.contains("[1], 1 of 2|") && text.contains(" namespaces=2");
+                let both = text.contains(" on the host itself, the worst of 2 network namespaces|")
+                    && text.contains(" namespaces=2");
                 assert_eq!(both, code == 0, "{options} {at}: {text}");
             }
         }
@@ -767,7 +811,8 @@ mod admin {
             let got = to_nobody(&inside, &plugin, "/proc");
             assert_eq!(got.code, code, "{options}: {}", got.text);
             assert_eq!(
-                got.text.contains(" sleep[1], 1 of 2|"),
+                got.text
+                    .contains(" on the host itself, the worst of 2 network namespaces|"),
                 code == 0,
                 "{}",
                 got.text
@@ -833,11 +878,11 @@ mod admin {
             let mut command = start(&words, &plugin, &with_defaults(arguments));
             let got = Answer::of(command.output().unwrap());
             assert!(
-                got.first_line().contains("% of the table in use (100 of ")
+                got.first_line().contains(" in sleep[")
                     && got
                         .first_line()
-                        .contains(" in the network namespace of sleep[")
-                    && got.first_line().contains(", 1 of 2"),
+                        .contains("], the worst of 2 network namespaces")
+                    && got.value("entries").unwrap()[0] == "100",
                 "{}",
                 got.text
             );
@@ -853,9 +898,11 @@ mod admin {
             assert_eq!(got.code, 3, "{}", got.text);
             assert!(
                 got.first_line().contains(&format!(
-                    ", 1 to 127.0.0.1:53/udp local (100% UDP, user root 1 connection), unreplied not measured: the table of \
-                     another network namespace needs {needs}, from local sockets (its table needs {needs})|"
-                )),
+                    ", unreplied not measured: the table of another network namespace needs {needs}, \
+                     sees 1 of 100 entries (no {needs})|"
+                )) && got.text.contains(
+                    "\n1. to 127.0.0.1:53/udp local: 1 socket, UDP 100%, user root 1 connection\n"
+                ),
                 "{}",
                 got.text
             );
@@ -868,21 +915,28 @@ mod admin {
             );
         }
         // the file, as long as it is not too long to be read
-        let got = with(&["dac_read_search"], &range);
-        assert_eq!(got.code, 1, "{}", got.text);
-        assert!(
-            got.first_line().contains(", from /proc/net/nf_conntrack|"),
-            "{}",
-            got.text
-        );
-        let got = with(&["sys_admin", "sys_ptrace", "net_admin"], &range);
-        assert_eq!(got.code, 1, "{}", got.text);
-        assert!(!got.first_line().contains(", from "), "{}", got.text);
+        let in_detail = [&range[..], &["-v"]].concat();
+        let all = ["sys_admin", "sys_ptrace", "net_admin"];
+        for (capabilities, source) in [
+            (&["dac_read_search"][..], "/proc/net/nf_conntrack"),
+            (&all, "ctnetlink"),
+        ] {
+            let got = with(capabilities, &in_detail);
+            assert_eq!(got.code, 1, "{}", got.text);
+            assert_eq!(got.value("unreplied").unwrap()[0], "100");
+            assert!(
+                got.text
+                    .contains(&format!("\nentries read from {source}\n")),
+                "{}",
+                got.text
+            );
+            assert!(!got.first_line().contains(", sees "), "{}", got.text);
+        }
         // inside without the right to the table: what anybody sees there
         let got = with(&["sys_admin", "sys_ptrace"], &[]);
         assert!(
             got.first_line()
-                .contains("from local sockets (the table needs CAP_NET_ADMIN)"),
+                .contains(", sees 1 of 100 entries (no CAP_NET_ADMIN)"),
             "{}",
             got.text
         );
