@@ -14,7 +14,11 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 # Where it was built does not show in it, so that it has the same bytes wherever that was, and with vendored sources.
 # The words are separated by the byte 0x1f, because a path may have a blank.
 CARGO_HOME ?= $(HOME)/.cargo
-STATIC := CARGO_ENCODED_RUSTFLAGS="$$(printf '%s\037' $(RUSTFLAGS) -C target-feature=+crt-static \
+# Packed relocations take 62 KB less. The static start-up code of the C library knows them from glibc 2.36 on.
+PACKED := $(if $(findstring x86_64-unknown-linux-gnu,$(TARGET)),$(shell getconf GNU_LIBC_VERSION 2>/dev/null | awk \
+	'{ split($$2, version, ".") } $$1 == "glibc" && (version[1] > 2 || version[2] >= 36) \
+	{ print "-C link-arg=-Wl,-z,pack-relative-relocs" }'))
+STATIC := CARGO_ENCODED_RUSTFLAGS="$$(printf '%s\037' $(RUSTFLAGS) -C target-feature=+crt-static $(PACKED) \
 	"--remap-path-prefix=$(CURDIR)=/check_conntrack" "--remap-path-prefix=$(CURDIR)/vendor=/crates"; \
 	printf -- '--remap-path-prefix=%s=/crates\037' "$(CARGO_HOME)"/registry/src/* | sed 's/.$$//')"
 

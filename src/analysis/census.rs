@@ -10,6 +10,7 @@ use crate::analysis::tally::{
 };
 use crate::analysis::top::{NoSocket, Ranked, TopTable};
 use crate::analysis::traffic::Direction;
+use crate::model::few::largest_first;
 use crate::model::readings::Counts;
 use crate::model::text::named;
 
@@ -131,7 +132,7 @@ pub fn top(tally: &Tally, census: &Census, owned: Option<&[Owned]>, scale: Scale
         .directions()
         .map(|(direction, count)| (direction, share(count, tally.read())))
         .collect();
-    directions.sort_by(|one, other| other.1.total_cmp(&one.1));
+    largest_first(&mut directions, |(_, share)| *share);
     let services = tally.services(SERVICES);
     TopTable {
         endpoints: shown.enumerate().map(ranked).collect(),
@@ -229,9 +230,7 @@ pub fn facts(tally: &Tally, census: &Census, owned: Option<&[Owned]>, scale: Sca
             }
         }
     }
-    facts
-        .ports
-        .sort_by_key(|(_, split, _)| std::cmp::Reverse(split.entries));
+    largest_first(&mut facts.ports, |(_, split, _)| split.entries);
     facts
 }
 

@@ -3,13 +3,14 @@
 //! Every number of entries is one of the whole table: a sample has been extrapolated before. A number of addresses is
 //! what was seen, because a sample does not tell how many addresses it missed.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Ordering;
 use std::fmt;
 use std::net::IpAddr;
 
 use crate::analysis::tally::Peer;
 use crate::analysis::traffic::Direction;
 use crate::model::conntrack::{Class, Protocol};
+use crate::model::few::largest_first;
 
 /// A part of the entries of the table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -137,7 +138,7 @@ impl Split {
             .filter(|(_, entries)| *entries > 0)
             .map(|((class, _), entries)| (class, entries))
             .collect();
-        classes.sort_by_key(|(_, entries)| Reverse(*entries));
+        largest_first(&mut classes, |(_, entries)| *entries);
         classes
     }
 }

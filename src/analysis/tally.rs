@@ -14,6 +14,7 @@ use std::hash::BuildHasher;
 use crate::analysis::traffic::Direction;
 use crate::model::address::Address;
 use crate::model::conntrack::Class;
+use crate::model::few::largest_first;
 use crate::model::prefix::Aggregate;
 use crate::model::socket::LocalSocket;
 use crate::model::udp::UdpSettings;
@@ -215,7 +216,7 @@ impl Tally {
             .collect();
         let entries = split.classes.iter().sum();
         // stable: what is equal stays in the order of the contract
-        classes.sort_by_key(|(_, count)| Reverse(*count));
+        largest_first(&mut classes, |(_, count)| *count);
         Some(Endpoint {
             peer: key.peer(members.first.into(), members.several, self.aggregate),
             entries,

@@ -11,6 +11,8 @@ use crate::model::conntrack::Class;
 
 /// A client that holds half of the table needs no comparison. Percent.
 const ONE_CLIENT_SHARE: u64 = 50;
+/// From this share on an end has nearly all entries of a client. Percent.
+const NEARLY_ALL: u64 = 90;
 /// A client that holds a quarter stands out if it holds so many times what the next one holds.
 const TIMES_THE_NEXT: u64 = 5;
 
@@ -84,8 +86,15 @@ pub(super) fn one_client(facts: &Facts) -> Option<Finding> {
     stands_out.then(|| Finding::OneClient(flow(facts, client)))
 }
 
+/// The flow from a client to the one end that nearly all of its entries have; to several ends if there is no such end,
+/// because to limit one of them would leave the others.
 fn flow(facts: &Facts, client: &Client) -> Flow {
-    flow_of(facts, client).unwrap_or_else(|| Flow {
+    let has_nearly_all = client
+        .pair
+        .as_ref()
+        .is_some_and(|pair| Share::new(pair.entries, client.split.entries).is_at_least(NEARLY_ALL));
+    let one_end = flow_of(facts, client).filter(|_| has_nearly_all);
+    one_end.unwrap_or_else(|| Flow {
         actor: Actor::Client(client.peer),
         to: End::Several(most(client.ports, client.destinations)),
         split: client.split,
@@ -166,6 +175,20 @@ mod tests {
     fn the_crowd_of_a_name_server_is_left_to_the_rule_of_dns() {
         let facts = of_port(udp(53), Direction::In, of_class(Class::Udp, 900), 900);
         assert!(matches!(found(&facts), Some(Finding::Dns { .. })));
+    }
+
+    #[test]
+    fn a_client_of_several_services_is_not_said_to_dial_one() {
+        let to = |entries| {
+            let mut facts = dialled_by("198.51.100.9", of_class(Class::TimeWait, 900), sidekiq(0));
+            facts.clients[0].pair.as_mut().unwrap().entries = entries;
+            let Some(Finding::OneClient(flow)) = found(&facts) else {
+                panic!("{:?}", found(&facts))
+            };
+            flow.to
+        };
+        assert_eq!(to(810), End::Service(tcp(8080)));
+        assert!(matches!(to(809), End::Several(_)));
     }
 
     #[test]

@@ -25,13 +25,13 @@ pub enum Metric {
     Growth,
     /// Seconds until the table is full at that growth; infinite when it does not grow.
     FullIn,
-    /// The highest usage since the previous run, in percent of nf_conntrack_max; from a recording.
-    Peak,
     /// Source ports in use, in percent of those there are, of the pair that uses most of its range: a local or translated
     /// source address, and a far address with its port.
     Ports,
     /// Expectations in percent of nf_conntrack_expect_max.
     Expect,
+    /// The highest usage since the previous run, in percent of nf_conntrack_max; from a recording.
+    Peak,
     /// Entries of the largest remote endpoint.
     Endpoint,
     /// Entries without a packet of the reply direction.

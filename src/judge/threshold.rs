@@ -160,7 +160,10 @@ fn parse_one(value: &str) -> Result<(Metric, Range), Cause> {
             })?;
             (metric, text)
         }
-        None => (Metric::Usage, value),
+        None => match Metric::from_name(value) {
+            Some(metric) => return Err(Cause::NoRange { metric }),
+            None => (Metric::Usage, value),
+        },
     };
     let suffixes = if metric.is_time() {
         Suffixes::Time
@@ -176,9 +179,6 @@ fn parse_one(value: &str) -> Result<(Metric, Range), Cause> {
     }
     // the metric counts percent anyway: 80% is 80, and is printed so; then 50%:40 has its start above its end
     let range = Range::parse(&range.without_percent().to_string(), suffixes)?;
-    if metric != Metric::Usage {
-        return Ok((metric, range));
-    }
     let hundred = Decimal::from_int(100).ratio();
     match range
         .bounds()
@@ -220,6 +220,12 @@ pub enum Cause {
     UnknownMetric {
         /// The name.
         name: String,
+    },
+    /// The name of a metric alone.
+    #[error("{metric} is a metric without a range, write {metric}=RANGE")]
+    NoRange {
+        /// The metric.
+        metric: Metric,
     },
     /// The same metric a second time.
     #[error("{metric} has a range already")]

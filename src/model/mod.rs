@@ -6,6 +6,7 @@ pub mod conntrack;
 pub mod dump;
 pub mod elevation;
 pub mod error;
+pub mod few;
 pub mod foreign;
 pub mod local_addresses;
 pub mod netns;

@@ -28,15 +28,6 @@ pub struct Readings {
     pub capture: bool,
 }
 
-/// The fullness of the table at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
-    /// nf_conntrack_count.
-    pub count: u32,
-    /// nf_conntrack_max, if there is a limit.
-    pub max: Option<u32>,
-}
-
 /// A part of what there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct InUse {
@@ -44,6 +35,15 @@ pub struct InUse {
     pub used: u64,
     /// What there is.
     pub of: u64,
+}
+
+/// The fullness of the table at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// nf_conntrack_count.
+    pub count: u32,
+    /// nf_conntrack_max, if there is a limit.
+    pub max: Option<u32>,
 }
 
 /// Entries by class, in the whole table: extrapolated where only a sample was read.

@@ -25,6 +25,14 @@ pub(super) fn survey<'a>(options: &Options, verdict: &'a Verdict) -> Reading<&'a
     recorded.survey_of(verdict.readings().count.clone()?)
 }
 
+/// The last look of a recorder in the place of a table that could not be read, or the reason why.
+pub(super) fn or(options: &Options, verdict: &Verdict, why: ReadError) -> Table {
+    match survey(options, verdict) {
+        Ok(survey) => Table::recorded(options, verdict, survey, Some(why)),
+        Err(_) => Table::unavailable(why, options.table.is_some()),
+    }
+}
+
 /// The answer to `--source recording`.
 pub(super) fn read(options: &Options, verdict: &Verdict) -> Table {
     match survey(options, verdict) {

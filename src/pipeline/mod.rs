@@ -7,6 +7,7 @@ mod diagnosis;
 mod last_look;
 mod observation;
 mod ownership;
+mod port_use;
 pub mod previous_run;
 mod recorded;
 mod recorder;

@@ -5,11 +5,12 @@ use std::time::Instant;
 use super::Deadlines;
 use super::last_look;
 use super::ownership::{owners_of, raw_senders};
+use super::port_use::{in_use, port_use, ports};
 use super::verdict::Verdict;
 use crate::analysis::census::{self, Census};
-use crate::analysis::facts::{Facts, Port, Share};
+use crate::analysis::facts::Facts;
 use crate::analysis::listening::Listening;
-use crate::analysis::tally::{Counting, PortCount, Scale, Tally};
+use crate::analysis::tally::{Counting, Scale, Tally};
 use crate::analysis::top::{Basis, Sample, TopTable};
 use crate::cli::Options;
 use crate::diagnosis::{Listed, PortUse};
@@ -103,16 +104,13 @@ pub(super) fn read(options: &Options, verdict: &Verdict, deadlines: Deadlines) -
     let wanted = place.map(|place| wanted(options, verdict, place, deadlines));
     let wanted = match wanted {
         Ok(wanted) => wanted,
-        Err(why) => return Table::unavailable(why, is_capture),
+        Err(why) => return last_look::or(options, verdict, why),
     };
     // the dump of the entries gives up the privilege that this one needs too
     let expectations = wanted_expectations(options, &wanted);
     let table = match count(options, &wanted) {
         Ok(read) => analyse(options, verdict, wanted, read, deadlines),
-        Err(why) => match last_look::survey(options, verdict) {
-            Ok(survey) => Table::recorded(options, verdict, survey, Some(why)),
-            Err(_) => Table::unavailable(why, is_capture),
-        },
+        Err(why) => last_look::or(options, verdict, why),
     };
     Table {
         numbers: TableNumbers {
@@ -331,33 +329,6 @@ fn analyse(
         settings_of: (wanted.place.net_root == options.proc_root && options.max.is_none())
             .then(|| options.proc_root.clone()),
         is_recorded: false,
-    }
-}
-
-/// The pair that uses most of its source ports.
-fn ports(tally: &Tally, scale: Scale) -> Option<PortUse> {
-    let uses = tally.port_uses().into_iter().flatten();
-    let uses = uses.map(|count| port_use(count, scale));
-    uses.max_by(|one, other| one.used.compare(other.used))
-}
-
-fn port_use(count: PortCount, scale: Scale) -> PortUse {
-    PortUse {
-        source: count.source.ip(),
-        far: count.far.ip(),
-        port: Port {
-            number: count.far_port,
-            protocol: count.protocol,
-        },
-        used: Share::new(scale.extrapolate(count.ports).min(count.of), count.of),
-        translated: count.translated,
-    }
-}
-
-fn in_use(ports: PortUse) -> InUse {
-    InUse {
-        used: ports.used.part,
-        of: ports.used.whole,
     }
 }
 

@@ -12,7 +12,7 @@
 //! sample 8641000 1000 1000 2110 0 87 2110
 //! check 5c0ad5b3d8f9c1a2
 //! survey 8641000 1000 1000 netlink 1000 1000
-//! counts 970 0 790 970 28232 206 764 0 0 0 0 0 0 30 0 0
+//! counts 970 0 790 206 764 0 0 0 0 0 0 30 0 0
 //! finding 8 sidekiq.service to 10.0.3.7:6379/tcp holds 97% of the entries
 //! holder 970 sidekiq.service to 10.0.3.7:6379/tcp
 //! why sidekiq.service opens a new connection for each request
@@ -25,8 +25,7 @@
 //! Times are in hundredths of a second since the host was started, `clock` has the time of day beside one. `every` is the
 //! number of seconds between two samples. A sample has the increase of each counter since the one before, nothing if no
 //! counter moved, or `?` if that is not known. `-` is a limit that there is not. `counts` has the entries of the largest
-//! endpoint, without a reply and that may be evicted, the source ports in use and those there are, and the entries of
-//! each class.
+//! endpoint, without a reply, that may be evicted, and of each class.
 //!
 //! A text has two parts, each of which ends with `check`, a hash of its lines. The first part has the youngest samples: a
 //! check that finds nothing wrong reads no more. The second part begins with the older samples.
@@ -165,11 +164,12 @@ fn write_survey(text: &mut String, survey: &Survey) {
     );
     if let Some(counts) = &survey.counts {
         let first = [counts.largest_endpoint, counts.unreplied, counts.evictable];
-        let first = first.map(u64::from);
-        let classes = counts.classes.map(u64::from);
+        let all = first.iter().chain(&counts.classes);
         let ports = [counts.ports.used, counts.ports.of];
-        let all = first.iter().chain(&ports).chain(&classes);
-        let numbers: Vec<String> = all.map(u64::to_string).collect();
+        let numbers: Vec<String> = all
+            .map(u32::to_string)
+            .chain(ports.map(|n| n.to_string()))
+            .collect();
         line(text, "counts", &numbers.join(" "));
     }
     if let Some(found) = &survey.finding {

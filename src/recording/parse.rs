@@ -215,21 +215,21 @@ fn parse_survey(text: &str, lines: &mut Lines<'_>) -> Option<Survey> {
 
 fn parse_counts(text: &str) -> Option<Counts> {
     let mut words = text.split(' ');
-    let [largest_endpoint, unreplied, evictable] = [words.next()?, words.next()?, words.next()?];
-    let [used, of] = [words.next()?, words.next()?].map(number);
+    let mut next = || words.next().and_then(number::<u32>);
     let mut counts = Counts {
-        largest_endpoint: number(largest_endpoint)?,
-        unreplied: number(unreplied)?,
-        evictable: number(evictable)?,
-        ports: InUse {
-            used: used?,
-            of: of?,
-        },
+        largest_endpoint: next()?,
+        unreplied: next()?,
+        evictable: next()?,
         ..Counts::default()
     };
     for class in &mut counts.classes {
-        *class = number(words.next()?)?;
+        *class = next()?;
     }
+    let mut next = || words.next().and_then(number::<u64>);
+    counts.ports = InUse {
+        used: next()?,
+        of: next()?,
+    };
     words.next().is_none().then_some(counts)
 }
 

@@ -118,6 +118,11 @@ fn a_refusal_is_one_line_with_exit_code_3() {
         &["--empty", "maybe"],
         &["--state-dir", ""],
         &["-x"],
+        &["-v=3"],
+        &["-v", "3"],
+        &["--t", "5"],
+        &["usage"],
+        &["-w", "lost"],
         &["75"],
         &["75", "80", "90"],
         &["-w", "75", "80", "90"],
@@ -209,7 +214,7 @@ fn a_refusal_names_the_option_the_value_and_what_is_accepted() {
                 "--warning",
                 "loss",
                 "known are usage, entries, free, chain, lost, drop, chaintoolong, early_drop, \
-                 insert_failed, growth, full_in, peak, endpoint",
+                 insert_failed, growth, full_in, ports, expect, endpoint",
             ],
         ),
         (
@@ -236,6 +241,10 @@ fn a_refusal_names_the_option_the_value_and_what_is_accepted() {
         (
             &["--criticl", "80"],
             ["--criticl", "did you mean", "--critical"],
+        ),
+        (
+            &["-w", "lost"],
+            ["--warning lost", "without a range", "lost=RANGE"],
         ),
     ] {
         let got = refused(arguments);
@@ -313,6 +322,63 @@ fn help_and_version_go_to_stdout_with_exit_code_3() {
     assert!(
         answer(["-w", "nonsense", "--help"]).text.contains("Usage:"),
         "help wins"
+    );
+}
+
+#[test]
+fn the_help_fits_a_terminal_of_80_columns_and_the_limit_of_an_answer() {
+    let help = answer(["--help"]).text;
+    for line in help.lines() {
+        assert!(line.len() <= 80, "{line}");
+    }
+    assert!(help.len() <= 4000, "{} bytes", help.len());
+    let headings = [
+        "Thresholds, repeatable",
+        "Who fills the table",
+        "Sources",
+        "State",
+        "Output",
+    ];
+    for heading in headings {
+        assert!(
+            help.contains(&format!("\n{heading}:\n")),
+            "{heading} in {help}"
+        );
+    }
+}
+
+#[test]
+fn a_threshold_that_lacks_its_colon_is_judged_as_typed_and_said() {
+    let root = ProcRoot::tracking("500\n", "1000\n");
+    let slip = "--critical free=100 alerts above 100, did you mean free=100: (alerts below 100)";
+    let got = root.answer(&["-c", "free=100"]);
+    assert_eq!(got.code, 2, "500 are free: {}", got.text);
+    assert!(got.text.lines().any(|line| line == slip), "{}", got.text);
+    let got = root.answer(&["-c", "free=100:"]);
+    assert_eq!(
+        (got.code, got.text.contains("did you mean")),
+        (0, false),
+        "{}",
+        got.text
+    );
+}
+
+#[test]
+fn a_warning_range_behind_the_critical_one_is_accepted_and_said_with_v() {
+    let root = ProcRoot::tracking("500\n", "1000\n");
+    let said = "--warning usage=90 is never reached before --critical usage=80";
+    let quiet = root.answer(&["-w", "90", "-c", "80"]);
+    assert_eq!(
+        (quiet.code, quiet.text.contains(said)),
+        (0, false),
+        "{}",
+        quiet.text
+    );
+    let verbose = root.answer(&["-w", "90", "-c", "80", "-v"]);
+    assert!(
+        verbose.text.lines().any(|line| line == said),
+        "{}",
+        verbose.text
     );
 }
 
@@ -671,6 +737,7 @@ fn options_of_the_list_are_refused_by_name() {
             "--source magic refused: accepted are auto, netlink, procfs, sockets and recording",
         ),
         (&["--sample=-1"], "--sample -1 refused"),
+        (&["--sample", "-1"], "--sample -1 refused"),
         (&["--sample", "many"], "--sample many refused"),
         (&["--table", ""], "--table"),
     ] {
