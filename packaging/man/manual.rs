@@ -15,7 +15,10 @@ const PAGE: &str = include_str!("check_conntrack.8.in");
 /// The options that take one of a few words.
 const WORDS: [(&str, &[&str]); 5] = [
     ("top_when", &["always", "problem"]),
-    ("source", &["auto", "netlink", "procfs", "sockets"]),
+    (
+        "source",
+        &["auto", "netlink", "procfs", "sockets", "recording"],
+    ),
     ("absent", &["ok", "warning", "critical", "unknown"]),
     ("empty", &["ok", "warning", "critical", "unknown"]),
     ("netns", &["self", "all"]),
@@ -58,6 +61,7 @@ pub(crate) fn command() -> Command {
     }
     command
         .mut_arg("table", |arg| arg.value_hint(ValueHint::FilePath))
+        .mut_arg("recording", |arg| arg.value_hint(ValueHint::DirPath))
         .mut_arg("state_dir", |arg| arg.value_hint(ValueHint::DirPath))
         .mut_arg("proc_root", |arg| arg.value_hint(ValueHint::DirPath))
 }

@@ -26,7 +26,7 @@ const SERVICES: usize = 3;
 pub struct Census {
     /// The endpoints, the one with most entries first.
     pub endpoints: Vec<Endpoint>,
-    /// How many of them are shown.
+    /// The number of groups that are shown.
     pub shown: usize,
     /// The groups: the endpoints in their order, then ports, a swept address, and the whole table.
     pub groups: Vec<Group>,
@@ -73,7 +73,7 @@ pub struct Owned {
     pub held: Vec<(Owner, u64)>,
     /// The entries with and without a socket.
     pub attribution: Attribution,
-    /// Whether all sockets and all processes were seen.
+    /// True if all sockets and all processes were seen.
     pub complete: bool,
 }
 
@@ -105,7 +105,7 @@ pub fn counts(tally: &Tally, census: &Census, scale: Scale) -> Counts {
     counts
 }
 
-/// How far the share of the largest endpoint in a sample may be from its share in the table.
+/// The distance that the share of the largest endpoint in a sample may have from its share in the table.
 pub fn half_width_of_largest(tally: &Tally, census: &Census, scale: Scale) -> f64 {
     let largest = census.endpoints.first();
     let share = largest.map_or(0.0, |largest| share(largest.entries, tally.read()));

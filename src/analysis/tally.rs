@@ -53,7 +53,7 @@ struct Members {
     several: bool,
 }
 
-/// In place of the number of a group.
+/// A mark of an end that belongs to no group.
 const NONE: u32 = u32::MAX;
 
 /// Entries by endpoint, class and direction.
@@ -270,7 +270,7 @@ impl Tally {
     }
 }
 
-/// What the entries of an endpoint are.
+/// The kinds of the entries of an endpoint.
 #[derive(Debug, Clone, Default)]
 struct Split {
     /// In the order of [`Class::ALL`].
@@ -281,5 +281,5 @@ struct Split {
     unreplied: u64,
 }
 
-/// In place of a slot of the list; more than any list is long.
+/// A mark of a group that is not in the list. No list is as long.
 const NOT_SHOWN: u8 = u8::MAX;

@@ -63,8 +63,8 @@ pub(super) struct Args {
     )]
     pub(super) own: Vec<String>,
 
-    /// Read entries from auto, netlink, procfs, sockets or
-    /// recording [default: auto]
+    /// Read entries from auto, netlink, procfs, sockets
+    /// or recording [default: auto]
     #[arg(
         long,
         value_name = "SOURCE",
@@ -125,7 +125,7 @@ pub(super) struct Args {
     )]
     pub(super) proc_root: Option<PathBuf>,
 
-    /// Run as a recorder: a sample every SECONDS, 1 to 60
+    /// Run as a recorder, a sample every SECONDS (1-60)
     /// [default: off, 10 without SECONDS]
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = DEFAULT_RECORD)]
     #[arg(
@@ -135,7 +135,7 @@ pub(super) struct Args {
     )]
     pub(super) record: Option<String>,
 
-    /// The recording that --record writes and checks read
+    /// Where --record writes and a check reads
     /// [default: /run/check_conntrack]
     #[arg(
         long,
@@ -199,10 +199,10 @@ METRIC:
   free     entries that still fit: free=20000: or free=10%:
   chain    mean hash chain length, 2 * entries / nf_conntrack_buckets
   lost     packets lost since the previous run: lost=0
-  drop chaintoolong early_drop insert_failed  that counter since the previous run
+  drop chaintoolong early_drop insert_failed  that counter since the last run
   growth   entries per minute since the previous run: growth=~:500 or ~:1%
   full_in  time until the table is full at that growth: full_in=30m:
-  peak     highest usage since the previous run, from a recording: peak=95
+  peak     highest usage since the previous run, percent (from a recording)
   ports    percent of the source ports to one far port in use
   expect   expectations in percent of nf_conntrack_expect_max
   endpoint entries of the largest remote endpoint

@@ -181,7 +181,6 @@ impl Args {
         let recording_is_wanted =
             self.recording.is_some() || self.source.as_deref() == Some("recording");
         let is_live = proc_root == Path::new(LIVE);
-        let recording = recording(self.recording, is_live)?;
         let sample = self.sample.as_deref().unwrap_or(DEFAULT_SAMPLE);
         Ok(Options {
             top: self.top.as_deref().map(top).transpose()?,
@@ -203,29 +202,31 @@ impl Args {
             timeout: seconds(self.timeout.as_deref().unwrap_or(DEFAULT_TIMEOUT))?,
             verbosity: self.verbose.min(3),
             record,
-            recording,
+            recording: self
+                .recording
+                .or_else(|| is_live.then(|| PathBuf::from(RECORDING))),
             recording_is_wanted,
         })
     }
 
-    /// The seconds between two samples, if this is to be a recorder.
+    /// The seconds between two samples, if the program is to run as a recorder.
     fn record(&self, elevated: bool) -> Result<Option<u32>, UsageError> {
-        let options = [
+        for (option, given) in [
             ("--record", self.record.is_some()),
             ("--recording", self.recording.is_some()),
-        ];
-        if let Some(option) = first_given(&options).filter(|_| elevated) {
-            return Err(UsageError::Elevated { option });
+        ] {
+            if given && elevated {
+                return Err(UsageError::Elevated { option });
+            }
         }
-        let Some(record) = self.record.as_deref().map(period).transpose()? else {
+        let Some(typed) = &self.record else {
             return Ok(None);
         };
-        let options = [
+        let thresholds = [&self.warning, &self.critical, &self.positional];
+        for (option, given) in [
             (
                 "--warning and --critical",
-                [&self.warning, &self.critical, &self.positional]
-                    .iter()
-                    .any(|given| !given.is_empty()),
+                thresholds.iter().any(|typed| !typed.is_empty()),
             ),
             ("--table", self.table.is_some()),
             ("--top", self.top.is_some()),
@@ -234,11 +235,12 @@ impl Args {
                 "--source recording",
                 self.source.as_deref() == Some("recording"),
             ),
-        ];
-        match first_given(&options) {
-            Some(option) => Err(UsageError::BesideRecord { option }),
-            None => Ok(Some(record)),
+        ] {
+            if given {
+                return Err(UsageError::BesideRecord { option });
+            }
         }
+        period(typed).map(Some)
     }
 
     /// The command line without `-v` and `-t`.
@@ -308,30 +310,11 @@ fn source(typed: Option<&str>) -> Result<Choice, UsageError> {
         Some("procfs") => Ok(Choice::Procfs),
         Some("sockets") => Ok(Choice::Sockets),
         Some("recording") => Ok(Choice::Recording),
-        Some(other) => Err(word(
-            "--source",
-            other,
-            "auto, netlink, procfs, sockets and recording",
-        )),
-    }
-}
-
-/// The directory of the recording. Below another proc root there is none unless it is named.
-fn recording(directory: Option<PathBuf>, is_live: bool) -> Result<Option<PathBuf>, UsageError> {
-    match directory {
-        Some(directory) if directory.as_os_str().is_empty() => {
-            Err(word("--recording", "", "a directory"))
+        Some(other) => {
+            let accepted = "auto, netlink, procfs, sockets and recording";
+            Err(word("--source", other, accepted))
         }
-        Some(directory) => Ok(Some(directory)),
-        None => Ok(is_live.then(|| PathBuf::from(RECORDING))),
     }
-}
-
-/// The first of these options that was given.
-fn first_given(options: &[(&'static str, bool)]) -> Option<&'static str> {
-    options
-        .iter()
-        .find_map(|(option, given)| given.then_some(*option))
 }
 
 fn netns(typed: Option<&str>) -> Result<Netns, UsageError> {

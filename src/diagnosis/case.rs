@@ -39,7 +39,7 @@ pub struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Whether a finding about fullness answers a question that the reader has.
+    /// True if a finding about fullness answers a question that the reader has.
     pub fn explains_fullness(&self) -> bool {
         self.filling || self.capture || self.recording
     }
@@ -56,7 +56,7 @@ pub struct PortUse {
     pub port: Port,
     /// Source ports in use, of those there are.
     pub used: Share,
-    /// Whether this host translates the source address; then the range is 1024 to 65535, and not ip_local_port_range.
+    /// True if this host translates the source address; then the range is 1024 to 65535, and not ip_local_port_range.
     pub translated: bool,
 }
 
@@ -95,7 +95,7 @@ impl Listed {
     /// Less than this share of the count is too little for a finding. Percent.
     const ENOUGH: u64 = 90;
 
-    /// Whether the list lacks so much that it says nothing about who holds the entries.
+    /// True if the list lacks so much that it says nothing about who holds the entries.
     pub fn lacks_much(self) -> bool {
         self.count > 0 && !Share::new(self.listed, self.count).is_at_least(Self::ENOUGH)
     }

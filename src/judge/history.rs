@@ -353,7 +353,7 @@ fn compare(then: &NetnsSnapshot, now: &NetnsSnapshot) -> Result<Change, NoBaseli
     })
 }
 
-/// How much each counter increased, all processors together.
+/// The increase of each counter, all CPUs together.
 ///
 /// The kernel's counters are 32 bits wide and wrap. One that fell has wrapped if it increased by less than 2^31 that
 /// way; else it was reset, and all with it (the module was loaded anew; nothing else resets them). So it was when

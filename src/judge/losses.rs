@@ -11,7 +11,7 @@ const FULL_PERCENT: u64 = 95;
 /// Packets that were lost since the previous run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Losses {
-    /// How many.
+    /// The number.
     pub packets: u64,
     /// The time in which they were lost.
     pub over: Duration,
@@ -19,7 +19,7 @@ pub struct Losses {
     pub full_table: bool,
     /// They were lost because hash chains were too long.
     pub long_chains: bool,
-    /// Whether the reason still holds, so that packets are being lost now.
+    /// True if the reason still holds, so that packets are being lost now.
     pub now: bool,
 }
 
@@ -39,7 +39,7 @@ pub fn losses(readings: &Readings, change: Option<&Change>, chains_long: bool) -
     })
 }
 
-/// Whether packets were lost below the limit: a clash of source ports, or the word of a tracker or helper.
+/// True if packets were lost below the limit: a clash of source ports, or the word of a tracker or helper.
 pub fn lost_below_limit(readings: &Readings, change: Option<&Change>) -> bool {
     change.is_some_and(|change| {
         (moved(change, Counter::Drop) || moved(change, Counter::InsertFailed))
@@ -57,7 +57,7 @@ fn lost_to_a_full_table(readings: &Readings, change: &Change) -> bool {
         && (moved(change, Counter::EarlyDrop) || change.was_full || at_limit || peaked(readings))
 }
 
-/// Whether a recorder saw a full table since the previous run.
+/// True if a recorder saw a full table since the previous run.
 fn peaked(readings: &Readings) -> bool {
     match &readings.peak {
         Ok(peak) => at_least(peak.count, peak.max, FULL_PERCENT),

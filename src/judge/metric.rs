@@ -5,7 +5,7 @@ use std::fmt;
 use crate::model::conntrack::Class;
 use crate::model::readings::Counter;
 
-/// What is measured. The names are those of the command line and of the perfdata.
+/// A measured quantity. Its name is the same on the command line and in the perfdata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Metric {
     /// Entries in percent of nf_conntrack_max.
@@ -105,12 +105,12 @@ impl Metric {
             .map(|(metric, _)| *metric)
     }
 
-    /// Whether the value is a percentage, so that `%` behind a bound changes nothing.
+    /// True if the value is a percentage, so that `%` behind a bound changes nothing.
     pub fn is_percentage(self) -> bool {
         matches!(self, Self::Usage | Self::Peak | Self::Ports | Self::Expect)
     }
 
-    /// Whether a bound may carry `%`: of a metric that is no percentage, percent of nf_conntrack_max.
+    /// True if a bound may carry `%`: of a metric that is no percentage, percent of nf_conntrack_max.
     pub fn takes_percent(self) -> bool {
         !matches!(
             self,
@@ -118,12 +118,12 @@ impl Metric {
         )
     }
 
-    /// Whether it is a time, whose bounds may carry `s`, `m` and `h`.
+    /// True if it is a time, whose bounds may carry `s`, `m` and `h`.
     pub fn is_time(self) -> bool {
         self == Self::FullIn
     }
 
-    /// Whether the entries themselves must be read for it.
+    /// True if the entries themselves must be read for it.
     pub fn needs_table(self) -> bool {
         matches!(
             self,

@@ -15,7 +15,7 @@ use thiserror::Error;
 use super::number::{Decimal, Ratio};
 use crate::model::text::typed;
 
-/// What a bound may carry behind its number.
+/// The suffixes that a bound may carry after its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suffixes {
     /// `%`.
@@ -33,7 +33,7 @@ impl Suffixes {
     }
 }
 
-/// What is behind the number of a bound.
+/// The suffix after the number of a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Unit {
     /// Nothing: it is in the unit of the value.
@@ -56,7 +56,7 @@ impl Unit {
         }
     }
 
-    /// How many units of the value it is; a percentage is held against one.
+    /// The number of units of the value in this unit; a percentage is compared with a percentage.
     fn factor(self) -> i128 {
         match self {
             Self::Bare | Self::Percent | Self::Seconds => 1,
@@ -132,7 +132,7 @@ impl fmt::Display for Bound {
     }
 }
 
-/// What a range is held against.
+/// The value that a range is compared with.
 #[derive(Debug, Clone, Copy)]
 pub struct Measure {
     /// The value, in the unit of a bare bound.
@@ -142,7 +142,7 @@ pub struct Measure {
     pub percent: Option<Ratio>,
 }
 
-/// How a value leaves a range.
+/// The way in which a value leaves a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Violation {
     /// Below the start.
@@ -238,7 +238,7 @@ impl Range {
         Ok(Self { inside, start, end })
     }
 
-    /// Whether the value alerts, and on which side it lies then. A bound of unknown unit is never crossed.
+    /// The side on which the value leaves the range, if the value alerts. A bound of unknown unit is never crossed.
     pub fn alert(&self, measure: &Measure) -> Option<Violation> {
         let against = |bound: &Bound| {
             let value = if bound.is_percent() {
@@ -273,7 +273,7 @@ impl Range {
         }
     }
 
-    /// Whether no value is out of it: `~:`, which switches a metric off.
+    /// True if no value is out of it: `~:`, which switches a metric off.
     pub fn never_alerts(&self) -> bool {
         !self.inside && self.start.is_none() && self.end.is_none()
     }
@@ -299,7 +299,7 @@ impl Range {
         self.start.into_iter().chain(self.end)
     }
 
-    /// Whether any bound carries `%`.
+    /// True if any bound carries `%`.
     pub fn has_percent(&self) -> bool {
         self.bounds().any(Bound::is_percent)
     }
@@ -400,7 +400,7 @@ impl fmt::Display for Range {
     }
 }
 
-/// Why a text is not a range.
+/// The reason why a text is not a range.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RangeError {
     /// Nothing, `@` or `:`.

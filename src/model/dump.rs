@@ -1,10 +1,10 @@
-//! Where entries are read from, and how reading them went.
+//! The sources of entries, and the summary of a dump.
 
 use std::fmt;
 
 use crate::model::error::ReadError;
 
-/// Where entries were read from.
+/// The source of the entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// A ctnetlink dump.
@@ -28,7 +28,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// Where somebody wants entries to be read from.
+/// The source that the operator chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
     /// The best that is permitted.
@@ -43,7 +43,7 @@ pub enum Choice {
     Recording,
 }
 
-/// How reading the table ended.
+/// The end of a dump of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// At its end.
@@ -56,10 +56,10 @@ pub enum End {
     Failed(ReadError),
 }
 
-/// What is known of a reading of the table besides its entries.
+/// The summary of a dump of the table, besides its entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
-    /// Where from.
+    /// The source.
     pub source: Source,
     /// Entries that were handed on.
     pub read: u64,
@@ -71,7 +71,7 @@ pub struct Listing {
     pub unread: UnreadLines,
     /// The number of entries that `conntrack -L` says it listed, if its summary stands in a capture.
     pub shown: Option<u64>,
-    /// How it ended.
+    /// The end of the dump.
     pub end: End,
     /// The hash table was resized meanwhile, so entries are missing or double.
     pub inexact: bool,

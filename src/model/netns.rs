@@ -74,20 +74,20 @@ pub enum Walk {
 pub struct Namespace {
     /// The number that tells it from others, or why that could not be read this time.
     pub id: Reading<NetnsId>,
-    /// What was read of it.
+    /// The readings of the namespace.
     pub readings: Readings,
-    /// Where it was seen, when processes were looked at; none where that was not asked for.
+    /// The place where the namespace was seen; none if no processes were looked at.
     pub seen: Option<Seen>,
-    /// Whether it is the one of this process.
+    /// True if it is the one of this process.
     pub own: bool,
 }
 
 /// A network namespace and its comparison with the previous run.
 #[derive(Debug, Clone)]
 pub struct Compared {
-    /// What was read of it.
+    /// The readings of the namespace.
     pub namespace: Namespace,
-    /// What changed since the previous run, or why that is not known.
+    /// The change since the previous run, or the reason why the change is not known.
     pub change: Reading<Change>,
 }
 
@@ -98,9 +98,9 @@ pub struct Observation {
     pub own: Namespace,
     /// The others that have a process on this host, if they are judged too.
     pub others: Vec<Namespace>,
-    /// How much of the processes was looked at for them.
+    /// The part of the processes that was looked at for the namespaces.
     pub walk: Walk,
-    /// Why not all of them could be seen, if all were to be judged.
+    /// The reason why not all namespaces could be seen, if all were to be judged.
     pub unseen: Option<ReadError>,
 }
 
@@ -134,7 +134,7 @@ impl Observation {
     }
 }
 
-/// Where a namespace was seen.
+/// The place where a namespace was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     /// The lowest of its processes.
@@ -143,7 +143,7 @@ pub struct Seen {
     pub inode: u64,
 }
 
-/// Who is in a namespace, as far as it could still be read: its process with the lowest id.
+/// The resident of a namespace, as far as it could still be read: its process with the lowest id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resident {
     /// The process; none where the namespace of this check has no process that could be seen.

@@ -85,7 +85,7 @@ pub enum NoRecorder {
     Directory {
         /// The directory.
         path: String,
-        /// What is the matter with it, as a verb and the rest.
+        /// The fault of the file, as a verb and the rest of the sentence.
         problem: NoState,
     },
     /// Another user could put a file in the place of the recording.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::model::conntrack::Class;
 use crate::model::error::ReadError;
 
-/// What was read, or why not. Absent is not zero, and unreadable is not empty.
+/// A value that was read, or the reason why it was not read. Absent is not zero, and unreadable is not empty.
 pub type Reading<T> = Result<T, ReadError>;
 
 /// Everything this check reads about one network namespace.
@@ -24,7 +24,7 @@ pub struct Readings {
     pub untracked: Reading<u64>,
     /// The moment of the highest usage since the previous run, from a recording.
     pub peak: Reading<Usage>,
-    /// Whether the entries come from a capture, so that the count is the number in it and a missing limit hides nothing.
+    /// True if the entries come from a capture. The count is the number in it then, and a missing limit hides nothing.
     pub capture: bool,
 }
 
@@ -49,15 +49,16 @@ pub struct Usage {
 /// Entries by class, in the whole table: extrapolated where only a sample was read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Of the remote endpoint that holds most.
+    /// The entries of the remote endpoint that holds most.
     pub largest_endpoint: u32,
-    /// Why this host's own addresses are not known: without them nobody can tell which end of an entry is remote.
+    /// The reason why the local addresses of this host are not known. Without them the remote end of an entry is not
+    /// known either.
     pub own_unknown: Option<ReadError>,
     /// Source ports of the pair that uses most of its range.
     pub ports: InUse,
     /// Without a packet of the reply direction.
     pub unreplied: u32,
-    /// That the kernel may evict.
+    /// The entries that the kernel may evict.
     pub evictable: u32,
     /// A value for each of [`Class::ALL`].
     pub classes: [u32; 11],
@@ -90,7 +91,7 @@ impl Counts {
     }
 }
 
-/// What changed between two runs.
+/// The change between two runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
     /// The time between the two runs, in hundredths of a second as /proc/uptime counts them.
@@ -102,7 +103,7 @@ pub struct Change {
     pub counters: Option<[u64; 4]>,
     /// The time in which the counters increased. It is longer than `elapsed` if the previous run could not read them.
     pub counted_for: Duration,
-    /// Whether the table held as many entries as it may, or more, at the previous run.
+    /// True if the table held as many entries as it may, or more, at the previous run.
     pub was_full: bool,
 }
 
@@ -139,7 +140,7 @@ impl Readings {
         }
     }
 
-    /// Whether this kernel tracks connections, as far as that can be seen.
+    /// True if this kernel tracks connections, as far as that can be seen.
     pub fn tracks(&self) -> bool {
         !matches!(self.count, Err(ReadError::NotTracking { .. }))
     }
@@ -241,7 +242,7 @@ impl Statistics {
         }
     }
 
-    /// Whether this kernel refuses inserts into long chains and counts the refusals (from 5.15).
+    /// True if this kernel refuses inserts into long chains and counts the refusals (from 5.15).
     pub fn limits_chains(&self) -> bool {
         self.total(Counter::ChainTooLong).is_some()
     }

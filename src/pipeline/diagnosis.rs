@@ -172,7 +172,7 @@ fn configured(options: &Options, verdict: &Verdict) -> Option<Configured> {
         .or_else(|| of(Setting::Buckets, limits.buckets, buckets))
 }
 
-/// What a larger limit is computed from, while the table fills.
+/// The numbers from which a larger limit is computed, while the table fills.
 fn room(options: &Options, case: &Case<'_>) -> Option<Room> {
     if !case.filling || case.capture {
         return None;
@@ -186,7 +186,7 @@ fn room(options: &Options, case: &Case<'_>) -> Option<Room> {
     })
 }
 
-/// What to look at on a host that looks well or tracks nothing.
+/// The commands that show more on a host that looks well or tracks nothing.
 fn look_only(verdict: &Verdict) -> Advice {
     let readings = verdict.readings();
     let state = verdict.deciding.assessment.state;
@@ -207,7 +207,7 @@ fn look_only(verdict: &Verdict) -> Advice {
     }
 }
 
-/// What shows who holds the entries, if this check could not see it.
+/// The command that shows the holders of the entries, if this check could not see them.
 fn look(
     options: &Options,
     verdict: &Verdict,

@@ -3,6 +3,7 @@
 //! Each stage takes the value of the stage before and returns a new one. Capabilities are raised around their one use
 //! in [`crate::source`]; they are dropped for good here, as soon as no later stage can need them.
 
+mod counting;
 mod diagnosis;
 mod last_look;
 mod observation;

@@ -31,7 +31,7 @@ pub(super) struct Verdict {
     pub(super) overview: Option<Overview>,
     /// Entries of all namespaces, if all were counted.
     pub(super) sharing: Option<u64>,
-    /// Why not every namespace could be seen.
+    /// The reason why not every namespace could be seen.
     pub(super) unseen: Option<ReadError>,
     /// Lines about where the numbers come from, for `-vv`.
     pub(super) origin: Vec<String>,
@@ -110,7 +110,7 @@ fn policy(options: &Options) -> Policy {
     }
 }
 
-/// What is reported of the namespaces besides the verdict on the deciding one.
+/// The report on the namespaces besides the verdict on the deciding one.
 fn overview(options: &Options, deciding: &Judged, others: &[Box<Judged>]) -> Overview {
     let name = |judged: &Judged| resident(&options.proc_root, judged.netns.namespace.seen);
     let other = |(index, judged): (usize, &Judged)| Other {
@@ -249,7 +249,7 @@ impl Verdict {
         &self.deciding.netns.namespace.readings
     }
 
-    /// Whether the entries themselves are to be read on this run.
+    /// True if the entries themselves are to be read on this run.
     pub(super) fn wants_table(&self, options: &Options) -> bool {
         if options.table.is_some() {
             return true;

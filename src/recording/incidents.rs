@@ -54,7 +54,7 @@ impl Watch {
         self.current.is_some()
     }
 
-    /// Whether a text of this moment is wanted: of the first one, and of one that is worse than all before.
+    /// True if a text of this moment is wanted: of the first one, and of one that is worse than all before.
     pub fn wants_text(&self, sample: &Sample, with_table: bool) -> bool {
         let Some(current) = &self.current else {
             return false;
@@ -96,7 +96,7 @@ impl Watch {
         Some((format!("{}.txt", compact(current.utc)), text))
     }
 
-    /// Whether a text was added since this was asked last.
+    /// True if a text was added since this was asked last.
     pub fn take_news(&mut self) -> bool {
         std::mem::take(&mut self.has_news)
     }
@@ -112,7 +112,7 @@ impl Watch {
     }
 }
 
-/// Whether a name is that of a file about an incident.
+/// True if a name is that of a file about an incident.
 pub fn is_incident(name: &str) -> bool {
     let Some(time) = name.strip_suffix(".txt") else {
         return false;

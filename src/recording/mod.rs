@@ -76,13 +76,13 @@ impl Sample {
         drop.saturating_add(chains)
     }
 
-    /// Whether the usage is at least so many percent.
+    /// True if the usage is at least so many percent.
     pub fn is_at_least(&self, percent: u64) -> bool {
         self.max
             .is_some_and(|max| u64::from(self.count) * 100 >= u64::from(max) * percent)
     }
 
-    /// Whether the usage is higher than that of another sample. Without a limit the entries are compared.
+    /// True if the usage is higher than that of another sample. Without a limit the entries are compared.
     pub fn is_fuller_than(&self, other: &Self) -> bool {
         match (self.max, other.max) {
             (Some(max), Some(of_other)) => {
@@ -128,9 +128,9 @@ pub struct Found {
     pub sentence: String,
     /// Who holds the entries, if the finding names anybody.
     pub holder: Option<Holding>,
-    /// Why it happens.
+    /// The reason why it happens.
     pub why: Option<String>,
-    /// What mends it.
+    /// The command or change that mends it.
     pub fix: Option<String>,
     /// One command that shows more.
     pub look: Option<String>,

@@ -131,7 +131,7 @@ fn parse_samples(lines: &mut Lines<'_>) -> Option<Vec<Sample>> {
 }
 
 impl Recording {
-    /// Whether everything stands in the order of time, and no more of it than the recorder keeps.
+    /// True if everything stands in the order of time, and no more of it than the recorder keeps.
     fn is_in_order(&self) -> bool {
         self.clocks.is_sorted_by_key(|clock| clock.at)
             && self.samples.is_sorted_by_key(|sample| sample.at)

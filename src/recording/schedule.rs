@@ -24,7 +24,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Whether the table is to be looked at beside this sample.
+    /// True if the table is to be looked at beside this sample.
     pub fn is_due(&mut self, sample: &Sample) -> bool {
         self.is_owed |= sample.is_at_least(LOOKED_AT) || sample.lost() > 0;
         let Some(last) = self.last else {

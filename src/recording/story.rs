@@ -45,7 +45,7 @@ pub struct Growth {
 }
 
 impl Peak {
-    /// Whether the table was fuller at the peak than it is now. Without a limit a twentieth more entries are fuller.
+    /// True if the table was fuller at the peak than it is now. Without a limit a twentieth more entries are fuller.
     pub fn is_over(&self, now: Usage) -> bool {
         let then = (u128::from(self.sample.count), self.sample.max);
         let count = u128::from(now.count);

@@ -20,8 +20,8 @@ use crate::model::text::{one_line, printable};
 pub(super) fn lines(answer: &Answer<'_>) -> Vec<String> {
     let verbose = answer.style.verbosity > 0;
     let mut lines = advice(answer.advice);
-    lines.extend(answer.told.lines(verbose));
     lines.extend(slips(&answer.assessment.thresholds, verbose));
+    lines.extend(answer.told.lines(verbose));
     if let Some(table) = answer.table {
         if let Some(top) = table.top {
             lines.extend(endpoints::lines(top, table.basis, answer.readings, verbose));
@@ -78,7 +78,7 @@ fn slips(thresholds: &Thresholds, verbose: bool) -> Vec<String> {
         .collect()
 }
 
-/// What could not be read besides.
+/// Readings that failed besides.
 fn unread(answer: &Answer<'_>, verbose: bool) -> Vec<String> {
     let readings = answer.readings;
     let unmeasured = &answer.assessment.unmeasured;

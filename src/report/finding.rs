@@ -193,7 +193,7 @@ pub(super) fn plural_of(n: Distinct, one: &str, many: &str) -> String {
     format!("{n} {}", if n.seen == 1 { one } else { many })
 }
 
-/// What every sentence needs.
+/// The parts that every sentence needs.
 pub(super) struct Words<'a> {
     pub(super) names: &'a AddressNames,
 }

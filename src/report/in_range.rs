@@ -9,7 +9,7 @@ use crate::model::readings::{Change, Reading};
 
 /// Line 1 has at most this many bytes before its perfdata if nothing failed.
 const LINE_MAX: usize = 300;
-/// What the plugin format puts before the text of an OK.
+/// The length of the prefix that the plugin format puts before the text of an OK.
 const PREFIX: usize = "CONNTRACK is OK: ".len();
 
 /// The values, if `so_far` bytes of the text stand before them. Values without room are counted.

@@ -20,7 +20,7 @@ pub struct Told {
     pub list: Vec<String>,
     /// The peak since the previous run, if it is over and was high.
     pub peak: Option<Peak>,
-    /// Whether the peak names who held the table: not beside a finding of now.
+    /// True if the peak names who held the table: not beside a finding of now.
     pub names_holder: bool,
     /// What was added to the table.
     pub growth: Option<Growth>,
@@ -30,7 +30,7 @@ pub struct Told {
     pub about: Option<About>,
     /// Why the recording is not used.
     pub unused: Option<ReadError>,
-    /// Whether the command line names a recording.
+    /// True if the command line names a recording.
     pub wanted: bool,
 }
 

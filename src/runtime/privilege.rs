@@ -39,7 +39,7 @@ pub fn retain() {
     });
 }
 
-/// Whether capabilities are used more than once.
+/// True if capabilities are used more than once.
 static REPEATS: AtomicBool = AtomicBool::new(false);
 
 /// From now on what is given up stays permitted: a recorder reads the table again and again. It is in effect around its

@@ -130,7 +130,7 @@ fn problem(error: Errno) -> NoRecording {
     }
 }
 
-/// Whether a file or directory is of root or of the own user, and only its owner may write it.
+/// True if a file or directory is of root or of the own user, and only its owner may write it.
 fn is_trusted(stat: &Stat) -> Result<(), NoRecording> {
     let uid = stat.st_uid;
     if uid != 0 && uid != geteuid().as_raw() {

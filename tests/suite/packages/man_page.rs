@@ -8,7 +8,7 @@ use crate::common::programs::{printed, script};
 
 #[expect(dead_code, reason = "its main is that of the example")]
 #[path = "../../../packaging/man/manual.rs"]
-mod manual;
+pub(super) mod manual;
 
 /// The man page without the marks of roff in its words.
 fn page() -> String {
@@ -17,7 +17,7 @@ fn page() -> String {
     page.replace("\\fB", "").replace("\\fR", "")
 }
 
-/// What follows the heading, up to the next one.
+/// The text after the heading, up to the next one.
 fn section<'a>(page: &'a str, heading: &str) -> &'a str {
     let (_, rest) = page.split_once(&format!(".SH {heading}\n")).unwrap();
     rest.split_once(".SH ").map_or(rest, |(section, _)| section)
@@ -36,7 +36,7 @@ fn options() -> Vec<String> {
     options
 }
 
-/// What bash offers for the last of the words.
+/// The words that bash offers for the last of these words.
 fn offered(words: &[&str]) -> Vec<String> {
     let completion = manual::completion(Shell::Bash).unwrap();
     let file = crate::common::new_file();
@@ -143,6 +143,7 @@ fn the_options_of_the_man_page_stand_below_the_headings_of_the_help() {
         "Thresholds, repeatable",
         "Who fills the table",
         "Sources",
+        "Recorder",
         "State",
         "Output",
     ];

@@ -17,7 +17,7 @@ use crate::common::programs::Running;
 use crate::common::wait::{PATIENCE, at_any_moment, holds, wait_for};
 use crate::common::{Answer, COUNT};
 
-/// What a recorder prints that does not begin.
+/// The output of a recorder that does not begin.
 fn not_begun(host: &Host, more: &[&str]) -> Answer {
     let arguments = host.recording(more);
     Answer::of(check_after(&[], arguments).output().unwrap())

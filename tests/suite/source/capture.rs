@@ -753,7 +753,7 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
         })
 }
 
-/// What must be true of every source.
+/// Facts that must be true of every source.
 fn adds_up(text: &[u8], pieces: Vec<usize>, sample: u64) {
     let mut expected = text.split(|byte| *byte == b'\n').count() as u64;
     if text.is_empty() || text.ends_with(b"\n") {
