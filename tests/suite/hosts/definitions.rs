@@ -20,7 +20,8 @@ fn options() -> BTreeSet<String> {
         .get_arguments()
         .filter(|option| !option.is_hide_set())
         .filter_map(|option| option.get_long())
-        .filter(|name| !["help", "version"].contains(name))
+        // no monitoring host runs a recorder
+        .filter(|name| !["help", "version", "record"].contains(name))
         .map(str::to_owned)
         .collect()
 }
@@ -101,6 +102,7 @@ impl Recorder {
                 vec!["198.51.100.0/24,2001:db8::1".into(), "203.0.113.5".into()],
             ),
             ("proc-root", one(&self.path("proc"))),
+            ("recording", one(&self.path("recording"))),
             ("sample", one("100")),
             ("source", one("procfs")),
             ("state-dir", one(&self.path("state"))),
