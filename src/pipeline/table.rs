@@ -16,7 +16,7 @@ use crate::diagnosis::{Listed, PortUse};
 use crate::judge::measure::TableNumbers;
 use crate::judge::metric::Metric;
 use crate::model::conntrack::Entry;
-use crate::model::dump::{Choice, End, Gap, Listing, Source};
+use crate::model::dump::{Choice, End, Extent, Gap, Listing, Source};
 use crate::model::error::ReadError;
 use crate::model::local_addresses::LocalAddresses;
 use crate::model::readings::{Counts, InUse, Reading};
@@ -135,7 +135,11 @@ fn wanted(options: &Options, verdict: &Verdict, place: Place, deadlines: Deadlin
             .sharing
             .map(|all| all.saturating_sub(u64::from(count))),
         choice: options.source,
-        sample: options.sample,
+        extent: Extent {
+            sample: options.sample,
+            // what is not listed must not alarm
+            count_on: options.thresholds.need_table(),
+        },
         count,
         deadline: deadlines.reading,
     }
@@ -156,6 +160,7 @@ fn count(options: &Options, wanted: &Wanted) -> Result<Read, ReadError> {
             let read = entries::entries(wanted, add)?;
             let total = match read.listing.end {
                 End::Whole => read.listing.read,
+                _ if read.listing.counted => read.listing.seen,
                 // what is there is at least what was read, whatever the count says by now
                 _ => read
                     .total
