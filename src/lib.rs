@@ -18,8 +18,9 @@ pub mod diagnosis;
 pub mod judge;
 pub mod model;
 pub mod pipeline;
+pub mod recording;
 pub mod report;
 pub mod runtime;
 pub mod source;
 
-pub use pipeline::run;
+pub use pipeline::{record, run};

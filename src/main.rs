@@ -20,7 +20,10 @@ fn main() -> ExitCode {
     privilege::retain();
     output::catch_panics();
     match cli::parse(std::env::args_os(), unsafe_calls::elevation()) {
-        Ok(Request::Check(options)) => check(&options, begin),
+        Ok(Request::Check(options)) => match options.record {
+            Some(seconds) => record(&options, seconds),
+            None => check(&options, begin),
+        },
         Ok(Request::Print(text)) => print(&Report::information(&text)),
         Err(refusal) => print(&Report::unknown(&refusal.to_string())),
     }
@@ -29,6 +32,16 @@ fn main() -> ExitCode {
 fn print(report: &Report) -> ExitCode {
     signals::set_time_limit(SECONDS_TO_PRINT);
     output::finish(report, || ())
+}
+
+/// Runs as a recorder until a signal stops it. Its capabilities stay permitted, and are in effect around their use only.
+fn record(options: &Options, seconds: u32) -> ExitCode {
+    privilege::give_up(privilege::ENTER);
+    privilege::repeat();
+    match check_conntrack::record(options, seconds) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => print(&Report::unknown(&why.to_string())),
+    }
 }
 
 fn check(options: &Options, begin: Instant) -> ExitCode {

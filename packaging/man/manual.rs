@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::{env, error, fs, io};
 
+use check_conntrack::judge::metric::Metric;
 use clap::builder::PossibleValuesParser;
 use clap::{Command, ValueHint};
-use clap_complete::Shell;
+use clap_complete::{Generator, Shell};
 
 /// The man page, but for what the command line knows better.
 const PAGE: &str = include_str!("check_conntrack.8.in");
@@ -14,7 +15,10 @@ const PAGE: &str = include_str!("check_conntrack.8.in");
 /// The options that take one of a few words.
 const WORDS: [(&str, &[&str]); 5] = [
     ("top_when", &["always", "problem"]),
-    ("source", &["auto", "netlink", "procfs", "sockets"]),
+    (
+        "source",
+        &["auto", "netlink", "procfs", "sockets", "recording"],
+    ),
     ("absent", &["ok", "warning", "critical", "unknown"]),
     ("empty", &["ok", "warning", "critical", "unknown"]),
     ("netns", &["self", "all"]),
@@ -25,8 +29,13 @@ pub(crate) fn page(date: &str, version: &str) -> io::Result<String> {
     let mut options = Vec::new();
     clap_mangen::Man::new(check_conntrack::cli::command()).render_options_section(&mut options)?;
     let options = String::from_utf8_lossy(&options).into_owned();
-    // Its heading stands in the page already. What comes before it only defines Aq, the apostrophe.
-    let (_, options) = options.split_once(".SH OPTIONS\n").unwrap_or_default();
+    // The text before the first heading only defines Aq, the apostrophe. The headings of the help are below OPTIONS.
+    let (_, options) = options.split_once(".SH ").unwrap_or_default();
+    let mut options = format!(".SS {}", options.replace("\n.SH ", "\n.SS "));
+    for argument in check_conntrack::cli::command().get_arguments() {
+        let heading = argument.get_help_heading().unwrap_or_default();
+        options = options.replace(&heading.to_uppercase(), heading);
+    }
     let options = options.replace("\\*(Aq", "\\(aq");
     Ok(PAGE
         .replace("@DATE@", date)
@@ -34,16 +43,41 @@ pub(crate) fn page(date: &str, version: &str) -> io::Result<String> {
         .replace("@OPTIONS@\n", &options))
 }
 
-/// The command line with the words that each option accepts. The program judges them itself, see args.rs.
+/// The command line with the words that each option accepts, and for a threshold the metrics. The program judges them
+/// itself, see src/cli.
 pub(crate) fn command() -> Command {
     let mut command = check_conntrack::cli::command();
     for (id, words) in WORDS {
         command = command.mut_arg(id, |arg| arg.value_parser(PossibleValuesParser::new(words)));
     }
+    // clap keeps words for as long as the program runs
+    let metrics: Vec<&'static str> = Metric::all()
+        .map(|metric| &*format!("{metric}=").leak())
+        .collect();
+    for id in ["warning", "critical"] {
+        command = command.mut_arg(id, |arg| {
+            arg.value_parser(PossibleValuesParser::new(metrics.clone()))
+        });
+    }
     command
         .mut_arg("table", |arg| arg.value_hint(ValueHint::FilePath))
+        .mut_arg("recording", |arg| arg.value_hint(ValueHint::DirPath))
         .mut_arg("state_dir", |arg| arg.value_hint(ValueHint::DirPath))
         .mut_arg("proc_root", |arg| arg.value_hint(ValueHint::DirPath))
+}
+
+/// The completion of one shell.
+pub(crate) fn completion(shell: Shell) -> io::Result<String> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut command(), "check_conntrack", &mut text);
+    let text = String::from_utf8(text).map_err(io::Error::other)?;
+    // The range follows in the same word. fish puts no blank after a =, bash must be told.
+    let words = "=\" -- \"${cur}\"))\n";
+    let no_blank = "                    compopt -o nospace 2>/dev/null || true\n";
+    Ok(match shell {
+        Shell::Bash => text.replace(words, &format!("{words}{no_blank}")),
+        _ => text,
+    })
 }
 
 fn main() -> Result<(), Box<dyn error::Error>> {
@@ -59,7 +93,8 @@ fn main() -> Result<(), Box<dyn error::Error>> {
         page(&date, &version)?,
     )?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        clap_complete::generate_to(shell, &mut command(), "check_conntrack", &folder)?;
+        let name = shell.file_name("check_conntrack");
+        fs::write(Path::new(&folder).join(name), completion(shell)?)?;
     }
     Ok(())
 }

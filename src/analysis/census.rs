@@ -10,6 +10,7 @@ use crate::analysis::tally::{
 };
 use crate::analysis::top::{NoSocket, Ranked, TopTable};
 use crate::analysis::traffic::Direction;
+use crate::model::few::largest_first;
 use crate::model::readings::Counts;
 use crate::model::text::named;
 
@@ -25,7 +26,7 @@ const SERVICES: usize = 3;
 pub struct Census {
     /// The endpoints, the one with most entries first.
     pub endpoints: Vec<Endpoint>,
-    /// How many of them are shown.
+    /// The number of groups that are shown.
     pub shown: usize,
     /// The groups: the endpoints in their order, then ports, a swept address, and the whole table.
     pub groups: Vec<Group>,
@@ -72,7 +73,7 @@ pub struct Owned {
     pub held: Vec<(Owner, u64)>,
     /// The entries with and without a socket.
     pub attribution: Attribution,
-    /// Whether all sockets and all processes were seen.
+    /// True if all sockets and all processes were seen.
     pub complete: bool,
 }
 
@@ -104,7 +105,7 @@ pub fn counts(tally: &Tally, census: &Census, scale: Scale) -> Counts {
     counts
 }
 
-/// How far the share of the largest endpoint in a sample may be from its share in the table.
+/// The distance that the share of the largest endpoint in a sample may have from its share in the table.
 pub fn half_width_of_largest(tally: &Tally, census: &Census, scale: Scale) -> f64 {
     let largest = census.endpoints.first();
     let share = largest.map_or(0.0, |largest| share(largest.entries, tally.read()));
@@ -131,7 +132,7 @@ pub fn top(tally: &Tally, census: &Census, owned: Option<&[Owned]>, scale: Scale
         .directions()
         .map(|(direction, count)| (direction, share(count, tally.read())))
         .collect();
-    directions.sort_by(|one, other| other.1.total_cmp(&one.1));
+    largest_first(&mut directions, |(_, share)| *share);
     let services = tally.services(SERVICES);
     TopTable {
         endpoints: shown.enumerate().map(ranked).collect(),
@@ -229,9 +230,7 @@ pub fn facts(tally: &Tally, census: &Census, owned: Option<&[Owned]>, scale: Sca
             }
         }
     }
-    facts
-        .ports
-        .sort_by_key(|(_, split, _)| std::cmp::Reverse(split.entries));
+    largest_first(&mut facts.ports, |(_, split, _)| split.entries);
     facts
 }
 

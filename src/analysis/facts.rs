@@ -3,13 +3,14 @@
 //! Every number of entries is one of the whole table: a sample has been extrapolated before. A number of addresses is
 //! what was seen, because a sample does not tell how many addresses it missed.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Ordering;
 use std::fmt;
 use std::net::IpAddr;
 
 use crate::analysis::tally::Peer;
 use crate::analysis::traffic::Direction;
 use crate::model::conntrack::{Class, Protocol};
+use crate::model::few::largest_first;
 
 /// A part of the entries of the table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,7 +27,7 @@ impl Share {
         Self { part, whole }
     }
 
-    /// Whether the part is at least `percent` percent of the whole.
+    /// True if the part is at least `percent` percent of the whole.
     pub fn is_at_least(self, percent: u64) -> bool {
         let (part, whole) = (u128::from(self.part), u128::from(self.whole));
         whole > 0 && part * 100 >= whole * u128::from(percent)
@@ -38,7 +39,7 @@ impl Share {
         crosswise(self.part, other.whole).cmp(&crosswise(other.part, self.whole))
     }
 
-    /// Whether the part is more than half of the whole.
+    /// True if the part is more than half of the whole.
     pub fn is_most(self) -> bool {
         u128::from(self.part) * 2 > u128::from(self.whole)
     }
@@ -63,9 +64,9 @@ impl fmt::Display for Share {
 /// A number of addresses or ports.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Distinct {
-    /// How many were seen.
+    /// The number that was seen.
     pub seen: u64,
-    /// Whether there may be more: only a sample was read.
+    /// True if there may be more: only a sample was read.
     pub at_least: bool,
 }
 
@@ -114,17 +115,17 @@ impl Split {
         }
     }
 
-    /// Whether more than half of the entries are of one class.
+    /// True if more than half of the entries are of one class.
     pub fn is_mostly(&self, class: Class) -> bool {
         Share::new(self.of(class), self.entries).is_most()
     }
 
-    /// Whether more than half of the entries are unanswered.
+    /// True if more than half of the entries are unanswered.
     pub fn is_mostly_unanswered(&self) -> bool {
         Share::new(self.unanswered, self.entries).is_most()
     }
 
-    /// Whether more than half of the entries are seen from one side only.
+    /// True if more than half of the entries are seen from one side only.
     pub fn is_mostly_one_sided(&self) -> bool {
         Share::new(self.one_sided, self.entries).is_most()
     }
@@ -137,7 +138,7 @@ impl Split {
             .filter(|(_, entries)| *entries > 0)
             .map(|((class, _), entries)| (class, entries))
             .collect();
-        classes.sort_by_key(|(_, entries)| Reverse(*entries));
+        largest_first(&mut classes, |(_, entries)| *entries);
         classes
     }
 }
@@ -161,7 +162,7 @@ impl fmt::Display for Port {
     }
 }
 
-/// Who holds sockets on this host: a unit, a command, a container or a user.
+/// A holder of sockets on this host: a unit, a command, a container or a user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Who {
     /// The name to print: `sidekiq.service`, `command ruby`, `user www-data`.
@@ -198,7 +199,7 @@ pub struct Ownership {
     pub closed: u64,
     /// Entries that ought to have a socket on this host and have none.
     pub without_socket: u64,
-    /// Whether all sockets were read and all processes could be seen.
+    /// True if all sockets were read and all processes could be seen.
     pub complete: bool,
 }
 
@@ -245,7 +246,7 @@ pub struct Destination {
     pub pair: Option<Pair>,
     /// Sources that dial it through this host.
     pub sources: Distinct,
-    /// Who on this host dials it.
+    /// The owner on this host that connects to it.
     pub ownership: Ownership,
 }
 
@@ -258,13 +259,13 @@ pub struct Client {
     pub split: Split,
     /// The way that most of its entries go: to this host, or through it.
     pub direction: Direction,
-    /// What most of its entries dial.
+    /// The destination of most of its entries.
     pub pair: Option<Pair>,
     /// Addresses that it dials through this host.
     pub destinations: Distinct,
     /// Ports that it dials.
     pub ports: Distinct,
-    /// Who on this host answers it.
+    /// The owner on this host that answers it.
     pub ownership: Ownership,
 }
 
@@ -281,7 +282,7 @@ pub struct Service {
     pub far: Distinct,
     /// Entries of the far address that has most.
     pub largest: u64,
-    /// Who on this host answers, or dials.
+    /// The owner on this host that answers or connects.
     pub ownership: Ownership,
 }
 
@@ -296,7 +297,7 @@ pub struct Swept {
     pub ports: Distinct,
     /// Its entries.
     pub split: Split,
-    /// Who on this host dials it.
+    /// The owner on this host that connects to it.
     pub ownership: Ownership,
 }
 
@@ -333,8 +334,8 @@ impl Facts {
         Share::new(entries, self.all.entries)
     }
 
-    /// Whether this host seems to send packets that no socket of TCP or UDP sends: most of the table got no answer, most
-    /// of it goes out, and few sockets are seen.
+    /// True if this host seems to send packets that no socket of TCP or UDP sends: most of the table got no answer,
+    /// most of it goes out, and few sockets are seen.
     pub fn lacks_senders(&self) -> bool {
         let out = self.in_direction(Direction::Out);
         self.all.is_mostly_unanswered()

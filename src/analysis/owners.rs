@@ -1,4 +1,4 @@
-//! Who owns sockets: processes grouped by what an operator would restart.
+//! Owners of sockets: processes grouped by the unit, container or command that an operator would restart.
 
 use core::time::Duration;
 use std::cmp::Reverse;

@@ -14,6 +14,7 @@ use std::hash::BuildHasher;
 use crate::analysis::traffic::Direction;
 use crate::model::address::Address;
 use crate::model::conntrack::Class;
+use crate::model::few::largest_first;
 use crate::model::prefix::Aggregate;
 use crate::model::socket::LocalSocket;
 use crate::model::udp::UdpSettings;
@@ -52,7 +53,7 @@ struct Members {
     several: bool,
 }
 
-/// In place of the number of a group.
+/// A mark of an end that belongs to no group.
 const NONE: u32 = u32::MAX;
 
 /// Entries by endpoint, class and direction.
@@ -215,7 +216,7 @@ impl Tally {
             .collect();
         let entries = split.classes.iter().sum();
         // stable: what is equal stays in the order of the contract
-        classes.sort_by_key(|(_, count)| Reverse(*count));
+        largest_first(&mut classes, |(_, count)| *count);
         Some(Endpoint {
             peer: key.peer(members.first.into(), members.several, self.aggregate),
             entries,
@@ -269,7 +270,7 @@ impl Tally {
     }
 }
 
-/// What the entries of an endpoint are.
+/// The kinds of the entries of an endpoint.
 #[derive(Debug, Clone, Default)]
 struct Split {
     /// In the order of [`Class::ALL`].
@@ -280,5 +281,5 @@ struct Split {
     unreplied: u64,
 }
 
-/// In place of a slot of the list; more than any list is long.
+/// A mark of a group that is not in the list. No list is as long.
 const NOT_SHOWN: u8 = u8::MAX;

@@ -28,7 +28,7 @@ pub struct Ranked {
     pub endpoint: Endpoint,
     /// Entries in the whole table, extrapolated from a sample.
     pub entries: u64,
-    /// Who holds its sockets, most connections first.
+    /// The owners of its sockets, most connections first.
     pub owners: Vec<Owner>,
     /// Its entries without a socket, by reason.
     pub without_socket: Vec<(NoSocket, u64)>,
@@ -49,26 +49,26 @@ pub enum NoSocket {
     Elsewhere,
 }
 
-/// What the numbers of entries rest on.
+/// The basis of the numbers of entries.
 #[derive(Debug, Clone, Default)]
 pub struct Basis {
     /// The source of the entries.
     pub source: Option<Source>,
     /// Entries or sockets that were read.
     pub read: u64,
-    /// Why the entries are not from a better source.
+    /// The reason why the entries are not from a better source.
     pub why: Option<ReadError>,
     /// The part that was read, if it is not the whole table.
     pub sample: Option<Sample>,
-    /// What was not read or not understood.
+    /// Parts of the table that were not read or not parsed.
     pub gaps: Vec<Gap>,
     /// None of the addresses of the host occur in a capture.
     pub own_missing: Option<ReadError>,
     /// Entries may be missing or double, because the hash table was resized meanwhile.
     pub inexact: bool,
-    /// Why names of owners may be missing.
+    /// The reason why names of owners may be missing.
     pub names_incomplete: Option<String>,
-    /// What else must be said: broken messages, processes that could not be seen.
+    /// Notes besides: broken messages, processes that could not be seen.
     pub notes: Vec<String>,
 }
 

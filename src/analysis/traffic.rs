@@ -1,4 +1,4 @@
-//! Which way an entry goes, and the endpoints it counts for.
+//! The traffic that an entry belongs to, and the endpoints that the entry counts for.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use crate::model::address::Address;
 use crate::model::conntrack::{Entry, Side};
 use crate::model::local_addresses::LocalAddresses;
 
-/// Which way an entry goes, as this host sees it.
+/// The traffic that an entry belongs to, as this host sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// From here to elsewhere.
@@ -53,7 +53,7 @@ impl fmt::Display for Direction {
 pub enum Way {
     /// From here to elsewhere.
     Out {
-        /// What was dialled; where that is an address of this host, who answers.
+        /// The destination. If that is an address of this host, the endpoint that answers.
         to: Side,
     },
     /// From elsewhere to here, also after DNAT or REDIRECT, and to all (broadcast, multicast).
@@ -65,12 +65,12 @@ pub enum Way {
     Forwarded {
         /// The client, before masquerading.
         from: Address,
-        /// What was dialled; where that is an address of this host, who answers.
+        /// The destination. If that is an address of this host, the endpoint that answers.
         to: Side,
     },
     /// From here to here.
     Local {
-        /// What was dialled.
+        /// The destination.
         to: Side,
     },
 }

@@ -3,25 +3,30 @@
 //! clap keeps the values as text and this file judges them, so that `--help` wins over a bad value and every refusal
 //! names the option, the value and what is accepted.
 
-use std::ffi::{OsStr, OsString};
+mod arguments;
+mod refusal;
+
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::builder::StyledStr;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, CommandFactory, Parser};
+use clap::Parser;
+use clap::error::ErrorKind;
 use nagiosplugin::ServiceState;
-use thiserror::Error;
 
-use crate::judge::threshold::{ThresholdError, Thresholds};
+pub use arguments::command;
+pub use refusal::UsageError;
+
+use arguments::Args;
+
+use crate::judge::threshold::Thresholds;
 use crate::model::dump::Choice;
 pub use crate::model::elevation::Elevation;
 use crate::model::prefix::{Aggregate, Prefix};
-use crate::model::text::{FOREIGN_MAX, clean, typed};
 
-/// The name in the help, whatever the caller passes as argv\[0\].
-const PROGRAM: &str = "check_conntrack";
 /// The longest time limit, in seconds.
 const TIMEOUT_MAX: u32 = 3600;
+/// The longest time between two samples of a recorder, in seconds.
+const RECORD_MAX: u32 = 60;
 /// The longest list of endpoints.
 const TOP_MAX: u64 = 50;
 
@@ -30,131 +35,22 @@ const TOP_MAX: u64 = 50;
 const DEFAULT_AGGREGATE: &str = "32,64";
 const DEFAULT_SAMPLE: &str = "20000";
 const DEFAULT_TIMEOUT: &str = "8";
+const DEFAULT_RECORD: &str = "10";
 
-/// Checks how full the connection tracking table of the kernel (nf_conntrack) is
-#[derive(Debug, Clone, Parser)]
-#[command(name = PROGRAM, no_binary_name = true, version, disable_help_flag = true, disable_version_flag = true)]
-#[group(skip)] // no other option refers to the group of all, which clap would fill on every run
-pub struct Args {
-    /// WARNING when METRIC is outside RANGE, repeatable [default: usage=80 chain=15]
-    #[arg(short, long, value_name = "[METRIC=]RANGE", allow_hyphen_values = true, action = ArgAction::Append)]
-    pub warning: Vec<String>,
-
-    /// CRITICAL when METRIC is outside RANGE, repeatable [default: usage=90 chain=30]
-    #[arg(short, long, value_name = "[METRIC=]RANGE", allow_hyphen_values = true, action = ArgAction::Append)]
-    pub critical: Vec<String>,
-
-    /// Name the N remote endpoints that hold most entries (1 to 50) [default: off, 5 without N]
-    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "5", allow_hyphen_values = false)]
-    pub top: Option<String>,
-
-    /// Read the table on every run (always) or only when the state is not OK without it (problem) [default: always]
-    #[arg(long, value_name = "WHEN")]
-    pub top_when: Option<String>,
-
-    /// Group from addresses by these prefix lengths [default: 32,64]
-    #[arg(long, value_name = "V4,V6")]
-    pub aggregate: Option<String>,
-
-    /// Further addresses to count as this host's own, separated by commas
-    #[arg(long, value_name = "ADDR[/LEN],...")]
-    pub own: Vec<String>,
-
-    /// Where entries are read from: auto, netlink, procfs or sockets [default: auto]
-    #[arg(long, value_name = "SOURCE")]
-    pub source: Option<String>,
-
-    /// Analyse a capture: lines of /proc/net/nf_conntrack or conntrack -L, plain or gzip, - is stdin
-    #[arg(long, value_name = "FILE")]
-    pub table: Option<PathBuf>,
-
-    /// With --table: nf_conntrack_max of the host that the capture comes from [default: this host's]
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub max: Option<String>,
-
-    /// Read at most N entries, then extrapolate; 0 reads the whole table [default: 20000]
-    #[arg(long, value_name = "N")]
-    pub sample: Option<String>,
-
-    /// State when the kernel does not track connections: ok, warning, critical or unknown
-    #[arg(long, visible_alias = "no-conntrack", value_name = "STATE")]
-    pub absent: Option<String>,
-
-    /// State when the kernel tracks none although connections to other hosts are open: ok, warning, critical or unknown
-    #[arg(long, value_name = "STATE")]
-    pub empty: Option<String>,
-
-    /// Judge this network namespace (self) or every one that has a process on this host (all) [default: self]
-    #[arg(long, value_name = "WHICH")]
-    pub netns: Option<String>,
-
-    /// Where the counters of the previous run are kept [default: /var/lib/check_conntrack]
-    #[arg(long, value_name = "DIR")]
-    pub state_dir: Option<PathBuf>,
-
-    /// Another procfs mount, below which everything is read then [default: /proc]
-    #[arg(long, value_name = "DIR")]
-    pub proc_root: Option<PathBuf>,
-
-    /// After so many seconds (1 to 3600) answer with what was read until then [default: 8]
-    #[arg(short, long, value_name = "SECONDS", allow_hyphen_values = true)]
-    pub timeout: Option<String>,
-
-    /// More detail lines, up to -vvv; state and perfdata stay the same
-    #[arg(short, long, action = ArgAction::Count)]
-    pub verbose: u8,
-
-    /// Print the version and exit with 3
-    #[arg(short = 'V', long, action = ArgAction::Version)]
-    version: Option<bool>,
-
-    /// Print this help and exit with 3
-    #[arg(short, long, action = ArgAction::HelpShort)]
-    help: Option<bool>,
-
-    /// WARN CRIT, for the scripts this replaces; not for new definitions, hence not in the help
-    #[arg(hide = true, value_name = "WARN CRIT")]
-    positional: Vec<String>,
-}
-
-const AFTER_HELP: &str = "\
-RANGE is [@]START:END as in the plugin guidelines. It alerts outside START to END,
-with @ inside; the ends are not outside. N is 0:N, N: has no end, ~:N no start.
-  usage    entries in percent of nf_conntrack_max (the metric of a bare RANGE)
-  entries  entries in the table; 80% is percent of nf_conntrack_max
-  free     entries that still fit, so free=20000: or free=10%:
-  chain    mean hash chain length, 2 * entries / nf_conntrack_buckets
-  lost     packets lost since the previous run, so lost=0
-  drop chaintoolong early_drop insert_failed   that counter since the previous run
-  growth   entries per minute since the previous run, so growth=~:500 or ~:1%
-  full_in  time until the table is full at that growth, so full_in=30m:
-  ports    source ports in use to one far port, percent (reads the table, as all below)
-  expect   expectations in percent of nf_conntrack_expect_max
-  endpoint entries of the largest remote endpoint
-  established time_wait syn_sent syn_recv fin_wait close_wait last_ack close udp
-  icmp other unreplied evictable   entries in that class; 80% is percent of max
-A range on usage, entries or free replaces the defaults of usage, one on chain
-those of chain. Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
-Examples:
-  check_conntrack
-  check_conntrack -w 75 -c 90 -w free=20000:
-  check_conntrack -c entries=200000 --absent ok
-  check_conntrack --top --top-when problem -w endpoint=30%";
-
-/// What the check is to do.
+/// The options of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// The ranges in force.
     pub thresholds: Thresholds,
-    /// How many remote endpoints to name; none when nobody asked.
+    /// The number of remote endpoints to name; none without `--top`.
     pub top: Option<usize>,
     /// When to read the table.
     pub top_when: TopWhen,
-    /// How `from` addresses are grouped.
+    /// The networks by which `from` addresses are grouped.
     pub aggregate: Aggregate,
     /// Addresses to count as this host's own.
     pub own: Vec<Prefix>,
-    /// Where entries are read from.
+    /// The source of the entries.
     pub source: Choice,
     /// A capture to read instead of the live table; `-` is stdin.
     pub table: Option<PathBuf>,
@@ -166,49 +62,57 @@ pub struct Options {
     pub absent: ServiceState,
     /// The state when the kernel tracks nothing although connections to other hosts are open.
     pub empty: ServiceState,
-    /// Which namespaces are judged.
+    /// The namespaces that are judged.
     pub netns: Netns,
-    /// Where the state of the previous run is kept.
+    /// The directory of the state of the previous run.
     pub state_dir: PathBuf,
-    /// Whether anything may be written there: not as a user that the caller is not.
+    /// True if the state may be written: not with the rights of a user who is not the caller.
     pub writes: bool,
     /// The command line, without what changes neither state nor performance data: what tells one service's state from
     /// another's.
     pub service: String,
-    /// Where procfs is.
+    /// The mount point of procfs.
     pub proc_root: PathBuf,
     /// Seconds until the answer is due, 1 to 3600.
     pub timeout: u32,
-    /// How many detail lines, 0 to 3.
+    /// The amount of detail lines, 0 to 3.
     pub verbosity: u8,
+    /// Seconds between two samples, 1 to 60, if this program is to run as a recorder.
+    pub record: Option<u32>,
+    /// The directory of the recording; none if there is no recording of the host that the proc root shows.
+    pub recording: Option<PathBuf>,
+    /// True if the command line asks for the recording, so that its absence is worth a note.
+    pub recording_is_wanted: bool,
 }
 
 impl Options {
-    /// Whether the proc root is the live one, so that netlink tells of the same kernel.
+    /// True if the proc root is the live one, so that netlink tells of the same kernel.
     pub fn is_live(&self) -> bool {
         self.proc_root == Path::new(LIVE)
     }
 
-    /// Whether the entries themselves may have to be read.
+    /// True if the entries themselves may have to be read.
     pub fn may_read_entries(&self) -> bool {
         self.top.is_some() || self.table.is_some() || self.thresholds.need_table()
     }
 
-    /// Whether the entries to be read may be those of another network namespace of the running kernel.
+    /// True if the entries to be read may be those of another network namespace of the running kernel.
     pub fn may_enter_namespaces(&self) -> bool {
         self.netns == Netns::All && self.is_live() && self.may_read_entries()
     }
 }
 
-/// Where procfs is unless somebody says otherwise.
+/// The mount point of procfs by default.
 const LIVE: &str = "/proc";
-/// Where the state is unless somebody says otherwise.
+/// Where the recording is unless somebody says otherwise.
+const RECORDING: &str = "/run/check_conntrack";
+/// The directory of the state by default.
 const STATE: &str = "/var/lib/check_conntrack";
 
 /// The network namespaces to be judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Netns {
-    /// That of this process.
+    /// The namespace of this process.
     Own,
     /// Each that has a process on this host.
     All,
@@ -223,7 +127,7 @@ pub enum TopWhen {
     Problem,
 }
 
-/// What the command line asked for.
+/// The request of a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// A check.
@@ -232,8 +136,8 @@ pub enum Request {
     Print(String),
 }
 
-/// Reads a command line, the program's name first. Where the program may do what its caller may not, nothing may steer
-/// what it reads, and where it is another user, nothing what it writes.
+/// Reads a command line, the program's name first. A program that may do what its caller may not accepts no option
+/// that steers what it reads, and a program that is another user accepts none that steers what it writes.
 ///
 /// # Errors
 /// The first thing that is refused.
@@ -246,42 +150,15 @@ pub fn parse(
         Ok(args) => args.validate(elevation).map(Request::Check),
         Err(error) => match error.kind() {
             ErrorKind::InvalidUtf8 => Err(UsageError::NotText {
-                argument: not_text(&command_line),
+                argument: refusal::not_text(&command_line),
             }),
             ErrorKind::DisplayHelp => Ok(Request::Print(command().render_help().to_string())),
             ErrorKind::DisplayVersion => Ok(Request::Print(error.render().to_string())),
             _ => Err(UsageError::CommandLine {
-                sentence: sentence(&error),
+                sentence: refusal::sentence(&error, &command_line),
             }),
         },
     }
-}
-
-/// The first argument that is not UTF-8 although its option takes text, with the option before it. Options of files take
-/// any bytes.
-fn not_text(command_line: &[OsString]) -> String {
-    let mut before = "";
-    for argument in command_line {
-        let text = argument.to_string_lossy();
-        let option = text.split_once('=').map_or(before, |(option, _)| option);
-        if let Some(text) = argument.to_str() {
-            before = text;
-        } else if !["--table", "--proc-root", "--state-dir"].contains(&option) {
-            let option = if before.starts_with('-') { before } else { "" };
-            return format!("{} {}", clean(option), not_utf8(argument))
-                .trim()
-                .to_owned();
-        } else {
-            before = "";
-        }
-    }
-    String::new()
-}
-
-/// The command line as clap knows it, with the text below the options: for the help, the man page, the completions and
-/// the tests.
-pub fn command() -> clap::Command {
-    Args::command().after_help(AFTER_HELP)
 }
 
 impl Args {
@@ -289,91 +166,83 @@ impl Args {
         let elevated = elevation != Elevation::None;
         let writes = elevation != Elevation::AnotherUser;
         let service = self.service();
-        let (mut warning, mut critical) = (self.warning, self.critical);
-        match self.positional.as_slice() {
-            [] => {}
-            arguments if !warning.is_empty() || !critical.is_empty() => {
-                return Err(UsageError::PositionalsBesideOptions {
-                    arguments: arguments.to_vec(),
-                });
-            }
-            [warn, crit] => {
-                warning.push(warn.clone());
-                critical.push(crit.clone());
-            }
-            arguments => {
-                return Err(UsageError::Positionals {
-                    arguments: arguments.to_vec(),
-                });
-            }
-        }
-        let proc_root = match self.proc_root {
-            Some(_) if elevated => {
-                return Err(UsageError::Elevated {
-                    option: "--proc-root",
-                });
-            }
-            Some(directory) => directory,
-            None => PathBuf::from(LIVE),
+        let thresholds = match self.positional.as_slice() {
+            [] => Thresholds::parse(&self.warning, &self.critical)?,
+            words => self.positional_thresholds(words)?,
         };
+        let record = self.record(elevated)?;
+        let proc_root = proc_root(self.proc_root, elevated)?;
         if self.table.is_some() && elevated {
             return Err(UsageError::Elevated { option: "--table" });
         }
         if self.table.is_some() && self.netns.as_deref() == Some("all") {
             return Err(UsageError::AllNamespacesOfACapture);
         }
+        let recording_is_wanted =
+            self.recording.is_some() || self.source.as_deref() == Some("recording");
+        let is_live = proc_root == Path::new(LIVE);
         let sample = self.sample.as_deref().unwrap_or(DEFAULT_SAMPLE);
-        let aggregate = self.aggregate.as_deref().unwrap_or(DEFAULT_AGGREGATE);
         Ok(Options {
             top: self.top.as_deref().map(top).transpose()?,
-            top_when: match self.top_when.as_deref() {
-                None | Some("always") => TopWhen::Always,
-                Some("problem") => TopWhen::Problem,
-                Some(other) => return Err(word("--top-when", other, "always and problem")),
-            },
-            aggregate: Aggregate::parse(aggregate).map_err(|_| {
-                word(
-                    "--aggregate",
-                    aggregate,
-                    "V4,V6, two prefix lengths up to 32 and 128",
-                )
-            })?,
+            top_when: top_when(self.top_when.as_deref())?,
+            aggregate: aggregate(self.aggregate.as_deref().unwrap_or(DEFAULT_AGGREGATE))?,
             own: own(&self.own)?,
-            source: match self.source.as_deref() {
-                None | Some("auto") => Choice::Auto,
-                Some("netlink") => Choice::Netlink,
-                Some("procfs") => Choice::Procfs,
-                Some("sockets") => Choice::Sockets,
-                Some(other) => {
-                    return Err(word("--source", other, "auto, netlink, procfs and sockets"));
-                }
-            },
+            source: source(self.source.as_deref())?,
             max: max(self.max.as_deref(), self.table.is_some())?,
             table: self.table,
             sample: count("--sample", sample, 0, u64::from(u32::MAX))?,
-            thresholds: Thresholds::parse(&warning, &critical)?,
+            thresholds,
             absent: state("--absent", self.absent.as_deref().unwrap_or("unknown"))?,
             empty: state("--empty", self.empty.as_deref().unwrap_or("ok"))?,
-            netns: match self.netns.as_deref() {
-                None | Some("self") => Netns::Own,
-                Some("all") => Netns::All,
-                Some(other) => return Err(word("--netns", other, "self and all")),
-            },
+            netns: netns(self.netns.as_deref())?,
             writes,
-            state_dir: match self.state_dir {
-                Some(_) if !writes => return Err(UsageError::WritesAsAnother),
-                Some(directory) => directory,
-                None => PathBuf::from(STATE),
-            },
+            state_dir: state_dir(self.state_dir, writes)?,
             service,
             proc_root,
             timeout: seconds(self.timeout.as_deref().unwrap_or(DEFAULT_TIMEOUT))?,
             verbosity: self.verbose.min(3),
+            record,
+            recording: self
+                .recording
+                .or_else(|| is_live.then(|| PathBuf::from(RECORDING))),
+            recording_is_wanted,
         })
     }
-}
 
-impl Args {
+    /// The seconds between two samples, if the program is to run as a recorder.
+    fn record(&self, elevated: bool) -> Result<Option<u32>, UsageError> {
+        for (option, given) in [
+            ("--record", self.record.is_some()),
+            ("--recording", self.recording.is_some()),
+        ] {
+            if given && elevated {
+                return Err(UsageError::Elevated { option });
+            }
+        }
+        let Some(typed) = &self.record else {
+            return Ok(None);
+        };
+        let thresholds = [&self.warning, &self.critical, &self.positional];
+        for (option, given) in [
+            (
+                "--warning and --critical",
+                thresholds.iter().any(|typed| !typed.is_empty()),
+            ),
+            ("--table", self.table.is_some()),
+            ("--top", self.top.is_some()),
+            ("--netns all", self.netns.as_deref() == Some("all")),
+            (
+                "--source recording",
+                self.source.as_deref() == Some("recording"),
+            ),
+        ] {
+            if given {
+                return Err(UsageError::BesideRecord { option });
+            }
+        }
+        period(typed).map(Some)
+    }
+
     /// The command line without `-v` and `-t`.
     fn service(&self) -> String {
         let service = Self {
@@ -383,9 +252,85 @@ impl Args {
         };
         format!("{service:?}")
     }
+
+    /// The thresholds of `WARN CRIT`, the form of the scripts that this program replaces.
+    fn positional_thresholds(&self, words: &[String]) -> Result<Thresholds, UsageError> {
+        match words {
+            [level] if self.verbose > 0 && level.len() == 1 => {
+                Err(UsageError::NumberAfterVerbose {
+                    argument: level.clone(),
+                })
+            }
+            _ if !self.warning.is_empty() || !self.critical.is_empty() => {
+                Err(UsageError::PositionalsBesideOptions {
+                    arguments: words.to_vec(),
+                })
+            }
+            [warn, crit] => Ok(Thresholds::parse(
+                std::slice::from_ref(warn),
+                std::slice::from_ref(crit),
+            )?),
+            _ => Err(UsageError::Positionals {
+                arguments: words.to_vec(),
+            }),
+        }
+    }
 }
 
-/// A state by its name, or by the short name of the scripts this replaces.
+fn proc_root(typed: Option<PathBuf>, elevated: bool) -> Result<PathBuf, UsageError> {
+    match typed {
+        Some(_) if elevated => Err(UsageError::Elevated {
+            option: "--proc-root",
+        }),
+        Some(directory) => Ok(directory),
+        None => Ok(PathBuf::from(LIVE)),
+    }
+}
+
+fn state_dir(typed: Option<PathBuf>, writes: bool) -> Result<PathBuf, UsageError> {
+    match typed {
+        Some(_) if !writes => Err(UsageError::WritesAsAnother),
+        Some(directory) => Ok(directory),
+        None => Ok(PathBuf::from(STATE)),
+    }
+}
+
+fn top_when(typed: Option<&str>) -> Result<TopWhen, UsageError> {
+    match typed {
+        None | Some("always") => Ok(TopWhen::Always),
+        Some("problem") => Ok(TopWhen::Problem),
+        Some(other) => Err(word("--top-when", other, "always and problem")),
+    }
+}
+
+fn source(typed: Option<&str>) -> Result<Choice, UsageError> {
+    match typed {
+        None | Some("auto") => Ok(Choice::Auto),
+        Some("netlink") => Ok(Choice::Netlink),
+        Some("procfs") => Ok(Choice::Procfs),
+        Some("sockets") => Ok(Choice::Sockets),
+        Some("recording") => Ok(Choice::Recording),
+        Some(other) => {
+            let accepted = "auto, netlink, procfs, sockets and recording";
+            Err(word("--source", other, accepted))
+        }
+    }
+}
+
+fn netns(typed: Option<&str>) -> Result<Netns, UsageError> {
+    match typed {
+        None | Some("self") => Ok(Netns::Own),
+        Some("all") => Ok(Netns::All),
+        Some(other) => Err(word("--netns", other, "self and all")),
+    }
+}
+
+fn aggregate(typed: &str) -> Result<Aggregate, UsageError> {
+    let accepted = "V4,V6, two prefix lengths up to 32 and 128";
+    Aggregate::parse(typed).map_err(|_| word("--aggregate", typed, accepted))
+}
+
+/// A state by its name, or by the short name of the scripts that this program replaces.
 fn state(option: &'static str, name: &str) -> Result<ServiceState, UsageError> {
     match name {
         "ok" => Ok(ServiceState::Ok),
@@ -407,6 +352,11 @@ fn seconds(text: &str) -> Result<u32, UsageError> {
         .ok()
         .and_then(|n| u32::try_from(n).ok())
         .ok_or_else(refused)
+}
+
+fn period(text: &str) -> Result<u32, UsageError> {
+    let seconds = count("--record", text, 1, u64::from(RECORD_MAX))?;
+    Ok(u32::try_from(seconds).unwrap_or(RECORD_MAX))
 }
 
 fn top(text: &str) -> Result<usize, UsageError> {
@@ -464,156 +414,6 @@ fn word(option: &'static str, value: &str, accepted: &'static str) -> UsageError
     }
 }
 
-/// clap's complaint in one sentence without its layout.
-fn sentence(error: &clap::Error) -> String {
-    // clap's own words, whose angle brackets go
-    let context = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => clean(text),
-        Some(ContextValue::Strings(texts)) => clean(&texts.join(" ")),
-        Some(ContextValue::StyledStrs(texts)) => clean(
-            &texts
-                .iter()
-                .map(StyledStr::to_string)
-                .collect::<Vec<_>>()
-                .join(" "),
-        ),
-        _ => String::new(),
-    };
-    let given = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => typed(text),
-        _ => String::new(),
-    };
-    let argument = context(ContextKind::InvalidArg);
-    let mut text = match error.kind() {
-        ErrorKind::UnknownArgument => {
-            format!("unknown option {}", given(ContextKind::InvalidArg))
-        }
-        ErrorKind::ArgumentConflict => format!("{argument} was given more than once"),
-        ErrorKind::InvalidValue => format!("{argument} needs a value"),
-        ErrorKind::TooManyValues => format!(
-            "{argument} takes no value {}",
-            given(ContextKind::InvalidValue)
-        ),
-        ErrorKind::NoEquals => format!("{argument} needs its value behind a ="),
-        _ => error.kind().to_string(),
-    };
-    let suggestion = context(ContextKind::SuggestedArg);
-    if !suggestion.is_empty() {
-        text.push_str(&format!(", did you mean {suggestion}?"));
-    }
-    text
-}
-
-/// A command line that is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum UsageError {
-    /// Refused by clap.
-    #[error("{sentence} (see check_conntrack --help)")]
-    CommandLine {
-        /// What is wrong.
-        sentence: String,
-    },
-    /// A value of `--warning` or `--critical`.
-    #[error(transparent)]
-    Threshold(#[from] ThresholdError),
-    /// No state of that name.
-    #[error("{option} {} refused: accepted are ok, warning, critical and unknown", typed(.value))]
-    State {
-        /// The option.
-        option: &'static str,
-        /// Its value.
-        value: String,
-    },
-    /// Not a number of seconds.
-    #[error("--timeout {} refused: accepted are whole seconds from 1 to {TIMEOUT_MAX}", typed(.value))]
-    Timeout {
-        /// The value.
-        value: String,
-    },
-    /// Not a number in its range.
-    #[error("{option} {} refused: accepted are whole numbers from {min} to {max}", typed(.value))]
-    Number {
-        /// The option.
-        option: &'static str,
-        /// Its value.
-        value: String,
-        /// The least.
-        min: u64,
-        /// The most.
-        max: u64,
-    },
-    /// Not one of the words an option knows.
-    #[error("{option} {} refused: accepted are {accepted}", typed(.value))]
-    Word {
-        /// The option.
-        option: &'static str,
-        /// Its value.
-        value: String,
-        /// What it knows.
-        accepted: &'static str,
-    },
-    /// An argument that is not UTF-8, for an option that takes text.
-    #[error("{argument} refused: it is not valid UTF-8, accepted is ASCII")]
-    NotText {
-        /// The argument, and the option that it belongs to, safe to print.
-        argument: String,
-    },
-    /// Neither none nor two.
-    #[error(
-        "unexpected argument{} {}: give either no positional arguments or two (WARN CRIT), -w WARN -c CRIT is preferred",
-        if .arguments.len() == 1 { "" } else { "s" },
-        all_typed(.arguments)
-    )]
-    Positionals {
-        /// All of them.
-        arguments: Vec<String>,
-    },
-    /// Two ways of saying the same.
-    #[error("positional WARN CRIT cannot be combined with -w or -c, given {}", all_typed(.arguments))]
-    PositionalsBesideOptions {
-        /// The positional ones.
-        arguments: Vec<String>,
-    },
-    /// --max for the live table.
-    #[error("--max {} refused: accepted with --table only, a live table has the limit of its kernel", typed(.value))]
-    MaxWithoutTable {
-        /// The value.
-        value: String,
-    },
-    /// A capture does not say which namespace it is of.
-    #[error("--netns all cannot be used with --table: a capture covers a single network namespace")]
-    AllNamespacesOfACapture,
-    /// An option that would let the caller use privileges that are not his.
-    #[error("{option} is not allowed when the plugin has file capabilities or is setuid")]
-    Elevated {
-        /// The option.
-        option: &'static str,
-    },
-    /// --state-dir while the program runs setuid or setgid.
-    #[error(
-        "--state-dir is not allowed in a setuid or setgid program: the state would be written as a different user"
-    )]
-    WritesAsAnother,
-}
-
-fn all_typed(arguments: &[String]) -> String {
-    let typed: Vec<String> = arguments.iter().map(|argument| typed(argument)).collect();
-    typed.join(" ")
-}
-
-/// An argument whose bytes are not all text.
-fn not_utf8(argument: &OsStr) -> String {
-    let chunks = argument.as_encoded_bytes().utf8_chunks();
-    let shown: String = chunks
-        .flat_map(|chunk| {
-            let valid = (!chunk.valid().is_empty()).then(|| typed(chunk.valid()));
-            let bytes = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}"));
-            valid.into_iter().chain(bytes)
-        })
-        .collect();
-    shown.get(..FOREIGN_MAX).unwrap_or(&shown).to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -656,13 +456,10 @@ mod tests {
             let [name, value] = line else {
                 panic!("{line:?}")
             };
-            let shown = help
-                .lines()
-                .find(|shown| shown.contains(&format!("{name} <")));
-            assert!(
-                shown.unwrap().ends_with(&format!(" [default: {value}]")),
-                "{line:?}: {shown:?}"
-            );
+            let (_, rest) = help.split_once(&format!("{name} <")).unwrap();
+            let words: Vec<&str> = rest.split_whitespace().collect();
+            let shown = words.iter().skip_while(|word| **word != "[default:").nth(1);
+            assert_eq!(shown, Some(&&*format!("{value}]")), "{line:?}: {help}");
         }
         assert_eq!(plain.absent, ServiceState::Unknown);
         assert_eq!(plain.empty, ServiceState::Ok);
@@ -681,6 +478,10 @@ mod tests {
         assert!(expected.is_ok());
         assert_eq!(meaning(&["75", "90"]), expected);
         assert_eq!(meaning(&["75%", "90%"]), expected);
+    }
+
+    #[test]
+    fn words_without_an_option_are_refused_with_the_way_to_give_a_threshold() {
         let preferred =
             "give either no positional arguments or two (WARN CRIT), -w WARN -c CRIT is preferred";
         for (arguments, refusal) in [
@@ -695,6 +496,56 @@ mod tests {
             ),
         ] {
             assert_eq!(options(arguments), Err(refusal));
+        }
+        let refused = options(&["-v", "3"]).unwrap_err();
+        assert_eq!(
+            refused,
+            "unexpected argument 3: -v takes no value, repeat it for more detail, up to -vvv"
+        );
+    }
+
+    #[test]
+    fn a_number_given_to_v_is_refused_with_the_way_to_see_more() {
+        for typed in ["-v=3", "-v3", "-vv=3", "--verbose=3", "--verb=3"] {
+            let wanted = format!(
+                "{typed} refused: -v takes no value, repeat it for more detail, up to -vvv"
+            );
+            let refused = options(&[typed]).unwrap_err();
+            assert!(refused.starts_with(&wanted), "{refused}");
+        }
+        assert_eq!(
+            options(&["-vvv", "-w", "3"]).map(|options| options.verbosity),
+            Ok(3)
+        );
+    }
+
+    #[test]
+    fn long_options_may_be_abbreviated_as_getopt_allows() {
+        let timeout = |arguments: &[&str]| options(arguments).map(|options| options.timeout);
+        assert_eq!(timeout(&["--timeo", "5"]), Ok(5));
+        assert_eq!(timeout(&["--ti=5"]), Ok(5));
+        let absent = |arguments: &[&str]| options(arguments).map(|options| options.absent);
+        assert_eq!(absent(&["--no-c", "ok"]), Ok(ServiceState::Ok));
+        // the whole name of one option that begins another one
+        assert_eq!(options(&["--top"]).map(|options| options.top), Ok(Some(5)));
+        let service = |arguments: &[&str]| options(arguments).map(|options| options.service);
+        assert_eq!(service(&["--crit", "lost=0"]), service(&["-c", "lost=0"]));
+    }
+
+    #[test]
+    fn an_abbreviation_of_several_options_is_refused_with_their_names() {
+        for (typed, wanted) in [
+            (
+                "--to",
+                "--to is short for several options: --top, --top-when",
+            ),
+            (
+                "--ver",
+                "--ver is short for several options: --verbose, --version",
+            ),
+        ] {
+            let refused = options(&[typed]).unwrap_err();
+            assert!(refused.starts_with(wanted), "{refused}");
         }
     }
 
@@ -779,7 +630,7 @@ mod tests {
             ),
             (&["--netns"], "--netns WHICH needs a value"),
             (&["--flush"], "unknown option --flush"),
-            (&["--verbose=3|"], r"--verbose... takes no value 3\x7c"),
+            (&["--help=3|"], r"--help takes no value 3\x7c"),
             (&["--a|b"], r"unknown option --a\x7cb"),
             (&["--state-dir", ""], "--state-dir DIR needs a value"),
         ] {

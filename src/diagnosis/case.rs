@@ -18,6 +18,8 @@ pub struct Case<'a> {
     pub filling: bool,
     /// The entries come from a capture, whose reader asks who holds them whatever the state is.
     pub capture: bool,
+    /// A recorder asks, which notes who holds the entries whatever the state is.
+    pub recording: bool,
     /// A range on the chain length was crossed, or packets were lost to long chains.
     pub chains_long: bool,
     /// The counters drop or insert_failed moved although the table was not full.
@@ -37,9 +39,9 @@ pub struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Whether a finding about fullness answers a question that the reader has.
+    /// True if a finding about fullness answers a question that the reader has.
     pub fn explains_fullness(&self) -> bool {
-        self.filling || self.capture
+        self.filling || self.capture || self.recording
     }
 }
 
@@ -54,7 +56,7 @@ pub struct PortUse {
     pub port: Port,
     /// Source ports in use, of those there are.
     pub used: Share,
-    /// Whether this host translates the source address; then the range is 1024 to 65535, and not ip_local_port_range.
+    /// True if this host translates the source address; then the range is 1024 to 65535, and not ip_local_port_range.
     pub translated: bool,
 }
 
@@ -93,7 +95,7 @@ impl Listed {
     /// Less than this share of the count is too little for a finding. Percent.
     const ENOUGH: u64 = 90;
 
-    /// Whether the list lacks so much that it says nothing about who holds the entries.
+    /// True if the list lacks so much that it says nothing about who holds the entries.
     pub fn lacks_much(self) -> bool {
         self.count > 0 && !Share::new(self.listed, self.count).is_at_least(Self::ENOUGH)
     }

@@ -81,7 +81,7 @@ pub(super) fn kept_open(facts: &Facts) -> Option<Finding> {
     Some(Finding::KeptOpen(flow_of(facts, client)?))
 }
 
-/// Whether the sockets of few processes make up most of these entries.
+/// True if the sockets of few processes make up most of these entries.
 fn hold_most(owners: &[Held], established: u64) -> bool {
     let processes: u64 = owners.iter().map(|held| held.who.processes).sum();
     let entries = owners.iter().map(|held| held.entries).sum();
@@ -161,7 +161,7 @@ pub(super) fn peers_vanished(case: &Case<'_>, facts: &Facts) -> Option<Finding> 
     })
 }
 
-/// Whether a peer is a network of several addresses.
+/// True if a peer is a network of several addresses.
 pub(super) fn is_network(peer: &Peer) -> bool {
     matches!(
         peer,

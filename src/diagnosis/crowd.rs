@@ -65,7 +65,7 @@ pub(super) fn crowd(case: &Case<'_>, facts: &Facts) -> Option<Finding> {
     }))
 }
 
-/// Whether most entries are half open, or UDP without a reply: nothing proves that their source addresses are true.
+/// True if most entries are half open, or UDP without a reply: nothing proves that their source addresses are true.
 pub fn is_flood(split: &Split) -> bool {
     let half_open = split.of(Class::SynRecv) + split.of(Class::SynSent);
     let unproven = split.of(Class::SynRecv) + split.unanswered;

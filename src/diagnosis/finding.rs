@@ -7,7 +7,7 @@ use crate::analysis::facts::{Distinct, End, Held, Ownership, Port, Share, Split,
 use crate::analysis::tally::Peer;
 use crate::analysis::traffic::Direction;
 
-/// Who opens the connections.
+/// The actor that opens the connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
     /// A unit, command or user of this host.
@@ -44,7 +44,7 @@ impl Actor {
 /// A destination and who dials it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flow {
-    /// Who opens the connections.
+    /// The actor that opens the connections.
     pub actor: Actor,
     /// The far end, or the service of this host.
     pub to: End,
@@ -59,11 +59,11 @@ pub struct Flow {
 pub struct Crowd {
     /// The service: of this host, or a destination behind it.
     pub service: End,
-    /// Who on this host answers.
+    /// The owner on this host that answers.
     pub owner: Option<Who>,
     /// Clients that were seen.
     pub clients: Distinct,
-    /// Whether clients are counted by network (`--aggregate`).
+    /// True if clients are counted by network (`--aggregate`).
     pub networks: bool,
     /// Entries of the largest client, in the table.
     pub largest: Share,
@@ -71,11 +71,11 @@ pub struct Crowd {
     pub split: Split,
     /// These entries in the table.
     pub share: Share,
-    /// Whether most of them are half open: a flood, whose addresses may be forged.
+    /// True if most of them are half open: a flood, whose addresses may be forged.
     pub flood: bool,
 }
 
-/// What a scan aims at.
+/// The target of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScanTarget {
     /// Many ports of one address.
@@ -93,9 +93,9 @@ pub enum ScanTarget {
 pub struct Sweep {
     /// Out of this host, into it or through it.
     pub direction: Direction,
-    /// Who scans.
+    /// The actor that scans.
     pub actor: Actor,
-    /// What is scanned.
+    /// The target.
     pub target: ScanTarget,
     /// Processes that could send without a TCP or UDP socket.
     pub candidates: Vec<Who>,
@@ -129,7 +129,7 @@ pub enum Finding {
         port: Port,
         /// Far addresses.
         peers: Distinct,
-        /// Whether entries go both ways: a tunnel, each side of which sends from a port of its own.
+        /// True if entries go both ways: a tunnel, each side of which sends from a port of its own.
         both_ways: bool,
         /// Its entries in the table.
         share: Share,
@@ -153,7 +153,7 @@ pub enum Finding {
     },
     /// 13: DNS.
     Dns {
-        /// Who asks or answers.
+        /// The actor that asks or answers.
         actor: Actor,
         /// The one resolver that is asked; none if this host answers, or if there are several.
         resolver: Option<Peer>,

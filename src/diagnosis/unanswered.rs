@@ -59,7 +59,7 @@ pub(super) fn one_way(facts: &Facts) -> Option<Finding> {
 /// The port of DNS.
 pub(super) const DNS_PORT: u16 = 53;
 
-/// Whether a port is dialled in two directions about equally.
+/// True if a port is dialled in two directions about equally.
 fn goes_both_ways(facts: &Facts, port: Port) -> bool {
     let directions = facts.services.iter().filter(|service| service.port == port);
     let all: u64 = directions

@@ -34,11 +34,11 @@ pub struct Crossing {
     pub metric: Metric,
     /// The severity of the threshold.
     pub severity: Severity,
-    /// How the value leaves the range.
+    /// The way in which the value leaves the range.
     pub reason: Reason,
 }
 
-/// How a value leaves what is accepted.
+/// The way in which a value leaves the accepted values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// It leaves a range.
@@ -56,7 +56,7 @@ pub struct Unmeasured {
     pub why: ReadError,
 }
 
-/// What the operator decided for hosts that track nothing.
+/// The state that the operator chose for hosts that track nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
     /// The state of a kernel that does not track connections.
@@ -65,10 +65,10 @@ pub struct Policy {
     pub empty: ServiceState,
 }
 
-/// What is assessed.
+/// The subject of an assessment.
 #[derive(Debug, Clone)]
 pub struct Subject<'a> {
-    /// What was read of the network namespace.
+    /// The readings of the network namespace.
     pub readings: &'a Readings,
     /// Its metrics.
     pub measurements: Measurements,
@@ -79,7 +79,7 @@ pub struct Subject<'a> {
 }
 
 impl Assessment {
-    /// Whether the value of a metric is above its range.
+    /// True if the value of a metric is above its range.
     pub fn is_above(&self, metric: Metric) -> bool {
         self.crossings.iter().any(|crossing| {
             crossing.metric == metric
@@ -87,7 +87,7 @@ impl Assessment {
         })
     }
 
-    /// Whether the value of a metric is below its range.
+    /// True if the value of a metric is below its range.
     pub fn is_below(&self, metric: Metric) -> bool {
         self.crossings.iter().any(|crossing| {
             crossing.metric == metric
@@ -95,7 +95,16 @@ impl Assessment {
         })
     }
 
-    /// Whether a range on the fullness of the table was crossed.
+    /// True if the highest usage since the previous run is out of a range on the usage.
+    pub fn peak_was_too_full(&self) -> bool {
+        let Ok(Measured::Value(peak)) = self.measurements.get(Metric::Peak) else {
+            return false;
+        };
+        let mut of_usage = self.thresholds.of(Metric::Usage);
+        of_usage.any(|threshold| threshold.range.alert(&peak).is_some())
+    }
+
+    /// True if a range on the fullness of the table was crossed.
     pub fn is_too_full(&self) -> bool {
         self.is_above(Metric::Usage)
             || self.is_above(Metric::Entries)
@@ -200,7 +209,7 @@ fn judge(metric: Metric, readings: &Readings, assessment: &mut Assessment) {
     }
 }
 
-/// How a measurement leaves the range of a threshold.
+/// The violation of a threshold by a measurement, if any.
 fn violation(
     threshold: &Threshold,
     measured: &Result<Measured, ReadError>,

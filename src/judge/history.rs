@@ -56,6 +56,14 @@ impl NetnsSnapshot {
         })
     }
 
+    /// Returns what changed until a later run of the same namespace.
+    ///
+    /// # Errors
+    /// The reason why the two cannot be compared.
+    pub fn change_until(&self, now: &Self) -> Result<Change, NoBaseline> {
+        compare(self, now)
+    }
+
     /// Returns true if the counters were read by this run or by a repetition of it, and not by one before it.
     fn read_its_counters(&self) -> bool {
         let counters = self.counters.as_ref();
@@ -345,7 +353,7 @@ fn compare(then: &NetnsSnapshot, now: &NetnsSnapshot) -> Result<Change, NoBaseli
     })
 }
 
-/// How much each counter increased, all processors together.
+/// The increase of each counter, all CPUs together.
 ///
 /// The kernel's counters are 32 bits wide and wrap. One that fell has wrapped if it increased by less than 2^31 that
 /// way; else it was reset, and all with it (the module was loaded anew; nothing else resets them). So it was when

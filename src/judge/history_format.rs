@@ -26,20 +26,17 @@
 //! lines before it: a text that was cut short or changed is no baseline.
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hasher};
-use std::time::Duration;
 
 use crate::judge::history::{Baseline, Counters, NetnsHistory, NetnsSnapshot};
 use crate::model::error::NoBaseline;
 use crate::model::netns::NetnsId;
 use crate::model::readings::Statistics;
+use crate::model::sealed::{Lines, fact, hundredths, number, seal, time, unseal};
 
 /// The first line but for the version.
 const HEADER: &str = "check_conntrack state ";
 /// The version of what follows the first line.
 const VERSION: &str = "2";
-
-type Lines<'a> = std::iter::Peekable<std::str::SplitTerminator<'a, char>>;
 
 impl Baseline {
     /// Reads what [`fmt::Display`] wrote.
@@ -57,12 +54,7 @@ impl Baseline {
 }
 
 fn parse_facts(text: &str) -> Option<Baseline> {
-    let end = text.trim_end_matches('\n').rfind('\n')? + 1;
-    let (facts, check) = text.split_at_checked(end)?;
-    if check != check_line(facts) {
-        return None;
-    }
-    let mut lines = facts.split_terminator('\n').peekable();
+    let mut lines = unseal(text)?;
     lines.next()?;
     let boot = fact(&mut lines, "boot")?.to_owned();
     let walked = match fact(&mut lines, "walked") {
@@ -81,15 +73,7 @@ fn parse_facts(text: &str) -> Option<Baseline> {
 }
 
 fn parse_history(lines: &mut Lines<'_>) -> Option<NetnsHistory> {
-    let namespace = fact(lines, "namespace")?;
-    let id = match namespace.split_once(' ') {
-        Some(("cookie", n)) => NetnsId::Cookie(number(n)?),
-        Some(("routesocket", n)) => NetnsId::RouteSocket(number(n)?),
-        Some(("inode", n)) => NetnsId::Inode(number(n)?),
-        Some(("statistics", n)) => NetnsId::Statistics(number(n)?),
-        None if namespace == "unknown" => NetnsId::Unknown,
-        _ => return None,
-    };
+    let id = NetnsId::parse(fact(lines, "namespace")?)?;
     let last = parse_snapshot(lines)?;
     let has_another = lines.peek().is_some_and(|line| line.starts_with("at "));
     Some(NetnsHistory {
@@ -144,33 +128,6 @@ fn parse_rows(lines: &mut Lines<'_>) -> Option<Statistics> {
     (!processors.is_empty()).then_some(Statistics { processors })
 }
 
-/// Returns the rest of the next line if it is about this fact.
-fn fact<'a>(lines: &mut Lines<'a>, name: &str) -> Option<&'a str> {
-    let next = lines.next_if(|line| line.split_once(' ').is_some_and(|(fact, _)| fact == name))?;
-    next.split_once(' ').map(|(_, rest)| rest)
-}
-
-/// Reads a number as it is printed: this check does not write it in another way.
-fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse().ok())?
-}
-
-fn time(text: &str) -> Option<Duration> {
-    Some(Duration::from_millis(number::<u64>(text)?.checked_mul(10)?))
-}
-
-fn hundredths(time: Duration) -> u128 {
-    time.as_millis() / 10
-}
-
-fn check_line(facts: &str) -> String {
-    // std may choose another hash one day: then an update of this check makes one first run
-    let mut hasher = DefaultHasher::new();
-    hasher.write(facts.as_bytes());
-    format!("check {:016x}\n", hasher.finish())
-}
-
 impl fmt::Display for Baseline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut facts = format!("{HEADER}{VERSION}\nboot {}\n", self.boot);
@@ -180,19 +137,13 @@ impl fmt::Display for Baseline {
         for history in &self.namespaces {
             facts.push_str(&history.to_string());
         }
-        write!(f, "{facts}{}", check_line(&facts))
+        f.write_str(&seal(facts))
     }
 }
 
 impl fmt::Display for NetnsHistory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.id {
-            NetnsId::Cookie(n) => writeln!(f, "namespace cookie {n}")?,
-            NetnsId::RouteSocket(n) => writeln!(f, "namespace routesocket {n}")?,
-            NetnsId::Inode(n) => writeln!(f, "namespace inode {n}")?,
-            NetnsId::Statistics(n) => writeln!(f, "namespace statistics {n}")?,
-            NetnsId::Unknown => writeln!(f, "namespace unknown")?,
-        }
+        writeln!(f, "namespace {}", self.id)?;
         write!(f, "{}", self.last)?;
         self.before
             .as_ref()
@@ -222,6 +173,7 @@ impl fmt::Display for NetnsSnapshot {
 pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::time::Duration;
 
     fn ids() -> impl Strategy<Value = NetnsId> {
         prop_oneof![
@@ -278,7 +230,7 @@ pub(super) mod tests {
         #[test]
         fn a_baseline_that_is_read_is_written_again(text in "(check_conntrack state 2\n)?(boot [0-9a-f]{1,4}\n)?((walked|at|namespace|namespace cookie|count|max|counters|processor|check) ?[0-9 -]{0,9}\n){0,9}") {
             // the right hash at its end takes the parser past its first doubt
-            for text in [text.clone(), format!("{text}{}", check_line(&text))] {
+            for text in [text.clone(), seal(text)] {
                 if let Ok(baseline) = Baseline::parse(&text) {
                     let again = Baseline::parse(&baseline.to_string());
                     prop_assert_eq!(again, Ok(baseline));
@@ -290,8 +242,7 @@ pub(super) mod tests {
         fn anything_may_stand_in_the_file(text in ".*\n?.*") {
             prop_assert!(Baseline::parse(&text).is_err());
             let line = format!("{text}\n");
-            let sealed = format!("{line}{}", check_line(&line));
-            prop_assert!(Baseline::parse(&sealed).is_err());
+            prop_assert!(Baseline::parse(&seal(line)).is_err());
         }
 
         #[test]

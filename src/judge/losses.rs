@@ -11,7 +11,7 @@ const FULL_PERCENT: u64 = 95;
 /// Packets that were lost since the previous run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Losses {
-    /// How many.
+    /// The number.
     pub packets: u64,
     /// The time in which they were lost.
     pub over: Duration,
@@ -19,7 +19,7 @@ pub struct Losses {
     pub full_table: bool,
     /// They were lost because hash chains were too long.
     pub long_chains: bool,
-    /// Whether the reason still holds, so that packets are being lost now.
+    /// True if the reason still holds, so that packets are being lost now.
     pub now: bool,
 }
 
@@ -39,7 +39,7 @@ pub fn losses(readings: &Readings, change: Option<&Change>, chains_long: bool) -
     })
 }
 
-/// Whether packets were lost below the limit: a clash of source ports, or the word of a tracker or helper.
+/// True if packets were lost below the limit: a clash of source ports, or the word of a tracker or helper.
 pub fn lost_below_limit(readings: &Readings, change: Option<&Change>) -> bool {
     change.is_some_and(|change| {
         (moved(change, Counter::Drop) || moved(change, Counter::InsertFailed))
@@ -54,7 +54,15 @@ fn lost_to_a_full_table(readings: &Readings, change: &Change) -> bool {
     let at_limit =
         matches!((&readings.count, readings.max()), (Ok(count), Some(max)) if *count >= max);
     moved(change, Counter::Drop)
-        && (moved(change, Counter::EarlyDrop) || change.was_full || at_limit)
+        && (moved(change, Counter::EarlyDrop) || change.was_full || at_limit || peaked(readings))
+}
+
+/// True if a recorder saw a full table since the previous run.
+fn peaked(readings: &Readings) -> bool {
+    match &readings.peak {
+        Ok(peak) => at_least(peak.count, peak.max, FULL_PERCENT),
+        Err(_) => false,
+    }
 }
 
 fn moved(change: &Change, counter: Counter) -> bool {
@@ -62,16 +70,20 @@ fn moved(change: &Change, counter: Counter) -> bool {
 }
 
 fn is_full(readings: &Readings) -> bool {
-    match (&readings.count, readings.max()) {
-        (Ok(count), Some(max)) => u64::from(*count) * 100 >= u64::from(max) * FULL_PERCENT,
-        _ => false,
+    match &readings.count {
+        Ok(count) => at_least(*count, readings.max(), FULL_PERCENT),
+        Err(_) => false,
     }
+}
+
+fn at_least(count: u32, max: Option<u32>, percent: u64) -> bool {
+    max.is_some_and(|max| u64::from(count) * 100 >= u64::from(max) * percent)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::readings::Limit;
+    use crate::model::readings::{Limit, Usage};
 
     fn readings(count: u32) -> Readings {
         Readings {
@@ -95,6 +107,28 @@ mod tests {
     fn of(count: u32, counters: [u64; 4], was_full: bool, chains_long: bool) -> Option<Losses> {
         let change = change(counters, was_full);
         losses(&readings(count), Some(&change), chains_long)
+    }
+
+    #[test]
+    fn a_recorder_that_saw_a_full_table_knows_the_reason() {
+        let change = change(counters(&[(DROP, 5)]), false);
+        let of = |peak| {
+            let readings = Readings {
+                peak: Ok(Usage {
+                    count: peak,
+                    max: Some(1000),
+                }),
+                ..readings(10)
+            };
+            let losses = losses(&readings, Some(&change), false).unwrap();
+            (
+                losses.full_table,
+                losses.now,
+                lost_below_limit(&readings, Some(&change)),
+            )
+        };
+        assert_eq!(of(950), (true, false, false));
+        assert_eq!(of(949), (false, false, true));
     }
 
     const DROP: usize = 0;

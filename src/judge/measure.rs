@@ -123,6 +123,21 @@ fn of_files(metric: Metric, numbers: Numbers<'_>) -> Reading<Measured> {
         Metric::Increase(counter) => increase(numbers, |change| change.increase(counter)),
         Metric::Growth => growth(numbers),
         Metric::FullIn => full_in(count()?, &limit()?, numbers.change),
+        Metric::Peak => {
+            let peak = readings.peak.clone()?;
+            Ok(
+                match peak
+                    .max
+                    .and_then(|max| percent(peak.count.into(), max.into()))
+                {
+                    Some(value) => Measured::Value(Measure {
+                        value,
+                        percent: Some(value),
+                    }),
+                    None => Measured::Unlimited,
+                },
+            )
+        }
         Metric::Chain => {
             let (count, buckets) = (count()?, readings.buckets.clone()?);
             // all namespaces hang their entries into the same chains

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::model::conntrack::Class;
 use crate::model::readings::Counter;
 
-/// What is measured. The names are those of the command line and of the perfdata.
+/// A measured quantity. Its name is the same on the command line and in the perfdata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Metric {
     /// Entries in percent of nf_conntrack_max.
@@ -30,6 +30,8 @@ pub enum Metric {
     Ports,
     /// Expectations in percent of nf_conntrack_expect_max.
     Expect,
+    /// The highest usage since the previous run, in percent of nf_conntrack_max; from a recording.
+    Peak,
     /// Entries of the largest remote endpoint.
     Endpoint,
     /// Entries without a packet of the reply direction.
@@ -41,7 +43,7 @@ pub enum Metric {
 }
 
 /// The name of each metric, in the order of documentation and output.
-const NAMES: [(Metric, &str); 27] = [
+const NAMES: [(Metric, &str); 28] = [
     (Metric::Usage, "usage"),
     (Metric::Entries, "entries"),
     (Metric::Free, "free"),
@@ -62,6 +64,7 @@ const NAMES: [(Metric, &str); 27] = [
     ),
     (Metric::Growth, "growth"),
     (Metric::FullIn, "full_in"),
+    (Metric::Peak, "peak"),
     (Metric::Ports, "ports"),
     (Metric::Expect, "expect"),
     (Metric::Endpoint, "endpoint"),
@@ -102,12 +105,12 @@ impl Metric {
             .map(|(metric, _)| *metric)
     }
 
-    /// Whether the value is a percentage, so that `%` behind a bound changes nothing.
+    /// True if the value is a percentage, so that `%` behind a bound changes nothing.
     pub fn is_percentage(self) -> bool {
-        matches!(self, Self::Usage | Self::Ports | Self::Expect)
+        matches!(self, Self::Usage | Self::Peak | Self::Ports | Self::Expect)
     }
 
-    /// Whether a bound may carry `%`: of a metric that is no percentage, percent of nf_conntrack_max.
+    /// True if a bound may carry `%`: of a metric that is no percentage, percent of nf_conntrack_max.
     pub fn takes_percent(self) -> bool {
         !matches!(
             self,
@@ -115,12 +118,12 @@ impl Metric {
         )
     }
 
-    /// Whether it is a time, whose bounds may carry `s`, `m` and `h`.
+    /// True if it is a time, whose bounds may carry `s`, `m` and `h`.
     pub fn is_time(self) -> bool {
         self == Self::FullIn
     }
 
-    /// Whether the entries themselves must be read for it.
+    /// True if the entries themselves must be read for it.
     pub fn needs_table(self) -> bool {
         matches!(
             self,

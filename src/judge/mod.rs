@@ -9,4 +9,5 @@ pub mod metric;
 pub mod netns;
 pub mod number;
 pub mod range;
+pub mod slip;
 pub mod threshold;

@@ -30,12 +30,12 @@ impl Judged {
     }
 }
 
-/// What every namespace is judged by.
+/// The policy by which every namespace is judged.
 #[derive(Debug, Clone, Copy)]
 pub struct Bench<'a> {
     /// The thresholds, those of the table included.
     pub thresholds: &'a Thresholds,
-    /// What the operator decided for hosts that track nothing.
+    /// The state that the operator chose for hosts that track nothing.
     pub policy: Policy,
     /// Entries of all namespaces, if all were counted.
     pub sharing: Option<u64>,
@@ -119,16 +119,16 @@ fn by_usage(one: &Readings, other: &Readings) -> Ordering {
     }
 }
 
-/// What is reported of the namespaces besides the verdict on the deciding one.
+/// The report on the namespaces besides the verdict on the deciding one.
 #[derive(Debug, Clone)]
 pub struct Overview {
-    /// How many were seen.
+    /// The number that was seen.
     pub number: usize,
-    /// Who is in the one that decides; none if that is the one of this check.
+    /// The resident of the deciding namespace; none if that is the namespace of this check.
     pub deciding: Option<Resident>,
     /// The one of this check, if another one decides.
     pub own: Option<Judged>,
-    /// How many of the others lost packets since the previous run.
+    /// The number of other namespaces that lost packets since the previous run.
     pub losing: usize,
     /// The others one by one, worst first, if somebody asked for them.
     pub others: Vec<Other>,
@@ -137,9 +137,9 @@ pub struct Overview {
 /// A namespace that does not decide.
 #[derive(Debug, Clone)]
 pub struct Other {
-    /// Who is in it.
+    /// The resident of the namespace.
     pub resident: Resident,
-    /// What was read of it, and the verdict on it alone.
+    /// The readings of the namespace, and the verdict on it alone.
     pub judged: Judged,
 }
 

@@ -15,7 +15,7 @@ use thiserror::Error;
 use super::number::{Decimal, Ratio};
 use crate::model::text::typed;
 
-/// What a bound may carry behind its number.
+/// The suffixes that a bound may carry after its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suffixes {
     /// `%`.
@@ -33,7 +33,7 @@ impl Suffixes {
     }
 }
 
-/// What is behind the number of a bound.
+/// The suffix after the number of a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Unit {
     /// Nothing: it is in the unit of the value.
@@ -56,7 +56,7 @@ impl Unit {
         }
     }
 
-    /// How many units of the value it is; a percentage is held against one.
+    /// The number of units of the value in this unit; a percentage is compared with a percentage.
     fn factor(self) -> i128 {
         match self {
             Self::Bare | Self::Percent | Self::Seconds => 1,
@@ -112,6 +112,14 @@ impl Bound {
         self.unit == Unit::Percent
     }
 
+    /// The order of two bounds. A percentage and a number cannot be compared unless one of them is 0.
+    fn order(self, other: Self) -> Option<Ordering> {
+        let comparable = self.is_percent() == other.is_percent()
+            || self.number.is_zero()
+            || other.number.is_zero();
+        comparable.then(|| self.ratio().cmp(&other.ratio()))
+    }
+
     /// In the unit of the value, or in percent. Both parts are below 3600 * 10^18.
     fn ratio(self) -> Ratio {
         self.number.ratio().times(self.unit.factor())
@@ -124,7 +132,7 @@ impl fmt::Display for Bound {
     }
 }
 
-/// What a range is held against.
+/// The value that a range is compared with.
 #[derive(Debug, Clone, Copy)]
 pub struct Measure {
     /// The value, in the unit of a bare bound.
@@ -134,7 +142,7 @@ pub struct Measure {
     pub percent: Option<Ratio>,
 }
 
-/// How a value leaves a range.
+/// The way in which a value leaves a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Violation {
     /// Below the start.
@@ -220,11 +228,7 @@ impl Range {
             }
         };
         if let (Some(start), Some(end)) = (start, end) {
-            // with a percentage only the sign can be compared: 0 is 0% of anything
-            let comparable = start.is_percent() == end.is_percent()
-                || start.number.is_zero()
-                || end.number.is_zero();
-            if comparable && start.ratio() > end.ratio() {
+            if start.order(end) == Some(Ordering::Greater) {
                 return Err(RangeError::StartAboveEnd {
                     start: start.to_string(),
                     end: end.to_string(),
@@ -234,7 +238,7 @@ impl Range {
         Ok(Self { inside, start, end })
     }
 
-    /// Whether the value alerts, and on which side it lies then. A bound of unknown unit is never crossed.
+    /// The side on which the value leaves the range, if the value alerts. A bound of unknown unit is never crossed.
     pub fn alert(&self, measure: &Measure) -> Option<Violation> {
         let against = |bound: &Bound| {
             let value = if bound.is_percent() {
@@ -269,9 +273,25 @@ impl Range {
         }
     }
 
-    /// Whether no value is out of it: `~:`, which switches a metric off.
+    /// True if no value is out of it: `~:`, which switches a metric off.
     pub fn never_alerts(&self) -> bool {
         !self.inside && self.start.is_none() && self.end.is_none()
+    }
+
+    /// True if every value outside of this range alerts by the other range too. False if a percentage would have to be
+    /// compared with a number. A metric that is not `signed` has no value below 0.
+    pub fn alerts_only_with(&self, other: &Self, signed: bool) -> bool {
+        let above_0 = |bound: &Bound| signed || bound.number.ratio() > Ratio::from_int(0);
+        let (start, other_start) = (self.start.filter(above_0), other.start.filter(above_0));
+        let (end, other_end) = (self.end, other.end);
+        let never = Self { start, ..*self }.never_alerts();
+        !never
+            && match (self.inside, other.inside) {
+                (false, false) => starts_before(start, other_start) && ends_after(end, other_end),
+                (true, true) => starts_before(other_start, start) && ends_after(other_end, end),
+                (true, false) => is_below(end, other_start) || is_below(other_end, start),
+                (false, true) => false,
+            }
     }
 
     /// The bounds that are there.
@@ -279,7 +299,7 @@ impl Range {
         self.start.into_iter().chain(self.end)
     }
 
-    /// Whether any bound carries `%`.
+    /// True if any bound carries `%`.
     pub fn has_percent(&self) -> bool {
         self.bounds().any(Bound::is_percent)
     }
@@ -341,6 +361,30 @@ impl Range {
     }
 }
 
+/// True if a range with the first start begins at or below a range with the second start.
+fn starts_before(start: Option<Bound>, other: Option<Bound>) -> bool {
+    match (start, other) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(start), Some(other)) => start.order(other).is_some_and(Ordering::is_le),
+    }
+}
+
+/// True if a range with the first end goes on at least to the end of a range with the second end.
+fn ends_after(end: Option<Bound>, other: Option<Bound>) -> bool {
+    match (end, other) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(end), Some(other)) => end.order(other).is_some_and(Ordering::is_ge),
+    }
+}
+
+/// True if the end of one range is below the start of another range.
+fn is_below(end: Option<Bound>, start: Option<Bound>) -> bool {
+    let order = end.zip(start).and_then(|(end, start)| end.order(start));
+    order.is_some_and(Ordering::is_lt)
+}
+
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.inside {
@@ -356,7 +400,7 @@ impl fmt::Display for Range {
     }
 }
 
-/// Why a text is not a range.
+/// The reason why a text is not a range.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RangeError {
     /// Nothing, `@` or `:`.

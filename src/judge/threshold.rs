@@ -9,7 +9,7 @@ use crate::judge::number::Decimal;
 use crate::judge::range::{Range, RangeError, Suffixes};
 use crate::model::text::{typed, typed_but};
 
-/// What crossing a threshold means.
+/// The severity of a crossed threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// Somebody should look today.
@@ -40,9 +40,9 @@ impl fmt::Display for Severity {
 /// One range for one metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Threshold {
-    /// What is held against the range.
+    /// The metric that is compared with the range.
     pub metric: Metric,
-    /// What it means when the range alerts.
+    /// The severity if the range alerts.
     pub severity: Severity,
     /// The range.
     pub range: Range,
@@ -129,7 +129,7 @@ impl Thresholds {
             .map(|threshold| threshold.range)
     }
 
-    /// Whether any needs the entries themselves.
+    /// True if any needs the entries themselves.
     pub fn need_table(&self) -> bool {
         self.0
             .iter()
@@ -160,7 +160,10 @@ fn parse_one(value: &str) -> Result<(Metric, Range), Cause> {
             })?;
             (metric, text)
         }
-        None => (Metric::Usage, value),
+        None => match Metric::from_name(value) {
+            Some(metric) => return Err(Cause::NoRange { metric }),
+            None => (Metric::Usage, value),
+        },
     };
     let suffixes = if metric.is_time() {
         Suffixes::Time
@@ -202,11 +205,11 @@ pub struct ThresholdError {
     pub severity: Severity,
     /// Its value.
     pub value: String,
-    /// What is wrong with it.
+    /// The fault in it.
     pub cause: Cause,
 }
 
-/// What is wrong with a threshold.
+/// The fault in a threshold.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Cause {
     /// The range itself.
@@ -217,6 +220,12 @@ pub enum Cause {
     UnknownMetric {
         /// The name.
         name: String,
+    },
+    /// The name of a metric alone.
+    #[error("{metric} is a metric without a range, write {metric}=RANGE")]
+    NoRange {
+        /// The metric.
+        metric: Metric,
     },
     /// The same metric a second time.
     #[error("{metric} has a range already")]

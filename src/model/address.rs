@@ -19,17 +19,17 @@ impl Address {
         self.0
     }
 
-    /// Whether it is one of IPv4.
+    /// True if it is one of IPv4.
     pub const fn is_ipv4(self) -> bool {
         self.0 >> 32 == 0xffff
     }
 
-    /// Whether it is one of 127.0.0.0/8, or ::1.
+    /// True if it is one of 127.0.0.0/8, or ::1.
     pub const fn is_loopback(self) -> bool {
         self.0 >> 24 == 0x00ff_ff7f || self.0 == 1
     }
 
-    /// Whether it is one of 224.0.0.0/4 or ff00::/8.
+    /// True if it is one of 224.0.0.0/4 or ff00::/8.
     pub const fn is_multicast(self) -> bool {
         self.0 >> 28 == 0x000f_fffe || self.0 >> 120 == 0xff
     }

@@ -1,4 +1,4 @@
-//! What stands in the table: entries, their tuples, protocols and states, in the kernel's words.
+//! The content of the table: entries, their tuples, protocols and states, in the kernel's words.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -57,7 +57,7 @@ impl Protocol {
         ("udplite", 136),
     ];
 
-    /// Whether its tuples have ports.
+    /// True if its tuples have ports.
     pub fn has_ports(self) -> bool {
         matches!(self.0, 6 | 17 | 33 | 132 | 136)
     }
@@ -220,7 +220,7 @@ impl Entry {
         }
     }
 
-    /// Whether the kernel may evict it to make room (`early_drop` in nf_conntrack_core.c).
+    /// True if the kernel may evict it to make room (`early_drop` in nf_conntrack_core.c).
     pub fn is_evictable(&self) -> bool {
         !self.assured && !self.offloaded
     }
@@ -244,7 +244,7 @@ impl Entry {
         }
     }
 
-    /// Whether addresses are translated, so that the reply is not the reverse of the original.
+    /// True if addresses are translated, so that the reply is not the reverse of the original.
     pub fn is_translated(&self) -> bool {
         self.original.from() != self.reply.to() || self.original.to() != self.reply.from()
     }

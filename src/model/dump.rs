@@ -1,10 +1,10 @@
-//! Where entries are read from, and how reading them went.
+//! The sources of entries, and the summary of a dump.
 
 use std::fmt;
 
 use crate::model::error::ReadError;
 
-/// Where entries were read from.
+/// The source of the entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// A ctnetlink dump.
@@ -28,7 +28,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// Where somebody wants entries to be read from.
+/// The source that the operator chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
     /// The best that is permitted.
@@ -39,6 +39,8 @@ pub enum Choice {
     Procfs,
     /// The local sockets.
     Sockets,
+    /// The last look of a recorder.
+    Recording,
 }
 
 /// How much of the table is read.
@@ -61,7 +63,7 @@ impl From<u64> for Extent {
     }
 }
 
-/// How reading the table ended.
+/// The end of a dump of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// At its end.
@@ -74,10 +76,10 @@ pub enum End {
     Failed(ReadError),
 }
 
-/// What is known of a reading of the table besides its entries.
+/// The summary of a dump of the table, besides its entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
-    /// Where from.
+    /// The source.
     pub source: Source,
     /// Entries that were handed on.
     pub read: u64,
@@ -91,7 +93,7 @@ pub struct Listing {
     pub unread: UnreadLines,
     /// The number of entries that `conntrack -L` says it listed, if its summary stands in a capture.
     pub shown: Option<u64>,
-    /// How it ended.
+    /// The end of the dump.
     pub end: End,
     /// The hash table was resized meanwhile, so entries are missing or double.
     pub inexact: bool,

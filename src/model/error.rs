@@ -1,9 +1,10 @@
-//! What can go wrong while the kernel's files are read, and what would help.
+//! Errors of reading the kernel's files, and the hint that would help.
 
 use thiserror::Error;
 
 use crate::model::dump::Gap;
 use crate::model::foreign::Foreign;
+use crate::model::no_recording::NoRecording;
 
 /// A reading that failed. Paths are already safe to print.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -80,7 +81,7 @@ pub enum ReadError {
     /// EPERM or EACCES of a netlink request.
     #[error("{what} needs {needs}")]
     NotPermitted {
-        /// What was asked for.
+        /// The request.
         what: &'static str,
         /// The capability that would allow it.
         needs: &'static str,
@@ -88,9 +89,9 @@ pub enum ReadError {
     /// A netlink request that was refused, or answers that broke off.
     #[error("{what} failed: {reason}")]
     Netlink {
-        /// What was asked for.
+        /// The request.
         what: &'static str,
-        /// What happened, in the system's words where it has some.
+        /// The error, in the system's words if the system has some.
         reason: String,
     },
     /// Another network namespace was not entered, and its table is not to be had otherwise.
@@ -117,7 +118,7 @@ pub enum ReadError {
     /// There is nothing to compare with, and that is as it should be: this run writes the baseline for the next one.
     #[error("first run: {why}")]
     FirstRun {
-        /// Why there is nothing.
+        /// The reason.
         why: NoBaseline,
     },
     /// The previous run did not look at this network namespace: its walk over the processes ended early.
@@ -128,10 +129,10 @@ pub enum ReadError {
     NoState {
         /// The directory.
         path: String,
-        /// What is the matter with it, as a verb and the rest.
+        /// The fault of the file, as a verb and the rest of the sentence.
         problem: NoState,
     },
-    /// What was read could not be written down for the next run.
+    /// The readings could not be stored for the next run.
     #[error("the state for the next run could not be written to {path}: {reason}")]
     StateNotWritten {
         /// The directory.
@@ -152,6 +153,14 @@ pub enum ReadError {
         read: u64,
         /// The system's words, or those of the decompressor.
         reason: String,
+    },
+    /// The recording is not used.
+    #[error("{path} {problem}")]
+    NoRecording {
+        /// The file, or its directory.
+        path: String,
+        /// The fault of the file, as a verb and the rest of the sentence.
+        problem: NoRecording,
     },
     /// The time was up before this was read.
     #[error("the time was up before it was read")]
@@ -191,7 +200,7 @@ pub enum FileError {
     /// A directory, a fifo, a device.
     #[error(" is a {kind}, not a kernel file")]
     WrongKind {
-        /// What it is.
+        /// The thing that is limited.
         kind: &'static str,
     },
     /// Nothing in it.
@@ -208,7 +217,7 @@ pub enum FileError {
     Malformed {
         /// The beginning of what it says, cleaned.
         found: String,
-        /// What the kernel would write.
+        /// The text that the kernel would write.
         expected: &'static str,
     },
     /// A negative number of entries: the kernel took away more than it had counted.
@@ -225,7 +234,7 @@ pub enum FileError {
     },
 }
 
-/// Why a run has no other to compare with.
+/// The reason why a run has no previous run to compare with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum NoBaseline {
     /// This service has no state file yet.
@@ -266,7 +275,7 @@ pub enum NoBaseline {
     NoCounters,
 }
 
-/// What is the matter with the directory for the state.
+/// The fault of the directory for the state.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NoState {
     /// It is not there.
@@ -330,7 +339,7 @@ impl ReadError {
         }
     }
 
-    /// What would help, as a question or an advice; nothing where the error says it all.
+    /// The hint, as a question or an advice; none if the error says it all.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NotTracking { .. } => Some(
@@ -360,7 +369,16 @@ impl ReadError {
                 problem: NoState::EndsInParent,
                 ..
             } => Some("name the directory itself"),
+            Self::NoRecording {
+                problem: NoRecording::Missing | NoRecording::Stale { .. },
+                ..
+            } => Some("is check_conntrack-recorder.service running?"),
+            Self::NoRecording {
+                problem: NoRecording::OtherProcRoot,
+                ..
+            } => Some("--recording names one"),
             Self::FirstRun { .. }
+            | Self::NoRecording { .. }
             | Self::PreviousRunIncomplete
             | Self::NoState { .. }
             | Self::NoPreviousCapture
@@ -387,7 +405,7 @@ impl ReadError {
         }
     }
 
-    /// Whether the entries could be read with more privilege.
+    /// True if the entries could be read with more privilege.
     pub fn needs_privilege(&self) -> bool {
         match self {
             Self::NotPermitted { .. } | Self::NotEntered { .. } => true,
@@ -396,7 +414,7 @@ impl ReadError {
         }
     }
 
-    /// Whether the thing is simply not there, which many kernels are built for.
+    /// True if the thing is simply not there, which many kernels are built for.
     pub fn is_missing(&self) -> bool {
         self.of_file() == Some(&FileError::Missing)
             || matches!(self, Self::NoBuckets | Self::NotTracking { .. })

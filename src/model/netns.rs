@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use crate::model::cgroup::Name;
 use crate::model::error::ReadError;
 use crate::model::readings::{Change, Reading, Readings};
+use crate::model::sealed::number;
 use crate::model::text::named;
 
 /// The number that tells a network namespace from others, from one run to the next.
@@ -31,6 +32,30 @@ impl NetnsId {
     pub fn may_be_reused(self) -> bool {
         matches!(self, Self::Inode(_) | Self::Statistics(_))
     }
+
+    /// Reads what [`fmt::Display`] writes: the kind and the number.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.split_once(' ') {
+            Some(("cookie", n)) => number(n).map(Self::Cookie),
+            Some(("routesocket", n)) => number(n).map(Self::RouteSocket),
+            Some(("inode", n)) => number(n).map(Self::Inode),
+            Some(("statistics", n)) => number(n).map(Self::Statistics),
+            None if text == "unknown" => Some(Self::Unknown),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for NetnsId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cookie(n) => write!(f, "cookie {n}"),
+            Self::RouteSocket(n) => write!(f, "routesocket {n}"),
+            Self::Inode(n) => write!(f, "inode {n}"),
+            Self::Statistics(n) => write!(f, "statistics {n}"),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
 }
 
 /// The extent of the walk over the processes, by which a run with `--netns all` finds their network namespaces.
@@ -49,20 +74,20 @@ pub enum Walk {
 pub struct Namespace {
     /// The number that tells it from others, or why that could not be read this time.
     pub id: Reading<NetnsId>,
-    /// What was read of it.
+    /// The readings of the namespace.
     pub readings: Readings,
-    /// Where it was seen, when processes were looked at; none where that was not asked for.
+    /// The place where the namespace was seen; none if no processes were looked at.
     pub seen: Option<Seen>,
-    /// Whether it is the one of this process.
+    /// True if it is the one of this process.
     pub own: bool,
 }
 
 /// A network namespace and its comparison with the previous run.
 #[derive(Debug, Clone)]
 pub struct Compared {
-    /// What was read of it.
+    /// The readings of the namespace.
     pub namespace: Namespace,
-    /// What changed since the previous run, or why that is not known.
+    /// The change since the previous run, or the reason why the change is not known.
     pub change: Reading<Change>,
 }
 
@@ -73,9 +98,9 @@ pub struct Observation {
     pub own: Namespace,
     /// The others that have a process on this host, if they are judged too.
     pub others: Vec<Namespace>,
-    /// How much of the processes was looked at for them.
+    /// The part of the processes that was looked at for the namespaces.
     pub walk: Walk,
-    /// Why not all of them could be seen, if all were to be judged.
+    /// The reason why not all namespaces could be seen, if all were to be judged.
     pub unseen: Option<ReadError>,
 }
 
@@ -109,7 +134,7 @@ impl Observation {
     }
 }
 
-/// Where a namespace was seen.
+/// The place where a namespace was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     /// The lowest of its processes.
@@ -118,7 +143,7 @@ pub struct Seen {
     pub inode: u64,
 }
 
-/// Who is in a namespace, as far as it could still be read: its process with the lowest id.
+/// The resident of a namespace, as far as it could still be read: its process with the lowest id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resident {
     /// The process; none where the namespace of this check has no process that could be seen.

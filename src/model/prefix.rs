@@ -66,12 +66,12 @@ impl Prefix {
         }
     }
 
-    /// Whether the address lies in it.
+    /// True if the address lies in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.network().contains(address.into())
     }
 
-    /// Whether no more than one address lies in it.
+    /// True if no more than one address lies in it.
     pub(crate) fn is_one_address(&self) -> bool {
         self.length >= width(self.address).0
     }
@@ -136,7 +136,7 @@ fn parse_length(text: &str, longest: u8) -> Result<u8, PrefixError> {
         .ok_or_else(not_a_length)
 }
 
-/// How `from` addresses are grouped: the prefix length for each family.
+/// The networks by which `from` addresses are grouped: the prefix length for each family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Aggregate {
     /// For IPv4, at most 32.
@@ -191,7 +191,7 @@ impl fmt::Display for Aggregate {
     }
 }
 
-/// Why a text is not a prefix or not the lengths to group by.
+/// The reason why a text is neither a prefix nor the lengths to group by.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PrefixError {
     /// Also a mapped IPv4 address with a length that takes in more than IPv4.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::model::conntrack::Class;
 use crate::model::error::ReadError;
 
-/// What was read, or why not. Absent is not zero, and unreadable is not empty.
+/// A value that was read, or the reason why it was not read. Absent is not zero, and unreadable is not empty.
 pub type Reading<T> = Result<T, ReadError>;
 
 /// Everything this check reads about one network namespace.
@@ -22,7 +22,9 @@ pub struct Readings {
     /// Established TCP connections to other hosts while the table holds no entry: it looks as if it should.
     /// [`Self::MANY`] is as many or more.
     pub untracked: Reading<u64>,
-    /// Whether the entries come from a capture, so that the count is the number in it and a missing limit hides nothing.
+    /// The moment of the highest usage since the previous run, from a recording.
+    pub peak: Reading<Usage>,
+    /// True if the entries come from a capture. The count is the number in it then, and a missing limit hides nothing.
     pub capture: bool,
 }
 
@@ -35,31 +37,61 @@ pub struct InUse {
     pub of: u64,
 }
 
+/// The fullness of the table at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// nf_conntrack_count.
+    pub count: u32,
+    /// nf_conntrack_max, if there is a limit.
+    pub max: Option<u32>,
+}
+
 /// Entries by class, in the whole table: extrapolated where only a sample was read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Of the remote endpoint that holds most.
+    /// The entries of the remote endpoint that holds most.
     pub largest_endpoint: u32,
-    /// Why this host's own addresses are not known: without them nobody can tell which end of an entry is remote.
+    /// The reason why the local addresses of this host are not known. Without them the remote end of an entry is not
+    /// known either.
     pub own_unknown: Option<ReadError>,
     /// Source ports of the pair that uses most of its range.
     pub ports: InUse,
     /// Without a packet of the reply direction.
     pub unreplied: u32,
-    /// That the kernel may evict.
+    /// The entries that the kernel may evict.
     pub evictable: u32,
     /// A value for each of [`Class::ALL`].
     pub classes: [u32; 11],
 }
 
 impl Counts {
+    /// The same shares of a table that held `then` entries and holds `now` entries by now, if these are fewer.
+    #[must_use]
+    pub fn shrunk(&self, then: u32, now: u32) -> Self {
+        let shrunk = |entries: u32| {
+            if now >= then {
+                return entries;
+            }
+            let part = u64::from(entries) * u64::from(now) / u64::from(then);
+            u32::try_from(part).unwrap_or(now)
+        };
+        Self {
+            largest_endpoint: shrunk(self.largest_endpoint),
+            own_unknown: self.own_unknown.clone(),
+            ports: self.ports,
+            unreplied: shrunk(self.unreplied),
+            evictable: shrunk(self.evictable),
+            classes: self.classes.map(shrunk),
+        }
+    }
+
     /// Entries of one class.
     pub fn class(&self, class: Class) -> u32 {
         self.classes.get(class.index()).copied().unwrap_or_default()
     }
 }
 
-/// What changed between two runs.
+/// The change between two runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
     /// The time between the two runs, in hundredths of a second as /proc/uptime counts them.
@@ -71,7 +103,7 @@ pub struct Change {
     pub counters: Option<[u64; 4]>,
     /// The time in which the counters increased. It is longer than `elapsed` if the previous run could not read them.
     pub counted_for: Duration,
-    /// Whether the table held as many entries as it may, or more, at the previous run.
+    /// True if the table held as many entries as it may, or more, at the previous run.
     pub was_full: bool,
 }
 
@@ -103,11 +135,12 @@ impl Readings {
             buckets: Err(ReadError::NotReached),
             statistics: Err(ReadError::NotReached),
             untracked: Err(ReadError::NotReached),
+            peak: Err(ReadError::NotReached),
             capture: false,
         }
     }
 
-    /// Whether this kernel tracks connections, as far as that can be seen.
+    /// True if this kernel tracks connections, as far as that can be seen.
     pub fn tracks(&self) -> bool {
         !matches!(self.count, Err(ReadError::NotTracking { .. }))
     }
@@ -209,7 +242,7 @@ impl Statistics {
         }
     }
 
-    /// Whether this kernel refuses inserts into long chains and counts the refusals (from 5.15).
+    /// True if this kernel refuses inserts into long chains and counts the refusals (from 5.15).
     pub fn limits_chains(&self) -> bool {
         self.total(Counter::ChainTooLong).is_some()
     }

@@ -17,7 +17,7 @@ pub struct LocalSocket {
     pub remote: SocketAddr,
     /// TCP's state in the words of the table; none for a listening socket and for UDP.
     pub tcp_state: Option<TcpState>,
-    /// Whether it only waits for connections.
+    /// True if it only waits for connections.
     pub listening: bool,
     /// Its owner; 0 in TIME_WAIT.
     pub uid: u32,

@@ -76,6 +76,32 @@ pub fn clean_path(path: &str) -> String {
     format!("{CUT}{tail}")
 }
 
+/// Cleans a sentence that was read from a file, and keeps its beginning: words with one blank between them.
+pub fn clean_sentence(text: &str, max: usize) -> String {
+    words_without(text, REMOVED, max)
+}
+
+/// Cleans a line of advice that was read from a file, and keeps its beginning. A semicolon may stand in a command.
+pub fn clean_command(text: &str, max: usize) -> String {
+    words_without(text, &REMOVED.replace(';', ""), max)
+}
+
+/// The words of a text in printable ASCII, without these characters.
+fn words_without(text: &str, removed: &str, max: usize) -> String {
+    let mut line = String::with_capacity(text.len().min(max));
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()) {
+        let kept = word.chars().filter(|c| !removed.contains(*c));
+        let mut kept = kept.map(|c| if c.is_ascii() { c } else { '?' }).peekable();
+        if !line.is_empty() && kept.peek().is_some() {
+            line.push(' ');
+        }
+        line.extend(kept);
+    }
+    line.truncate(max);
+    line.truncate(line.trim_end().len());
+    line
+}
+
 /// Reduces a text of our own making, which may quote foreign text, to the one line an answer consists of: printable
 /// ASCII without `|` and `;`, at most `max` bytes.
 pub fn one_line(text: &str, max: usize) -> String {
@@ -197,6 +223,17 @@ mod tests {
     }
 
     #[test]
+    fn a_command_keeps_its_semicolons() {
+        let command = "nft add table ip lim \\; add chain  ip lim p; id | `x` $(y)";
+        assert_eq!(
+            clean_command(command, 200),
+            "nft add table ip lim \\; add chain ip lim p; id x (y)"
+        );
+        assert_eq!(clean_command(command, 20), "nft add table ip lim");
+        assert_eq!(clean_sentence("a; b | c\td", 200), "a b c d");
+    }
+
+    #[test]
     fn text_that_is_not_ascii_becomes_question_marks() {
         assert_eq!(clean("caf\u{e9} \u{663}"), "caf? ?");
     }
@@ -220,6 +257,10 @@ mod tests {
             }
             let line = printable(&text);
             prop_assert!(line.bytes().all(|b| (0x20..0x7f).contains(&b)) && !line.contains('|'));
+            let sentence = clean_sentence(&text, 100);
+            prop_assert!(sentence.len() <= 100 && sentence.bytes().all(|b| (0x20..0x7f).contains(&b)));
+            prop_assert!(!sentence.contains(['|', ';', '<', '>', '&', '$', '\'', '"', '~', '`']));
+            prop_assert_eq!(clean_sentence(&sentence, 100), sentence);
             let line = one_line(&text, 100);
             prop_assert!(line.len() <= 100 && line.bytes().all(|b| (0x20..0x7f).contains(&b)) && !line.contains(['|', ';']));
         }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use nagiosplugin::ServiceState;
 
 use super::Deadlines;
+use super::recorded::{Question, tell};
 use super::table::Table;
 use super::verdict::Verdict;
 use crate::cli::{Options, TopWhen};
@@ -15,8 +16,10 @@ use crate::judge::losses::lost_below_limit;
 use crate::judge::metric::Metric;
 use crate::model::error::ReadError;
 use crate::model::timeouts::Timeouts;
+use crate::recording::Found;
 use crate::report::advice::{Advice, Basis, advice};
 use crate::report::finding::AddressNames;
+use crate::report::recorded::Told;
 use crate::report::{Answer, Report, Shown, Style, render};
 use crate::source;
 use crate::source::procfs::meminfo;
@@ -24,9 +27,10 @@ use crate::source::procfs::meminfo;
 /// The finding and what to do.
 #[derive(Debug, Default)]
 pub(super) struct Diagnosis {
-    finding: Option<Finding>,
-    names: AddressNames,
-    advice: Advice,
+    pub(super) finding: Option<Finding>,
+    pub(super) names: AddressNames,
+    pub(super) advice: Advice,
+    told: Told,
 }
 
 /// The diagnosis if no entry was read: of the limits alone.
@@ -50,14 +54,19 @@ fn of(options: &Options, verdict: &Verdict, table: Option<(&Table, Deadlines)>) 
     let readings = verdict.readings();
     let assessment = &verdict.deciding.assessment;
     let is_problem = assessment.state != ServiceState::Ok;
-    if !readings.tracks() || (!is_problem && !readings.capture) {
+    let is_asked = is_problem || readings.capture || options.record.is_some();
+    if !readings.tracks() || !is_asked {
         return Diagnosis {
             advice: look_only(verdict),
+            told: told(options, verdict, table, &Case::default(), None),
             ..Diagnosis::default()
         };
     }
     let case = case(options, verdict, table);
     let finding = diagnosis::diagnose(&case);
+    let mut told = told(options, verdict, table, &case, finding.as_ref());
+    // who it was matters more than who holds a table that is calm again
+    let finding = finding.filter(|finding| !told.names_holder || is_about_limits(finding));
     let names = match (&finding, deadlines) {
         (Some(finding), Some(deadlines)) => names(options, finding, deadlines),
         _ => AddressNames::new(),
@@ -73,14 +82,21 @@ fn of(options: &Options, verdict: &Verdict, table: Option<(&Table, Deadlines)>) 
             capture: readings.capture,
         },
     );
+    let advice = if finding.is_none() {
+        with_recorded(advice, &told)
+    } else {
+        advice
+    };
     let look = advice
         .look
         .clone()
+        .or_else(|| incident(&mut told))
         .or_else(|| look(options, verdict, table, case.filling));
     Diagnosis {
         finding,
         names,
         advice: Advice { look, ..advice },
+        told,
     }
 }
 
@@ -93,6 +109,72 @@ fn names(options: &Options, finding: &Finding, deadlines: Deadlines) -> AddressN
     let addresses = finding.addresses();
     let residents = source::elsewhere::residents(&options.proc_root, &addresses, deadlines.owners);
     residents.into_iter().collect()
+}
+
+/// What the recording says beside a finding, or in its place.
+fn told(
+    options: &Options,
+    verdict: &Verdict,
+    table: Option<&Table>,
+    case: &Case<'_>,
+    finding: Option<&Finding>,
+) -> Told {
+    let judged = &verdict.deciding;
+    let none = Err(ReadError::NotReached);
+    let recorded = if judged.netns.namespace.own {
+        &verdict.recorded
+    } else {
+        &none
+    };
+    let question = Question {
+        options,
+        readings: &judged.netns.namespace.readings,
+        change: &judged.netns.change,
+        assessment: &judged.assessment,
+        losses: judged.losses(),
+        is_filling: case.filling,
+        has_its_entries: table.is_some_and(|table| table.is_recorded),
+        has_finding: finding.is_some(),
+    };
+    tell(recorded, question)
+}
+
+/// A finding that holds whoever fills the table.
+fn is_about_limits(finding: &Finding) -> bool {
+    matches!(
+        finding,
+        Finding::LongChains { .. } | Finding::PortsUsedUp(_) | Finding::NotConfigured(_)
+    )
+}
+
+/// The advice with that of the recorder's finding.
+fn with_recorded(advice: Advice, told: &Told) -> Advice {
+    // a command that shows who dials shows nothing once it is over
+    let of_peak = || {
+        let held = told.peak.as_ref()?.held.as_ref()?;
+        let found = held.survey.finding.clone()?;
+        Some(Found {
+            look: None,
+            ..found
+        })
+    };
+    let found = match &told.found {
+        Some((found, _)) => Some(found.clone()),
+        None => told.names_holder.then(of_peak).flatten(),
+    };
+    let found = found.unwrap_or_default();
+    Advice {
+        why: advice.why.or(found.why),
+        fix: advice.fix.or(found.fix),
+        look: advice.look.or(found.look),
+        ..advice
+    }
+}
+
+/// The command that shows the file about an incident.
+fn incident(told: &mut Told) -> Option<String> {
+    let path = told.incident.take()?;
+    Some(format!("cat {path} (the table as the recorder saw it)"))
 }
 
 /// The procfs that shows the settings of the namespace that decides.
@@ -121,6 +203,7 @@ fn case<'a>(options: &Options, verdict: &Verdict, table: Option<&'a Table>) -> C
         buckets: readings.buckets.as_ref().ok().copied(),
         filling,
         capture: readings.capture,
+        recording: options.record.is_some(),
         chains_long: assessment.is_above(Metric::Chain)
             || losses.is_some_and(|losses| losses.long_chains),
         lost_below_limit: lost_below_limit(readings, change),
@@ -155,7 +238,7 @@ fn configured(options: &Options, verdict: &Verdict) -> Option<Configured> {
         .or_else(|| of(Setting::Buckets, limits.buckets, buckets))
 }
 
-/// What a larger limit is computed from, while the table fills.
+/// The numbers from which a larger limit is computed, while the table fills.
 fn room(options: &Options, case: &Case<'_>) -> Option<Room> {
     if !case.filling || case.capture {
         return None;
@@ -169,7 +252,7 @@ fn room(options: &Options, case: &Case<'_>) -> Option<Room> {
     })
 }
 
-/// What to look at on a host that looks well or tracks nothing.
+/// The commands that show more on a host that looks well or tracks nothing.
 fn look_only(verdict: &Verdict) -> Advice {
     let readings = verdict.readings();
     let state = verdict.deciding.assessment.state;
@@ -190,7 +273,7 @@ fn look_only(verdict: &Verdict) -> Advice {
     }
 }
 
-/// What shows who holds the entries, if this check could not see it.
+/// The command that shows the holders of the entries, if this check could not see them.
 fn look(
     options: &Options,
     verdict: &Verdict,
@@ -199,6 +282,7 @@ fn look(
 ) -> Option<String> {
     let blind = look_only(verdict).look;
     let unseen = match table {
+        Some(table) if table.is_recorded => false,
         Some(table) => {
             let why = table.unavailable.as_ref().or(table.basis.why.as_ref());
             why.is_some_and(ReadError::needs_privilege) && options.table.is_none()
@@ -263,6 +347,7 @@ fn answer<'a>(
             unavailable: table.unavailable.as_ref(),
         }),
         finding: diagnosis.finding.as_ref(),
+        told: &diagnosis.told,
         names: &diagnosis.names,
         advice: &diagnosis.advice,
         style,

@@ -3,11 +3,14 @@
 //! Each stage takes the value of the stage before and returns a new one. Capabilities are raised around their one use
 //! in [`crate::source`]; they are dropped for good here, as soon as no later stage can need them.
 
+mod counting;
 mod diagnosis;
 mod observation;
 mod ownership;
 mod port_use;
 pub mod previous_run;
+mod recorded;
+mod recorder;
 mod table;
 mod verdict;
 
@@ -18,6 +21,7 @@ use crate::report::Report;
 use crate::runtime::privilege;
 
 pub use previous_run::Written;
+pub use recorder::record;
 
 /// The times at which the stages stop reading.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +58,7 @@ pub fn run(
         privilege::give_up_all();
     }
     let (verdict, written) = verdict::judge(options, observation);
+    let verdict = verdict.with_whole_recording(options);
     if !verdict.wants_table(options) {
         let verdict = verdict.without_table(options);
         let diagnosis = diagnosis::without_table(options, &verdict);

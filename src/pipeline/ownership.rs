@@ -26,11 +26,11 @@ const PROC: &str = "/proc";
 /// A socket by its inode and user id.
 type Socket = (u64, u32);
 
-/// Who is behind the groups of a census.
+/// The owners behind the groups of a census.
 pub(super) struct Search {
     /// In the order of the groups.
     pub(super) of_groups: Vec<Owned>,
-    /// Why names may be missing, in words.
+    /// The reason why names may be missing, in words.
     pub(super) names_incomplete: Option<String>,
     /// What else must be said.
     pub(super) note: Option<String>,
@@ -133,7 +133,7 @@ fn held(attribution: &Attribution, owners: &[Owner], by_process: &Owners) -> Vec
     held
 }
 
-/// How a look at all sockets went.
+/// The result of a look at all sockets.
 #[derive(Default)]
 struct Look {
     /// True if there was at least one.

@@ -65,6 +65,19 @@ pub struct Comparison {
     pub others: Vec<Compared>,
     /// The state for the next run, if one can be kept.
     pub next: Option<NextState>,
+    /// The moment of this run, if it was needed.
+    pub moment: Option<Moment>,
+}
+
+/// The boot, the time and the network namespace of a run.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    /// The boot of the host (/proc/sys/kernel/random/boot_id).
+    pub boot: String,
+    /// The time since the host was started.
+    pub at: Duration,
+    /// The number of the network namespace of this process.
+    pub id: Reading<NetnsId>,
 }
 
 impl Comparison {
@@ -78,6 +91,7 @@ impl Comparison {
             own: failed(own),
             others: others.into_iter().map(failed).collect(),
             next: None,
+            moment: None,
         }
     }
 }
@@ -102,6 +116,11 @@ pub fn compare(service: Service<'_>, own: Namespace, others: Vec<Namespace>) -> 
     let numbered = others.iter().map(|other| (&other.id, &other.readings));
     let all = std::iter::once((&own_id, &own.readings)).chain(numbered);
     let run = Snapshot::of(next.boot.clone(), next.at, service.walk, all);
+    let moment = Moment {
+        boot: next.boot.clone(),
+        at: next.at,
+        id: own_id.clone(),
+    };
     let compared = |namespace: Namespace, id: &Reading<NetnsId>| {
         let readings = &namespace.readings;
         let change = match (&readings.count, id, &previous) {
@@ -126,6 +145,7 @@ pub fn compare(service: Service<'_>, own: Namespace, others: Vec<Namespace>) -> 
             baseline: Baseline::succeeded_by(previous.as_ref().ok(), &run),
             ..next
         }),
+        moment: Some(moment),
     }
 }
 

@@ -1,48 +1,41 @@
 //! The third stage: reads the entries, counts them, and finds the sockets and processes behind them.
 
-use std::time::Instant;
-
 use super::Deadlines;
+use super::counting::{Read, count, wanted_expectations};
 use super::ownership::{owners_of, raw_senders};
 use super::port_use::{in_use, port_use, ports};
 use super::verdict::Verdict;
 use crate::analysis::census::{self, Census};
 use crate::analysis::facts::Facts;
-use crate::analysis::listening::Listening;
-use crate::analysis::tally::{Counting, Scale, Tally};
+use crate::analysis::tally::{Scale, Tally};
 use crate::analysis::top::{Basis, Sample, TopTable};
 use crate::cli::Options;
 use crate::diagnosis::{Listed, PortUse};
 use crate::judge::measure::TableNumbers;
-use crate::judge::metric::Metric;
-use crate::model::conntrack::Entry;
 use crate::model::dump::{Choice, End, Extent, Gap, Listing, Source};
 use crate::model::error::ReadError;
-use crate::model::local_addresses::LocalAddresses;
-use crate::model::readings::{Counts, InUse, Reading};
+use crate::model::no_recording::NoRecording;
+use crate::model::readings::{Counts, Reading};
 use crate::model::text::clean_path;
+use crate::recording::Survey;
 use crate::runtime::privilege;
-use crate::runtime::unsafe_calls::check_netlink_strictly;
-use crate::source::addresses::{Origin, addresses};
 use crate::source::enter_netns::{Place, go_to};
-use crate::source::entries::{self, Wanted};
-use crate::source::expectations::expectations;
-use crate::source::udp_settings;
+use crate::source::entries::Wanted;
 
-/// What the look into the table came to.
+/// The result of the look into the table.
 #[derive(Debug)]
 pub(super) struct Table {
     /// The metrics of the table.
     pub(super) numbers: TableNumbers,
     /// The number of entries in a capture; none if the live table was read.
     pub(super) captured: Option<Reading<u32>>,
-    /// Why no entry was read.
+    /// The reason why no entry was read.
     pub(super) unavailable: Option<ReadError>,
     /// The endpoints that hold most entries, if somebody asked for them.
     pub(super) top: Option<TopTable>,
-    /// What the numbers rest on.
+    /// The basis of the numbers.
     pub(super) basis: Basis,
-    /// What the diagnosis rests on; none if the entries say too little.
+    /// The basis of the diagnosis; none if the entries say too little.
     pub(super) facts: Option<Facts>,
     /// A list that is shorter than the count.
     pub(super) listed: Option<Listed>,
@@ -50,8 +43,10 @@ pub(super) struct Table {
     pub(super) ports: Option<PortUse>,
     /// The source ports in use of the translated pair that a rule gives few ports.
     pub(super) dense_ports: Option<PortUse>,
-    /// Where the files of the namespace are, if they show its settings.
+    /// The place of the files of the namespace, if they show its settings.
     pub(super) settings_of: Option<std::path::PathBuf>,
+    /// The entries are those of the last look of a recorder.
+    pub(super) is_recorded: bool,
 }
 
 impl Table {
@@ -68,25 +63,63 @@ impl Table {
             ports: None,
             dense_ports: None,
             settings_of: None,
+            is_recorded: false,
         }
     }
-}
 
-/// A reading of the entries, counted.
-struct Read {
-    listing: Listing,
-    /// Why no better source was read.
-    why: Option<ReadError>,
-    tally: Tally,
-    scale: Scale,
-    own_error: Option<ReadError>,
-    /// The moment when the last entry was read.
-    at: Instant,
+    /// The last look of a recorder. `why` is the reason why this check did not look itself.
+    fn recorded(
+        options: &Options,
+        verdict: &Verdict,
+        survey: &Survey,
+        why: Option<ReadError>,
+    ) -> Self {
+        let now = verdict.readings().count.as_ref().copied();
+        let now = now.unwrap_or(u32::MAX);
+        let sample = (survey.read < survey.total).then_some(Sample {
+            read: survey.read,
+            total: survey.total,
+            half_width: None,
+        });
+        let no_counts = || ReadError::NoRecording {
+            path: "the recording".to_owned(),
+            problem: NoRecording::NoSurvey,
+        };
+        Self {
+            numbers: TableNumbers {
+                counts: survey
+                    .counts
+                    .as_ref()
+                    .map(|counts| counts.shrunk(survey.count, now))
+                    .ok_or_else(no_counts),
+                expectations: Err(ReadError::NotReached),
+            },
+            captured: None,
+            unavailable: None,
+            top: None,
+            basis: Basis {
+                source: Some(survey.source),
+                read: survey.read,
+                why,
+                sample,
+                ..Basis::default()
+            },
+            facts: None,
+            listed: None,
+            ports: None,
+            dense_ports: None,
+            settings_of: Some(options.proc_root.clone()),
+            is_recorded: true,
+        }
+    }
 }
 
 /// Reads the table of the namespace that decides, or a capture.
 pub(super) fn read(options: &Options, verdict: &Verdict, deadlines: Deadlines) -> Table {
     let is_capture = options.table.is_some();
+    if options.source == Choice::Recording && !is_capture {
+        return read_recording(options, verdict);
+    }
     let netns = &verdict.deciding.netns.namespace;
     let place = match netns.seen {
         Some(seen) if !netns.own => go_to(&options.proc_root, options.is_live(), seen),
@@ -97,13 +130,13 @@ pub(super) fn read(options: &Options, verdict: &Verdict, deadlines: Deadlines) -
     let wanted = place.map(|place| wanted(options, verdict, place, deadlines));
     let wanted = match wanted {
         Ok(wanted) => wanted,
-        Err(why) => return Table::unavailable(why, is_capture),
+        Err(why) => return last_look_or(options, verdict, why),
     };
     // the dump of the entries gives up the privilege that this one needs too
     let expectations = wanted_expectations(options, &wanted);
     let table = match count(options, &wanted) {
         Ok(read) => analyse(options, verdict, wanted, read, deadlines),
-        Err(why) => Table::unavailable(why, is_capture),
+        Err(why) => last_look_or(options, verdict, why),
     };
     Table {
         numbers: TableNumbers {
@@ -114,15 +147,31 @@ pub(super) fn read(options: &Options, verdict: &Verdict, deadlines: Deadlines) -
     }
 }
 
-/// The expectations, if somebody gave a range on them.
-fn wanted_expectations(options: &Options, wanted: &Wanted) -> Reading<InUse> {
-    if options.table.is_some() {
-        return Err(ReadError::NoExpectations);
+/// The last look of a recorder in the place of a table that could not be read, or the reason why.
+fn last_look_or(options: &Options, verdict: &Verdict, why: ReadError) -> Table {
+    match last_look(options, verdict) {
+        Ok(survey) => Table::recorded(options, verdict, survey, Some(why)),
+        Err(_) => Table::unavailable(why, options.table.is_some()),
     }
-    if options.thresholds.of(Metric::Expect).next().is_none() {
+}
+
+/// The last look of a recorder, if it may stand in for one of this check.
+fn last_look<'a>(options: &Options, verdict: &'a Verdict) -> Reading<&'a Survey> {
+    if !matches!(options.source, Choice::Auto | Choice::Recording)
+        || !verdict.deciding.netns.namespace.own
+    {
         return Err(ReadError::NotReached);
     }
-    expectations(wanted)
+    let recorded = verdict.recorded.as_ref().map_err(Clone::clone)?;
+    recorded.survey_of(verdict.readings().count.clone()?)
+}
+
+/// The answer to `--source recording`.
+fn read_recording(options: &Options, verdict: &Verdict) -> Table {
+    match last_look(options, verdict) {
+        Ok(survey) => Table::recorded(options, verdict, survey, None),
+        Err(why) => Table::unavailable(why, false),
+    }
 }
 
 fn wanted(options: &Options, verdict: &Verdict, place: Place, deadlines: Deadlines) -> Wanted {
@@ -142,98 +191,8 @@ fn wanted(options: &Options, verdict: &Verdict, place: Place, deadlines: Deadlin
         },
         count,
         deadline: deadlines.reading,
+        is_recorded: last_look(options, verdict).is_ok(),
     }
-}
-
-/// Reads and counts the entries.
-fn count(options: &Options, wanted: &Wanted) -> Result<Read, ReadError> {
-    let (own, own_error) = own_addresses(options, &wanted.place, wanted.deadline);
-    let mut counting = counting(options, wanted, own);
-    let add = |entry: &Entry| counting.add(entry);
-    let (listing, why, total) = match &options.table {
-        Some(capture) => {
-            let listing = entries::from_capture(capture, options.sample, wanted.deadline, add)?;
-            let total = listing.seen;
-            (listing, None, total)
-        }
-        None => {
-            let read = entries::entries(wanted, add)?;
-            let total = match read.listing.end {
-                End::Whole => read.listing.read,
-                _ if read.listing.counted => read.listing.seen,
-                // what is there is at least what was read, whatever the count says by now
-                _ => read
-                    .total
-                    .unwrap_or(u64::from(wanted.count))
-                    .max(read.listing.read),
-            };
-            (read.listing, read.why, total)
-        }
-    };
-    let tally = counting.finish();
-    // no entry was seen before the reading ended, so nothing can be said
-    if options.table.is_none() && tally.read() == 0 {
-        match listing.end {
-            End::TimeUp => return Err(ReadError::NotReached),
-            End::Failed(error) => return Err(error),
-            End::Whole | End::Sampled => {}
-        }
-    }
-    Ok(Read {
-        at: Instant::now(),
-        scale: Scale {
-            read: tally.read(),
-            total,
-        },
-        listing,
-        why,
-        tally,
-        own_error,
-    })
-}
-
-/// Ready to count, with what tells which side opened a connection.
-fn counting(options: &Options, wanted: &Wanted, own: LocalAddresses) -> Counting {
-    let local_ports = udp_settings(&wanted.proc_root).ephemeral;
-    let counting = Counting::new(own, options.aggregate).with_local_ports(local_ports);
-    if options.table.is_some() {
-        return counting.of_a_capture();
-    }
-    // sockets show who opened their connection
-    if options.source == Choice::Sockets {
-        return counting;
-    }
-    // the table needs the time more
-    let now = Instant::now();
-    let wanted = Wanted {
-        deadline: now + wanted.deadline.saturating_duration_since(now) / 4,
-        ..wanted.clone()
-    };
-    match entries::listening(&wanted) {
-        Ok(sockets) => counting.with_listening(Listening::new(sockets)),
-        Err(_) => counting.by_source_ports(),
-    }
-}
-
-/// The addresses that are this host's own, and the reason if some may be missing.
-fn own_addresses(
-    options: &Options,
-    place: &Place,
-    deadline: Instant,
-) -> (LocalAddresses, Option<ReadError>) {
-    // a capture is from elsewhere once somebody says whose addresses are its own
-    if options.table.is_some() && !options.own.is_empty() {
-        return (LocalAddresses::new([], options.own.clone()), None);
-    }
-    let origin = if place.live {
-        Origin::Kernel(check_netlink_strictly)
-    } else {
-        Origin::Files(&place.net_root)
-    };
-    let found = addresses(origin, deadline);
-    let networks = [options.own.as_slice(), &found.networks].concat();
-    let own = LocalAddresses::new(found.own, networks).with_broadcasts(found.received);
-    (own, found.incomplete)
 }
 
 /// Makes of the counted entries what the later stages use.
@@ -290,19 +249,13 @@ fn analyse(
     }
     basis.notes.extend(not_entered(options, &wanted.place));
     let owned = search.as_ref().map(|search| search.of_groups.as_slice());
-    // a few sockets say nothing about a table that is full of something else
     let enough = (listing.source != Source::Sockets || scale.read >= u64::from(wanted.count) / 2)
         && !gaps.iter().any(|gap| gap.forbids_findings());
-    let mut facts = enough.then(|| census::facts(&tally, &census, owned, scale));
-    if let Some(facts) = facts
-        .as_mut()
-        .filter(|facts| owners_wanted && facts.lacks_senders())
-    {
-        facts.raw_senders = raw_senders(&Wanted {
-            deadline: deadlines.owners,
-            ..wanted.clone()
-        });
-    }
+    // a few sockets say nothing about a table that is full of something else
+    let facts = enough.then(|| {
+        let facts = census::facts(&tally, &census, owned, scale);
+        with_raw_senders(facts, owners_wanted.then_some(&wanted), deadlines)
+    });
     let shown = options.top.is_some() || is_capture;
     Table {
         numbers: TableNumbers {
@@ -314,21 +267,42 @@ fn analyse(
         top: shown.then(|| census::top(&tally, &census, owned, scale)),
         basis,
         facts,
-        listed: gaps.iter().find_map(|gap| match gap {
-            Gap::Listed { listed, count } => Some(Listed {
-                listed: *listed,
-                count: *count,
-            }),
-            _ => None,
-        }),
+        listed: gaps.iter().find_map(listed),
         ports,
         dense_ports: tally.dense_ports().map(|dense| port_use(dense, scale)),
         settings_of: (wanted.place.net_root == options.proc_root && options.max.is_none())
             .then(|| options.proc_root.clone()),
+        is_recorded: false,
     }
 }
 
-/// Whether the entries say how many of each class there are.
+/// The facts with the processes that send packets without a socket of TCP or UDP, if some seem to.
+fn with_raw_senders(facts: Facts, wanted: Option<&Wanted>, deadlines: Deadlines) -> Facts {
+    let Some(wanted) = wanted.filter(|_| facts.lacks_senders()) else {
+        return facts;
+    };
+    let wanted = Wanted {
+        deadline: deadlines.owners,
+        ..wanted.clone()
+    };
+    Facts {
+        raw_senders: raw_senders(&wanted),
+        ..facts
+    }
+}
+
+/// A list that is shorter than the count.
+fn listed(gap: &Gap) -> Option<Listed> {
+    match gap {
+        Gap::Listed { listed, count } => Some(Listed {
+            listed: *listed,
+            count: *count,
+        }),
+        _ => None,
+    }
+}
+
+/// True if the entries say how many of each class there are.
 ///
 /// # Errors
 /// The reason why they do not.

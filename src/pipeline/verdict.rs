@@ -4,6 +4,7 @@ use nagiosplugin::ServiceState;
 
 use super::diagnosis;
 use super::previous_run::{self, Comparison, NextState, Service, Written};
+use super::recorded::{self, Recorded};
 use super::table::Table;
 use crate::cli::{Netns, Options, TopWhen};
 use crate::judge::assess::{Assessment, Policy, Subject, assess};
@@ -11,7 +12,7 @@ use crate::judge::measure::{Measurements, Numbers, TableNumbers};
 use crate::judge::netns::{Bench, Judged, Other, Overview, worst_first};
 use crate::model::error::ReadError;
 use crate::model::netns::{Compared, Observation, Resident, Walk};
-use crate::model::readings::{Reading, Readings};
+use crate::model::readings::{Change, Reading, Readings};
 use crate::report::Report;
 use crate::runtime::unsafe_calls;
 use crate::source;
@@ -29,10 +30,12 @@ pub(super) struct Verdict {
     pub(super) overview: Option<Overview>,
     /// Entries of all namespaces, if all were counted.
     pub(super) sharing: Option<u64>,
-    /// Why not every namespace could be seen.
+    /// The reason why not every namespace could be seen.
     pub(super) unseen: Option<ReadError>,
     /// Lines about where the numbers come from, for `-vv`.
     pub(super) origin: Vec<String>,
+    /// The recording of the namespace of this process.
+    pub(super) recorded: Reading<Recorded>,
 }
 
 /// Compares and judges. The state for the next run is written too, but not in its place yet.
@@ -49,7 +52,12 @@ pub(super) fn judge(options: &Options, observation: Observation) -> (Verdict, Op
         cookie_of: options.is_live().then_some(unsafe_calls::netns_cookie),
     };
     let comparison = previous_run::compare(service, observation.own, observation.others);
-    let (own, others, written) = write(comparison);
+    let mut recorded = recorded::read(options, comparison.moment.clone());
+    let (mut own, others, written) = write(comparison);
+    own.namespace.readings.peak = match &mut recorded {
+        Ok(recorded) => recorded.peak(&own.change),
+        Err(why) => Err(why.clone()),
+    };
     let bench = Bench {
         thresholds: &options.thresholds,
         policy: policy(options),
@@ -70,13 +78,16 @@ pub(super) fn judge(options: &Options, observation: Observation) -> (Verdict, Op
         sharing,
         unseen,
         origin,
+        recorded,
     };
     (verdict, written)
 }
 
 /// Writes the state for the next run. A run that cannot write it has nothing to compare with as long as that lasts.
 fn write(comparison: Comparison) -> (Compared, Vec<Compared>, Option<Written>) {
-    let Comparison { own, others, next } = comparison;
+    let Comparison {
+        own, others, next, ..
+    } = comparison;
     match next.map(NextState::write) {
         Some(Ok(written)) => (own, others, written),
         None => (own, others, None),
@@ -98,7 +109,7 @@ fn policy(options: &Options) -> Policy {
     }
 }
 
-/// What is reported of the namespaces besides the verdict on the deciding one.
+/// The report on the namespaces besides the verdict on the deciding one.
 fn overview(options: &Options, deciding: &Judged, others: &[Box<Judged>]) -> Overview {
     let name = |judged: &Judged| resident(&options.proc_root, judged.netns.namespace.seen);
     let other = |(index, judged): (usize, &Judged)| Other {
@@ -154,11 +165,36 @@ pub(super) fn early(options: &Options, first: &Readings) -> Report {
         sharing: None,
         unseen: all.then_some(ReadError::NotReached),
         origin: Vec::new(),
+        recorded: Err(ReadError::NotReached),
     };
     diagnosis::fallback(options, &verdict.without_table(options))
 }
 
 impl Verdict {
+    /// The verdict on the namespace of this process alone, for a recorder.
+    pub(super) fn of_moment(
+        options: &Options,
+        readings: Readings,
+        change: Reading<Change>,
+    ) -> Self {
+        let namespace = Observation::of_own(readings).own;
+        let bench = Bench {
+            thresholds: &options.thresholds,
+            policy: policy(options),
+            sharing: None,
+            others_unseen: false,
+        };
+        let (deciding, _) = worst_first(Compared { namespace, change }, Vec::new(), bench);
+        Self {
+            deciding,
+            overview: None,
+            sharing: None,
+            unseen: None,
+            origin: source::origin(&options.proc_root),
+            recorded: Err(ReadError::NotReached),
+        }
+    }
+
     /// The report for a check that reaches its time limit while the table is read. A run that ends early writes no
     /// baseline, so it is no first run either.
     pub(super) fn interrupted(&self, options: &Options) -> Report {
@@ -184,6 +220,7 @@ impl Verdict {
             sharing: self.sharing,
             unseen: self.unseen.clone(),
             origin: Vec::new(),
+            recorded: Err(ReadError::NotReached),
         };
         diagnosis::fallback(
             options,
@@ -191,11 +228,27 @@ impl Verdict {
         )
     }
 
+    /// The verdict with the whole recording, if the answer may say more of it than the peak.
+    pub(super) fn with_whole_recording(self, options: &Options) -> Self {
+        let judged = &self.deciding;
+        let is_needed = options.verbosity > 0
+            || judged.assessment.state != ServiceState::Ok
+            || self.wants_table(options)
+            || recorded::matters(&judged.assessment, judged.losses());
+        if !is_needed {
+            return self;
+        }
+        Self {
+            recorded: self.recorded.and_then(Recorded::whole),
+            ..self
+        }
+    }
+
     pub(super) fn readings(&self) -> &Readings {
         &self.deciding.netns.namespace.readings
     }
 
-    /// Whether the entries themselves are to be read on this run.
+    /// True if the entries themselves are to be read on this run.
     pub(super) fn wants_table(&self, options: &Options) -> bool {
         if options.table.is_some() {
             return true;

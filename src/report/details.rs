@@ -10,6 +10,8 @@ use crate::judge::assess::Assessment;
 use crate::judge::measure::Measurements;
 use crate::judge::metric::Metric;
 use crate::judge::netns::Other;
+use crate::judge::slip::Slip;
+use crate::judge::threshold::Thresholds;
 use crate::model::error::ReadError;
 use crate::model::readings::{Counter, Limit, Readings};
 use crate::model::text::{one_line, printable};
@@ -18,6 +20,8 @@ use crate::model::text::{one_line, printable};
 pub(super) fn lines(answer: &Answer<'_>) -> Vec<String> {
     let verbose = answer.style.verbosity > 0;
     let mut lines = advice(answer.advice);
+    lines.extend(slips(&answer.assessment.thresholds, verbose));
+    lines.extend(answer.told.lines(verbose));
     if let Some(table) = answer.table {
         if let Some(top) = table.top {
             lines.extend(endpoints::lines(top, table.basis, answer.readings, verbose));
@@ -64,7 +68,17 @@ fn advice(advice: &Advice) -> Vec<String> {
     .collect()
 }
 
-/// What could not be read besides.
+/// Ranges that probably are a mistake. A missing colon makes a check alert, or stay OK, for the wrong reason; a WARNING
+/// range that is never reached does no harm.
+fn slips(thresholds: &Thresholds, verbose: bool) -> Vec<String> {
+    let never_reached = Slip::never_reached(thresholds).filter(|_| verbose);
+    Slip::without_colon(thresholds)
+        .chain(never_reached)
+        .map(|slip| slip.to_string())
+        .collect()
+}
+
+/// Readings that failed besides.
 fn unread(answer: &Answer<'_>, verbose: bool) -> Vec<String> {
     let readings = answer.readings;
     let unmeasured = &answer.assessment.unmeasured;

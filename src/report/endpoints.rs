@@ -17,12 +17,7 @@ const OWNERS: usize = 3;
 const SHOWN_SHARE: u64 = 1;
 
 /// The lines of the list.
-pub(super) fn lines(
-    top: &TopTable,
-    basis: &Basis,
-    readings: &Readings,
-    verbose: bool,
-) -> Vec<String> {
+pub fn lines(top: &TopTable, basis: &Basis, readings: &Readings, verbose: bool) -> Vec<String> {
     let sockets = basis.source == Some(Source::Sockets);
     let whole = match (&readings.count, sockets) {
         (Ok(count), true) => u64::from(*count),
@@ -76,7 +71,7 @@ fn line(place: usize, ranked: &Ranked, share: Share, sockets: bool) -> String {
 }
 
 /// `to 10.0.3.7:6379/tcp`, `from 198.51.100.9 forwarded`.
-fn label(ranked: &Ranked) -> String {
+pub fn label(ranked: &Ranked) -> String {
     let forwarded = if ranked.endpoint.forwarded {
         " forwarded"
     } else {

@@ -87,6 +87,53 @@ pub fn sentence(finding: &Finding, names: &AddressNames) -> String {
     }
 }
 
+/// Who a finding names, and the entries that this one holds: `sidekiq.service to 10.0.3.7:6379/tcp`.
+pub fn holder(finding: &Finding, names: &AddressNames) -> Option<(String, Share)> {
+    let words = Words { names };
+    match finding {
+        Finding::NoAnswer(flow)
+        | Finding::NotReused(flow)
+        | Finding::KeptOpen(flow)
+        | Finding::OneClient(flow)
+        | Finding::NotClosed(flow) => {
+            let (actor, to) = (words.actor(&flow.actor), words.end(&flow.to));
+            Some((format!("{actor} to {to}"), flow.share))
+        }
+        Finding::Dns {
+            actor,
+            resolver: Some(resolver),
+            share,
+            ..
+        } => {
+            let (actor, to) = (words.actor(actor), words.peer(resolver));
+            Some((format!("{actor} to {to}"), *share))
+        }
+        _ => None,
+    }
+}
+
+/// The number of a finding in section 7 of the contract.
+pub fn number(finding: &Finding) -> u8 {
+    match finding {
+        Finding::LongChains { .. } => 1,
+        Finding::PortsUsedUp(_) => 2,
+        Finding::NotConfigured(_) => 3,
+        Finding::NoAnswer(_) => 4,
+        Finding::OneWay { .. } => 5,
+        Finding::Scan(_) => 6,
+        Finding::Crowd(_) => 7,
+        Finding::NotReused(_) => 8,
+        Finding::KeptOpen(_) => 9,
+        Finding::OneClient(_) => 10,
+        Finding::NotClosed(_) => 11,
+        Finding::PeersVanished { .. } => 12,
+        Finding::Dns { .. } => 13,
+        Finding::OneSided { .. } => 14,
+        Finding::CountDisagrees(_) => 15,
+        Finding::NobodyStandsOut { .. } => 16,
+    }
+}
+
 /// Fewer entries in the list than the count says.
 pub fn count_disagrees(listed: Listed) -> String {
     format!("the table lists {} of {}", listed.listed, listed.count)
@@ -146,7 +193,7 @@ pub(super) fn plural_of(n: Distinct, one: &str, many: &str) -> String {
     format!("{n} {}", if n.seen == 1 { one } else { many })
 }
 
-/// What every sentence needs.
+/// The parts that every sentence needs.
 pub(super) struct Words<'a> {
     pub(super) names: &'a AddressNames,
 }

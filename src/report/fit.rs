@@ -1,8 +1,8 @@
 //! The byte budgets of a report.
 
-/// What passes everywhere, the line break included.
+/// The length that passes everywhere, the newline included.
 pub(super) const MAX_BYTES: usize = 1023;
-/// What passes if somebody asked for details (`-v`, `-h`).
+/// The length that passes if details were asked for (`-v`, `-h`).
 pub(super) const MAX_BYTES_VERBOSE: usize = 4000;
 /// A detail line is no longer.
 pub(super) const MAX_LINE: usize = 400;

@@ -9,7 +9,7 @@ use crate::model::readings::{Change, Reading};
 
 /// Line 1 has at most this many bytes before its perfdata if nothing failed.
 const LINE_MAX: usize = 300;
-/// What the plugin format puts before the text of an OK.
+/// The length of the prefix that the plugin format puts before the text of an OK.
 const PREFIX: usize = "CONNTRACK is OK: ".len();
 
 /// The values, if `so_far` bytes of the text stand before them. Values without room are counted.
@@ -76,7 +76,9 @@ fn phrase(metric: Metric, assessment: &Assessment, change: &Reading<Change>) -> 
         Metric::Increase(counter) => Some(format!("{} +{number} {}", counter.name(), since()?)),
         Metric::Growth => Some(format!("growth {}", growth(measurements)?)),
         Metric::FullIn => full_in(measurements),
-        Metric::Ports | Metric::Expect => Some(format!("{metric} {}%", measured.truncated(1))),
+        Metric::Peak | Metric::Ports | Metric::Expect => {
+            Some(format!("{metric} {}%", measured.truncated(1)))
+        }
         Metric::Chain => Some(format!("mean hash chain {}", measured.truncated(1))),
         Metric::Endpoint | Metric::Unreplied | Metric::Evictable | Metric::Class(_) => {
             Some(format!("{metric} {number}"))

@@ -12,6 +12,7 @@ mod finding_tests;
 mod fit;
 mod in_range;
 mod perfdata;
+pub mod recorded;
 mod status_line;
 mod values;
 
@@ -31,6 +32,7 @@ use advice::Advice;
 use finding::AddressNames;
 use fit::{MAX_BYTES, MAX_BYTES_VERBOSE, assemble};
 use perfdata::Perfdata;
+use recorded::Told;
 
 /// The whole answer: what goes to stdout, and the state behind the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,13 +48,13 @@ pub struct Report {
 pub struct Answer<'a> {
     /// The verdict, with the measurements.
     pub assessment: &'a Assessment,
-    /// What was read of the namespace that decides.
+    /// The readings of the namespace that decides.
     pub readings: &'a Readings,
     /// Its comparison with the previous run.
     pub change: &'a Reading<Change>,
     /// Packets that it lost since the previous run.
     pub losses: Option<Losses>,
-    /// Why not every namespace could be seen.
+    /// The reason why not every namespace could be seen.
     pub unseen: Option<&'a ReadError>,
     /// The other namespaces, if all were to be judged.
     pub overview: Option<&'a Overview>,
@@ -60,22 +62,24 @@ pub struct Answer<'a> {
     pub table: Option<Shown<'a>>,
     /// The finding of the diagnosis.
     pub finding: Option<&'a Finding>,
+    /// What a recording says.
+    pub told: &'a Told,
     /// Names of addresses of containers in the finding.
     pub names: &'a AddressNames,
-    /// What to do.
+    /// The advice.
     pub advice: &'a Advice,
     /// The options that shape the text.
     pub style: Style<'a>,
 }
 
-/// What is shown of the table.
+/// The part of the table that is shown.
 #[derive(Debug, Clone, Copy)]
 pub struct Shown<'a> {
     /// The endpoints, if somebody asked for them.
     pub top: Option<&'a TopTable>,
-    /// What the numbers rest on.
+    /// The basis of the numbers.
     pub basis: &'a Basis,
-    /// Why no entry was read.
+    /// The reason why no entry was read.
     pub unavailable: Option<&'a ReadError>,
 }
 
@@ -88,7 +92,7 @@ pub struct Style<'a> {
     pub timed_out: Option<u32>,
     /// Lines about where the numbers come from, for `-vv`.
     pub origin: &'a [String],
-    /// Whether values of the entries belong into the perfdata: not if they are read on some runs only.
+    /// True if values of the entries belong into the perfdata: not if they are read on some runs only.
     pub table_perfdata: bool,
     /// The time of day, since 1970 in UTC; none if it is not to be shown.
     pub now: Option<Duration>,

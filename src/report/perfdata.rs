@@ -37,7 +37,7 @@ pub(super) fn status_line(state: ServiceState, text: &str, perfdata: &[PerfStrin
     }
 }
 
-/// How many bytes the text of a status line may have.
+/// The bytes that the text of a status line may have.
 pub(super) fn room(state: ServiceState, perfdata: &[PerfString]) -> usize {
     // a text of one byte, because an empty one has no blank before it; the byte it takes is the line feed's
     MAX_BYTES.saturating_sub(status_line(state, "-", perfdata).len())
@@ -97,6 +97,7 @@ impl Perfdata {
             namespaces
                 .map(|overview| Value::plain("namespaces", overview.number as u64, Unit::None)),
         );
+        values.extend(source.value(Metric::Peak, Unit::Percentage, 1, Some(100)));
         let percentages = of_table().filter(|metric| metric.is_percentage());
         let percentage = |metric| source.value(metric, Unit::Percentage, 1, None);
         values.extend(percentages.filter_map(percentage));
@@ -125,18 +126,18 @@ impl Perfdata {
     }
 }
 
-/// How much of the thresholds goes into the perfdata.
+/// The part of the thresholds that goes into the perfdata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Detail {
     /// All of them.
     Ranges,
-    /// Those that are plain numbers, which every host understands.
+    /// Thresholds that are plain numbers, which every host understands.
     Numbers,
     /// None.
     Values,
 }
 
-/// Where the values come from.
+/// The source of the values.
 struct Source<'a> {
     assessment: &'a Assessment,
     /// nf_conntrack_max, of which a threshold may be a percentage.
@@ -190,11 +191,11 @@ impl Source<'_> {
     }
 }
 
-/// Whether hosts are told that a metric is never below 0.
+/// True if hosts are told that a metric is never below 0.
 fn has_floor(metric: Metric) -> bool {
     matches!(
         metric,
-        Metric::Usage | Metric::Chain | Metric::Lost | Metric::FullIn
+        Metric::Usage | Metric::Peak | Metric::Chain | Metric::Lost | Metric::FullIn
     )
 }
 

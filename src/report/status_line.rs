@@ -34,6 +34,8 @@ pub(super) fn text(answer: &Answer<'_>, room: usize) -> String {
             .finding
             .map(|found| finding::sentence(found, answer.names)),
     );
+    line.group(answer.told.found());
+    line.group(answer.told.peak());
     if is_ok || answer.readings.count.is_err() {
         line.more(notes(answer));
     } else {
@@ -126,7 +128,7 @@ fn ports_used_up(answer: &Answer<'_>) -> bool {
     matches!(answer.finding, Some(Finding::PortsUsedUp(_)))
 }
 
-/// How full the table is, or why that is not known.
+/// The usage of the table, or the reason why it is not known.
 fn usage(answer: &Answer<'_>) -> String {
     let readings = answer.readings;
     match (&readings.count, &readings.limit) {
@@ -169,7 +171,7 @@ fn of_limit(count: u32, max: u32, with_free: bool) -> String {
     }
 }
 
-/// Which network namespace it is, and of how many.
+/// The network namespace, and the number of namespaces.
 fn whereabouts(overview: &Overview) -> String {
     let place = match &overview.deciding {
         Some(resident) => format!(" in {resident}"),
@@ -259,9 +261,9 @@ fn full_at(answer: &Answer<'_>) -> Option<String> {
     })
 }
 
-/// What was not measured or not seen, and what the list rests on.
+/// Values that were not measured or seen, and the basis of the list.
 fn notes(answer: &Answer<'_>) -> Vec<String> {
-    let mut parts = Vec::new();
+    let mut parts = answer.told.notes();
     let readings = answer.readings;
     parts.extend(gaps(answer));
     let mut said = vec![readings.count.as_ref().err(), readings.limit.as_ref().err()];
@@ -304,7 +306,7 @@ fn notes(answer: &Answer<'_>) -> Vec<String> {
     parts
 }
 
-/// What was not read of the table. Nothing that a finding, or another part of the line, has said.
+/// The part of the table that was not read. Nothing that a finding, or another part of the line, has said.
 fn gaps(answer: &Answer<'_>) -> Vec<String> {
     let Some(table) = answer.table else {
         return Vec::new();
@@ -339,7 +341,7 @@ fn losses_elsewhere(overview: &Overview, verbosity: u8) -> Option<String> {
     Some(format!("{namespaces} lost packets{see}"))
 }
 
-/// How much of the table was seen.
+/// The part of the table that was seen.
 fn basis(basis: &Basis, readings: &Readings) -> Vec<String> {
     let mut parts = Vec::new();
     let count = readings.count.as_ref().copied().unwrap_or_default();

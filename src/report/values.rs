@@ -109,7 +109,7 @@ pub(super) fn out_of_range(
             format!("growth {growth} {violation}")
         }
         Metric::FullIn => format!("full_in {violation}"),
-        Metric::Ports | Metric::Expect => {
+        Metric::Peak | Metric::Ports | Metric::Expect => {
             let metric = crossing.metric;
             let value = measurements
                 .value(metric)

@@ -3,6 +3,8 @@
 //! CAP_NET_ADMIN reads the table over ctnetlink. CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH together show the sockets of
 //! other users' processes. CAP_SYS_ADMIN enters another network namespace. Each of them is optional.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs,
@@ -37,13 +39,28 @@ pub fn retain() {
     });
 }
 
+/// True if capabilities are used more than once.
+static REPEATS: AtomicBool = AtomicBool::new(false);
+
+/// From now on what is given up stays permitted: a recorder reads the table again and again. It is in effect around its
+/// one use all the same.
+pub fn repeat() {
+    REPEATS.store(true, Ordering::Relaxed);
+}
+
 /// Gives up every capability.
 pub fn give_up_all() {
+    if REPEATS.load(Ordering::Relaxed) {
+        return lower();
+    }
     set(CapabilitySet::empty(), CapabilitySet::empty());
 }
 
 /// Gives up these capabilities for good.
 pub fn give_up(these: CapabilitySet) {
+    if REPEATS.load(Ordering::Relaxed) {
+        return lower();
+    }
     shrink(|permitted| permitted.difference(these));
 }
 

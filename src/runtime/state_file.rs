@@ -98,6 +98,11 @@ impl StateDirectory {
         })
     }
 
+    /// The open directory.
+    pub(super) fn into_descriptor(self) -> OwnedFd {
+        self.0
+    }
+
     /// Returns the file of a service, whether it exists or not.
     pub fn file(self, key: StateKey<'_>) -> StateFile {
         StateFile {

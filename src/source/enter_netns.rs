@@ -11,19 +11,19 @@ use crate::model::error::ReadError;
 use crate::model::netns::Seen;
 use crate::runtime::privilege;
 
-/// Where the files and the sockets of a namespace are found.
+/// Access to the files and the sockets of a namespace.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// What has its `net/`: the proc root, or in it the directory of one of its processes.
+    /// The folder that has its `net/`: the proc root, or in it the directory of one of its processes.
     pub net_root: PathBuf,
-    /// Whether netlink tells of it.
+    /// True if netlink tells of it.
     pub live: bool,
-    /// Why it was not entered, where it is not the one of this process.
+    /// The reason why it was not entered, if it is not the namespace of this process.
     pub not_entered: Option<ReadError>,
 }
 
 impl Place {
-    /// That of this process. `live` says that the proc root is the one of the running kernel.
+    /// The namespace of this process. `live` says that the proc root is the one of the running kernel.
     pub fn own(proc_root: &Path, live: bool) -> Self {
         Self {
             net_root: proc_root.to_owned(),
@@ -65,7 +65,7 @@ pub fn go_to(proc_root: &Path, live: bool, seen: Seen) -> Result<Place, ReadErro
     }
 }
 
-/// What went wrong on the way into a namespace.
+/// The error on the way into a namespace.
 enum Refused {
     /// The link in /proc/PID/ns.
     Open,

@@ -20,19 +20,19 @@ const QUADRATIC_MAX: u32 = 20_000;
 /// A dump walks the entries of every namespace with soft interrupts off until its buffer is full: with this many
 /// elsewhere and few here it stalls a processor for tens of milliseconds and more.
 const CROWD: u64 = 100_000;
-/// How many times as many as here.
+/// The factor by which other namespaces may hold more entries.
 const CROWD_RATIO: u64 = 10;
 
-/// What is to be read.
+/// The request.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// Where procfs is.
+    /// The mount point of procfs.
     pub proc_root: PathBuf,
-    /// Where the entries of the namespace are.
+    /// The place of the entries of the namespace.
     pub place: Place,
-    /// How many entries the other namespaces hold, where that is known already.
+    /// The number of entries in the other namespaces, if that is known already.
     pub elsewhere: Option<u64>,
-    /// Where to read from.
+    /// The source to read from.
     pub choice: Choice,
     /// How much of the table to read.
     pub extent: Extent,
@@ -40,16 +40,18 @@ pub struct Wanted {
     pub count: u32,
     /// Until when.
     pub deadline: Instant,
+    /// True if a recording says who holds the entries: then nothing else stands in for a dump that is refused.
+    pub is_recorded: bool,
 }
 
-/// What was read.
+/// The entries.
 #[derive(Debug)]
 pub struct Entries {
-    /// How it went.
+    /// The summary of the dump.
     pub listing: Listing,
-    /// Why no better source was read.
+    /// The reason why no better source was read.
     pub why: Option<ReadError>,
-    /// How many there are to read, where that is another number than nf_conntrack_count: sockets.
+    /// The number to read, if that is another number than nf_conntrack_count: sockets.
     pub total: Option<u64>,
 }
 
@@ -80,8 +82,10 @@ pub fn entries(wanted: &Wanted, mut each: impl FnMut(&Entry)) -> Result<Entries,
             return procfs(wanted, &mut each).map(|listing| Entries::of_table(listing, None));
         }
         Choice::Sockets => None,
+        Choice::Recording => return Err(ReadError::NotReached),
         Choice::Auto => match best(wanted, &mut each) {
             Ok(entries) => return Ok(entries),
+            Err(why) if wanted.is_recorded => return Err(why),
             Err(why) => Some(why),
         },
     };
@@ -118,6 +122,9 @@ fn best(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Entries, ReadE
             Err(why) => why,
         },
     };
+    if wanted.is_recorded {
+        return Err(why);
+    }
     match procfs(wanted, each) {
         Ok(listing) => Ok(Entries::of_table(listing, Some(why))),
         Err(unparsed @ ReadError::NothingParsed { .. }) => Err(unparsed),

@@ -10,6 +10,7 @@ pub mod expectations;
 pub mod file;
 pub mod netlink;
 pub mod procfs;
+pub mod recording;
 mod untracked;
 pub mod users;
 mod wait;
@@ -108,18 +109,18 @@ pub fn details(proc_root: &Path, readings: Readings) -> Readings {
     }
 }
 
-/// How the kernel may be asked about the network namespace of this process.
+/// The ways in which the kernel may be asked about the network namespace of this process.
 #[derive(Debug, Clone, Copy)]
 pub struct Asking<'a> {
-    /// Where procfs is.
+    /// The mount point of procfs.
     pub proc_root: &'a Path,
-    /// Whether that is the live one, so that netlink tells of the same kernel.
+    /// True if that is the live one, so that netlink tells of the same kernel.
     pub live: bool,
     /// Has the kernel filter dumps by what their requests say.
     pub strict: StrictCheck,
     /// Addresses to count as this host's own.
     pub own: &'a [Prefix],
-    /// Whether the table may have to be read as well, which needs the same privilege.
+    /// True if the table may have to be read as well, which needs the same privilege.
     pub then_the_table: bool,
     /// Until when.
     pub deadline: Instant,

@@ -21,7 +21,7 @@ const SNMP: &str = "net/snmp";
 /// A few kilobytes.
 const SNMP_MAX: usize = 64 << 10;
 
-/// How many there are in this network namespace, or below another procfs; [`Readings::MANY`] is as many or more.
+/// The number in this network namespace, or below another procfs; [`Readings::MANY`] is as many or more.
 ///
 /// # Errors
 /// Sockets, or this host's own addresses, cannot be read.

@@ -4,6 +4,7 @@ import functools
 import gzip
 import os
 import re
+from fractions import Fraction
 
 import lines
 import pending
@@ -431,8 +432,10 @@ def difference(folder, case):
     told, of = unread(answer)
     if told == 0 and len(case.options) > 8 and answer.status != verdict.OK:
         told, of = refused, None  # line 1 is full of thresholds
-    # the oracle does not find the largest endpoint, it accepts every possible number of entries
+    # the oracle does not find the largest endpoint, it accepts every possible number of entries; nor does it look for the
+    # pair of addresses that uses most of its source ports
     endpoint = int(answer.values().get("endpoint", -1))
+    ports = {"ports": Fraction(answer.values()["ports"])} if "ports" in answer.values() else {}
     given = verdict.thresholds(case.options)
     every = entries + refused
     measured = refused * 10 < every if every else lines.SUMMARY.search(case.plain().decode("latin-1"))
@@ -440,11 +443,12 @@ def difference(folder, case):
         # loopback addresses do not show that --own fits, so a capture without other addresses has no endpoint
         hidden = entries and not case.padding() and all(
             address_.is_loopback for line, _ in case.weights() for address_ in getattr(read(line), "addresses", []))
-        counts = totals if hidden else {"endpoint": endpoint, **totals}
+        counts = {**totals, **ports} if hidden else {"endpoint": endpoint, **totals, **ports}
         endpoint = 1 if hidden and endpoint == -1 else endpoint
         wanted = verdict.verdict(Host(entries, case.limit, None, None), given, counts=counts)
         if (answer.status, answer.perfdata, told) == (wanted.state, wanted.perfdata, refused) \
-                and of in (None, every) and min(entries, 1) <= endpoint <= entries:
+                and of in (None, every) and min(entries, 1) <= endpoint <= entries \
+                and 0 <= ports.get("ports", -1) <= 100:
             return None
     else:
         # the check counts nothing if a tenth of the lines is unread: a range on the table is UNKNOWN

@@ -255,6 +255,8 @@ def perfdata(host, ranges, values):
     for name in TABLE:
         if name in values:
             item(name, str(values[name]), name, whole=True, of=limit)
+    if "ports" in values:
+        item("ports", tenths(values["ports"]) + "%", "ports")
     return shortened(items)
 
 

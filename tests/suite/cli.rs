@@ -118,6 +118,11 @@ fn a_refusal_is_one_line_with_exit_code_3() {
         &["--empty", "maybe"],
         &["--state-dir", ""],
         &["-x"],
+        &["-v=3"],
+        &["-v", "3"],
+        &["--t", "5"],
+        &["usage"],
+        &["-w", "lost"],
         &["75"],
         &["75", "80", "90"],
         &["-w", "75", "80", "90"],
@@ -237,6 +242,10 @@ fn a_refusal_names_the_option_the_value_and_what_is_accepted() {
             &["--criticl", "80"],
             ["--criticl", "did you mean", "--critical"],
         ),
+        (
+            &["-w", "lost"],
+            ["--warning lost", "without a range", "lost=RANGE"],
+        ),
     ] {
         let got = refused(arguments);
         for part in wanted {
@@ -313,6 +322,64 @@ fn help_and_version_go_to_stdout_with_exit_code_3() {
     assert!(
         answer(["-w", "nonsense", "--help"]).text.contains("Usage:"),
         "help wins"
+    );
+}
+
+#[test]
+fn the_help_fits_a_terminal_of_80_columns_and_the_limit_of_an_answer() {
+    let help = answer(["--help"]).text;
+    for line in help.lines() {
+        assert!(line.len() <= 80, "{line}");
+    }
+    assert!(help.len() <= 4000, "{} bytes", help.len());
+    let headings = [
+        "Thresholds, repeatable",
+        "Who fills the table",
+        "Sources",
+        "Recorder",
+        "State",
+        "Output",
+    ];
+    for heading in headings {
+        assert!(
+            help.contains(&format!("\n{heading}:\n")),
+            "{heading} in {help}"
+        );
+    }
+}
+
+#[test]
+fn a_threshold_that_lacks_its_colon_is_judged_as_typed_and_said() {
+    let root = ProcRoot::tracking("500\n", "1000\n");
+    let slip = "--critical free=100 alerts above 100, did you mean free=100: (alerts below 100)";
+    let got = root.answer(&["-c", "free=100"]);
+    assert_eq!(got.code, 2, "500 are free: {}", got.text);
+    assert!(got.text.lines().any(|line| line == slip), "{}", got.text);
+    let got = root.answer(&["-c", "free=100:"]);
+    assert_eq!(
+        (got.code, got.text.contains("did you mean")),
+        (0, false),
+        "{}",
+        got.text
+    );
+}
+
+#[test]
+fn a_warning_range_behind_the_critical_one_is_accepted_and_said_with_v() {
+    let root = ProcRoot::tracking("500\n", "1000\n");
+    let said = "--warning usage=90 is never reached before --critical usage=80";
+    let quiet = root.answer(&["-w", "90", "-c", "80"]);
+    assert_eq!(
+        (quiet.code, quiet.text.contains(said)),
+        (0, false),
+        "{}",
+        quiet.text
+    );
+    let verbose = root.answer(&["-w", "90", "-c", "80", "-v"]);
+    assert!(
+        verbose.text.lines().any(|line| line == said),
+        "{}",
+        verbose.text
     );
 }
 
@@ -671,6 +738,7 @@ fn options_of_the_list_are_refused_by_name() {
             "--source magic refused: accepted are auto, netlink, procfs and sockets",
         ),
         (&["--sample=-1"], "--sample -1 refused"),
+        (&["--sample", "-1"], "--sample -1 refused"),
         (&["--sample", "many"], "--sample many refused"),
         (&["--table", ""], "--table"),
     ] {
@@ -876,23 +944,27 @@ fn the_longest_first_line_has_1023_bytes_with_its_line_feed() {
                 format!("-c{metric}=-12345678901234567:99.9"),
             ]
         })
+        .filter(|range| !range.starts_with("-wentries="))
         .collect();
-    let longest = (1..60).map(|length| {
-        // what is told of this place is a byte longer each time, until it does not fit
-        let place = format!("/{}", "d".repeat(length));
-        let typed = [
-            "--own",
-            "10.0.0.4",
-            "--top",
-            "--proc-root",
-            &place,
-            "--table",
-        ];
-        let words = typed
-            .iter()
-            .map(std::ffi::OsStr::new)
-            .chain([capture.as_os_str()]);
-        let got = answer(words.chain(ranges.iter().map(std::ffi::OsStr::new)));
+    let typed = [
+        "--own",
+        "10.0.0.4",
+        "--top",
+        "--proc-root",
+        "/nonexistent",
+        "--table",
+        capture.to_str().unwrap(),
+    ];
+    let longest = (2..=32).map(|decimals| {
+        // the first range that line 1 shows is a byte longer each time, until the last part does not fit
+        let (zeros, ones) = (decimals / 2, decimals - decimals / 2);
+        let first = format!(
+            "-wentries=@0.{}1:17.{}",
+            "0".repeat(zeros),
+            "1".repeat(ones)
+        );
+        let words = typed.into_iter().chain([first.as_str()]);
+        let got = answer(words.chain(ranges.iter().map(String::as_str)));
         assert!(got.fits_nrpe_2(), "{} bytes: {}", got.text.len(), got.text);
         got.text.len()
     });

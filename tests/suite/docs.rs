@@ -63,7 +63,7 @@ fn every_label_is_in_the_description_of_the_output() {
         .iter()
         .filter_map(|value| value.split('=').next())
         .collect();
-    let elsewhere = ["lost", "growth", "full_in", "namespaces"];
+    let elsewhere = ["lost", "growth", "full_in", "namespaces", "peak", "expect"];
     let here: Vec<&str> = described
         .iter()
         .copied()
@@ -126,7 +126,7 @@ fn every_command_line_in_the_documentation_gives_an_answer() {
     assert!(ran > 60, "only {ran} command lines were run");
 }
 
-/// Whether a line refuses a command line.
+/// True if a line refuses a command line.
 fn is_refusal(line: &str) -> bool {
     let phrases = [
         " refused: ",
@@ -478,6 +478,12 @@ fn without_key(line: &str) -> &str {
                 .trim_start_matches(['-', '+', '@', '!']);
         }
     }
+    if let Some((_, command)) = line
+        .strip_prefix("UserParameter=")
+        .and_then(|line| line.split_once(','))
+    {
+        return command;
+    }
     line.strip_prefix("command_line").unwrap_or(line)
 }
 
@@ -562,6 +568,7 @@ mod extraction {
             "commands = [\"/usr/lib/nagios/plugins/check_conntrack -w ~:80\"]",
             "ExecStart=-/usr/lib/nagios/plugins/check_conntrack -w ~:80",
             "if ! check_conntrack -w ~:80; then",
+            "UserParameter=conntrack,/usr/lib/nagios/plugins/check_conntrack -w '~:80'; echo exit=$?",
         ] {
             assert_eq!(words(line), found, "{line}");
         }

@@ -26,7 +26,7 @@ fn listed(folder: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
-/// Which target, by name.
+/// The target, by name.
 fn target(name: &str) -> Target {
     let known = TARGETS.iter().find(|(known, _)| *known == name);
     known.unwrap_or_else(|| panic!("no target {name}")).1
@@ -98,7 +98,7 @@ fn every_target_is_tested_and_has_its_program_and_nothing_else_has_regressions()
     assert_eq!(stems("fuzz_targets"), targets);
     let regressions = stems("regressions");
     assert!(regressions.is_subset(&targets), "{regressions:?}");
-    let manifest = fs::read_to_string(tests().join("fuzz/Cargo.toml")).unwrap();
+    let manifest = fs::read_to_string(tests().join("fuzz/.package/Cargo.toml")).unwrap();
     let programs: BTreeSet<String> = manifest
         .lines()
         .filter_map(|line| {
@@ -203,7 +203,7 @@ fn packages(lock: &Path) -> BTreeSet<(String, String)> {
 #[test]
 fn what_is_fuzzed_is_built_of_the_versions_that_are_shipped() {
     let shipped = packages(&tests().join("../Cargo.lock"));
-    let fuzzed = packages(&tests().join("fuzz/Cargo.lock"));
+    let fuzzed = packages(&tests().join("fuzz/.package/Cargo.lock"));
     assert!(fuzzed.len() > 20 && shipped.len() > 20);
     let known: BTreeSet<&String> = shipped.iter().map(|(name, _)| name).collect();
     let others: Vec<_> = fuzzed
@@ -212,6 +212,6 @@ fn what_is_fuzzed_is_built_of_the_versions_that_are_shipped() {
         .collect();
     assert!(
         others.is_empty(),
-        "{others:?}: cp Cargo.lock tests/fuzz/ && cargo metadata --manifest-path tests/fuzz/Cargo.toml"
+        "{others:?}: cp Cargo.lock tests/fuzz/.package/ && cargo metadata --manifest-path tests/fuzz/.package/Cargo.toml"
     );
 }

@@ -8,7 +8,7 @@ use crate::common::programs::{printed, script};
 
 const DOCUMENT: &str = "docs/internals/reliability.md";
 
-/// Where the table stands in the document: from its head to the first line that is none of it.
+/// The place of the table in the document: from its head to the first line that is none of it.
 fn table_in(document: &str) -> std::ops::Range<usize> {
     let head = "| what | 5.10 |";
     let begin = document.find(head).expect("the head of the table");

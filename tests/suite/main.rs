@@ -17,6 +17,8 @@ mod source;
 
 mod judge;
 
+mod recorder;
+
 mod analysis;
 mod diagnosis;
 mod runtime;

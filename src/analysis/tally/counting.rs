@@ -41,7 +41,7 @@ pub struct Counting {
 struct Waiting {
     key: Key,
     address: Address,
-    /// Whether its group may have other addresses.
+    /// True if its group may have other addresses.
     may_be_several: bool,
     /// The place of the entry in the remains.
     entry: usize,
@@ -57,7 +57,7 @@ const TO: usize = 1;
 const WAITING: usize = 64;
 
 impl Counting {
-    /// Of nothing yet.
+    /// Creates an empty count.
     pub fn new(own: LocalAddresses, aggregate: Aggregate) -> Self {
         Self {
             own,
@@ -171,8 +171,13 @@ impl Counting {
                 }),
         });
 
+        self.wait(entry, way, place);
+    }
+
+    /// Puts the ends of an entry in the queue for their groups.
+    fn wait(&mut self, entry: &Entry, way: Way, place: usize) {
         if let Some(address) = way.from() {
-            let (key, may_be_several) = Key::from(address, tally.aggregate);
+            let (key, may_be_several) = Key::from(address, self.tally.aggregate);
             self.waiting.push(Waiting {
                 key,
                 address,
@@ -182,8 +187,9 @@ impl Counting {
             });
         }
         if let Some(to) = way.to() {
+            let is_local = way.direction() == Direction::Local;
             self.waiting.push(Waiting {
-                key: Key::to(to, entry.protocol, direction == Direction::Local),
+                key: Key::to(to, entry.protocol, is_local),
                 address: to.0,
                 may_be_several: false,
                 entry: place,

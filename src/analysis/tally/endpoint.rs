@@ -8,7 +8,7 @@ use crate::model::address::Address;
 use crate::model::conntrack::{Class, Protocol, Side};
 use crate::model::prefix::Aggregate;
 
-/// What a group is found by. Ordered as endpoints with equally many entries are.
+/// The key of a group. Ordered as endpoints with equally many entries are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     /// IPv4 in its place in IPv6; of a `from`, the network.
@@ -61,7 +61,7 @@ impl Key {
         (key, length.is_some())
     }
 
-    /// Whether it is a client or a network of clients.
+    /// True if it is a client or a network of clients.
     pub(super) fn is_client(&self) -> bool {
         self.kind == Kind::From
     }
@@ -91,7 +91,7 @@ impl Key {
     }
 }
 
-/// Who an endpoint is.
+/// The identity of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Peer {
     /// Connections to a service.
@@ -142,17 +142,17 @@ impl fmt::Display for Peer {
 /// One line of the ranking.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Endpoint {
-    /// Who.
+    /// The identity.
     pub peer: Peer,
     /// Entries, of those that were read.
     pub entries: u64,
     /// These in all entries read, from 0 to 1. A forwarded entry counts for two endpoints, so shares may add up to more.
     pub share: f64,
-    /// How many in each class, most first; without the classes that have none.
+    /// The number of entries in each class, most first; without the classes that have none.
     pub classes: Vec<(Class, u64)>,
     /// Entries to which no packet came back yet.
     pub unreplied: u64,
-    /// Whether most of the entries pass through this host. A client may also connect to this host itself: what it
+    /// True if most of the entries pass through this host. A client may also connect to this host itself: what it
     /// mostly does is what to look into first.
     pub forwarded: bool,
 }

@@ -30,7 +30,7 @@ pub enum Group {
     Address(IpAddr),
 }
 
-/// What was counted of a group, in entries that were read.
+/// The counts of a group, in entries that were read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counted {
     /// Classes and replies.
@@ -39,7 +39,7 @@ pub struct Counted {
     pub directions: [u64; Direction::ALL.len()],
     /// Different far ends: the sources of a destination, the destinations of a client, either of a port.
     pub others: u64,
-    /// Whether there are more of them than were counted.
+    /// True if there are more of them than were counted.
     pub more_others: bool,
     /// Different ports that were dialled.
     pub ports: u64,
@@ -220,7 +220,7 @@ impl Slots {
     }
 }
 
-/// Which groups of a list an entry belongs to.
+/// The groups of a list that an entry belongs to.
 pub(super) struct Membership {
     endpoints: Slots,
     ports: HashMap<Dialled, u8, foldhash::fast::RandomState>,

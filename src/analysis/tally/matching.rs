@@ -283,7 +283,7 @@ impl Attribution {
     }
 }
 
-/// Whether two ends are the same, mapped or not.
+/// True if two ends are the same, mapped or not.
 fn same(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && Address::from(one.ip()) == Address::from(other.ip())
 }

@@ -84,7 +84,7 @@ pub struct PortCount {
     pub far_port: u16,
     /// TCP, UDP or another protocol with ports.
     pub protocol: Protocol,
-    /// Whether this host translated the source address or port.
+    /// True if this host translated the source address or port.
     pub translated: bool,
     /// Source ports in use.
     pub ports: u64,

@@ -1,4 +1,4 @@
-//! What entries are, whoever they belong to.
+//! Counts of entries by class, traffic and flags, for the whole table.
 
 use crate::analysis::traffic::Direction;
 use crate::model::conntrack::{Class, Entry};

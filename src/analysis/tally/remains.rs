@@ -1,9 +1,9 @@
-//! What is kept of each entry, packed: 13 bytes in TIME_WAIT, 21 of most others.
+//! The part of each entry that is kept, packed: 13 bytes in TIME_WAIT, 21 of most others.
 
 use crate::analysis::traffic::Direction;
 use crate::model::conntrack::{Class, Protocol};
 
-/// What is kept of an entry.
+/// The part of an entry that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seen {
     /// Hashes of [`crate::model::conntrack::Sides`], so that a socket finds it: of the original, and of the reply, which is another
@@ -13,11 +13,11 @@ pub(super) struct Seen {
     pub(super) groups: [u32; 2],
     /// Its place in [`crate::model::conntrack::Class::ALL`].
     pub(super) class: u8,
-    /// Where its socket would be.
+    /// The place of its socket.
     pub(super) place: Place,
     /// True if no packet came back.
     pub(super) unreplied: bool,
-    /// What was dialled, and the way.
+    /// The destination, and the traffic.
     pub(super) dialled: Dialled,
     /// For UDP the end where a socket would be here, if there is one.
     pub(super) udp: Option<UdpEnd>,
@@ -67,7 +67,7 @@ pub(super) struct UdpEnd {
     pub(super) left: u16,
 }
 
-/// Where a socket of an entry would be.
+/// The place of a socket of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// On this host, bound to an IPv4 address.
@@ -99,9 +99,9 @@ pub(super) struct Remains {
     marks: Vec<u8>,
     groups: Vec<[u32; 2]>,
     dialled: Vec<Dialled>,
-    /// Of those that are not in TIME_WAIT.
+    /// Columns of entries that are not in TIME_WAIT.
     originals: Vec<u64>,
-    /// Of those that are marked as translated.
+    /// Columns of entries that are marked as translated.
     replies: Vec<u64>,
     /// The ends of the entries of UDP that have a place here.
     udp: Vec<UdpEnd>,
@@ -138,7 +138,7 @@ impl Remains {
         }
     }
 
-    /// How many there are.
+    /// The number of entries.
     pub(super) fn len(&self) -> usize {
         self.marks.len()
     }

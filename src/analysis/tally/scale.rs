@@ -1,4 +1,4 @@
-//! What a sample tells of the whole table.
+//! The whole table, estimated from a sample.
 
 /// From counts in the entries read to counts in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// Whether only a part of the table was read.
+    /// True if only a part of the table was read.
     pub fn is_sample(self) -> bool {
         self.read < self.total
     }
@@ -32,8 +32,8 @@ impl Scale {
     }
 }
 
-/// How far, with a confidence of 95 %, a share of the `read` entries may be from the share in all `total`: the greater
-/// distance to the two bounds of Wilson's interval, with the correction for a finite population.
+/// The distance, with a confidence of 95 %, that a share of the `read` entries may have from the share in all `total`:
+/// the greater distance to the two bounds of Wilson's interval, with the correction for a finite population.
 ///
 /// Beside the textbook's `1.96 * sqrt(p * (1 - p) / n)`, which this is for any sample worth its name, a handful of
 /// entries that are all of one endpoint does not count as certainty.

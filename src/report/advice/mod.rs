@@ -13,7 +13,7 @@ use crate::model::timeouts::Timeouts;
 use crate::report::finding::{AddressNames, Words};
 use commands::larger_limit;
 
-/// What the lines rest on besides the finding.
+/// The basis of the lines besides the finding.
 #[derive(Debug, Clone, Copy)]
 pub struct Basis<'a> {
     /// Names of addresses of containers.
@@ -31,11 +31,11 @@ pub struct Basis<'a> {
 /// The lines, each without its name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Advice {
-    /// Why it happens.
+    /// The reason why it happens.
     pub why: Option<String>,
     /// One command that buys time.
     pub now: Option<String>,
-    /// What mends it.
+    /// The command or change that mends it.
     pub fix: Option<String>,
     /// One command that shows what the check could not see.
     pub look: Option<String>,
@@ -58,7 +58,7 @@ pub fn advice(finding: Option<&Finding>, basis: Basis<'_>) -> Advice {
     advice
 }
 
-/// Whether a larger limit buys time: not if chains or source ports are the reason.
+/// True if a larger limit buys time: not if chains or source ports are the reason.
 fn raising_helps(finding: Option<&Finding>) -> bool {
     !matches!(
         finding,

@@ -46,7 +46,7 @@ use super::words::{Families, Words, is_number, key, number, parse_address};
 use crate::model::conntrack::{Entry, Protocol, TcpState, Tuple};
 use crate::model::dump::Unread;
 
-/// How many words a protocol's private part has at most: gre's `timeout=30, stream_timeout=180`.
+/// The words of a protocol's private part, at most: gre's `timeout=30, stream_timeout=180`.
 const PRIVATE_WORDS: usize = 2;
 
 /// The attributes that may stand between the reply tuple's ports and the flags: the rest of the tuple of ICMP and GRE,
@@ -63,7 +63,7 @@ const BEFORE_FLAGS: [&[u8]; 9] = [
     b"zone-orig",
 ];
 
-/// What a line holds.
+/// The content of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
     /// An entry.

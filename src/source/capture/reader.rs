@@ -18,7 +18,7 @@ pub const LONGEST_LINE: usize = 4096;
 /// Read at once. More than a line, so that one that was not finished and what follows it fit.
 const CHUNK: usize = 64 << 10;
 
-/// What reading lines came to.
+/// The result of reading lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lines {
     /// The result of the reading. Unless the time was up or reading failed, `seen` is the number of entries in a
@@ -99,7 +99,7 @@ struct Enough;
 struct Reader<F> {
     each: F,
     sample: u64,
-    /// Whether entries beyond the sample are counted.
+    /// True if entries beyond the sample are counted.
     count_on: bool,
     /// The half of an entry that stood before conntrack's summary; the line after it is the other half.
     half: Vec<u8>,

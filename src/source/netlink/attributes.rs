@@ -21,7 +21,7 @@ pub(super) fn ip_address(family: u8, bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// What an attribute of a known type holds.
+/// The content of an attribute of a known type.
 pub(super) enum Part {
     /// A field: its number, and how many bytes its value has at least.
     Field(usize, usize),
@@ -35,7 +35,7 @@ pub(super) type Parts = &'static [(u16, Part)];
 /// No message is that long.
 const NOWHERE: u32 = u32::MAX;
 
-/// How a message is laid out: which bytes are the headers of its attributes, and where the fields stand.
+/// The layout of a message: the bytes that are the headers of its attributes, and where the fields stand.
 ///
 /// The way from attribute to attribute depends on their headers alone. So in another message of the same length that
 /// has the same headers in the same places the fields stand where they stood, and to compare all headers at once is a
@@ -88,7 +88,7 @@ impl<const FIELDS: usize> Layout<FIELDS> {
         Some(())
     }
 
-    /// Whether a message has the same attributes in the same places.
+    /// True if a message has the same attributes in the same places.
     fn fits(&self, message: &[u8]) -> bool {
         // sixteen bytes at a time are a few instructions
         let differ = |(a, (b, mask)): (&u8, (&u8, &u8))| (a ^ b) & mask;
@@ -108,8 +108,8 @@ impl<const FIELDS: usize> Layout<FIELDS> {
     }
 }
 
-/// How many layouts are remembered. A table has one for each protocol of each family, and some more with accounting,
-/// helpers, labels.
+/// The number of layouts that are remembered. A table has one for each protocol of each family, and some more with
+/// accounting, helpers, labels.
 const REMEMBERED: usize = 16;
 
 /// The layouts of the messages of a dump, of which there are a handful.

@@ -42,7 +42,7 @@ const ALIGNMENT: usize = 4;
 /// nlmsghdr: length, type, flags, sequence, port.
 const HEADER: usize = 16;
 
-/// How the answers to one request ended.
+/// The end of the answers to one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// NLMSG_DONE: that was all.
@@ -59,12 +59,12 @@ pub enum End {
     Malformed,
     /// The time was up.
     Deadline,
-    /// Whoever took the answers had enough.
+    /// The receiver of the answers had enough.
     Stopped,
 }
 
 impl End {
-    /// What happened, safe to print.
+    /// The error, safe to print.
     pub fn reason(self) -> String {
         match self {
             Self::Done => "it is complete".to_owned(),
@@ -79,10 +79,10 @@ impl End {
     }
 }
 
-/// What is known of the answers besides themselves.
+/// The summary of the answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
-    /// How they ended.
+    /// The end of the answers.
     pub end: End,
     /// NLM_F_DUMP_INTR: what was dumped changed meanwhile, so answers are missing or double. ctnetlink never says so.
     pub interrupted: bool,
@@ -93,11 +93,11 @@ pub struct Outcome {
 pub struct Datagram {
     /// Its own length in bytes, also where the buffer holds less of it (MSG_TRUNC).
     pub length: usize,
-    /// Whether the kernel sent it and not another process.
+    /// True if the kernel sent it and not another process.
     pub from_kernel: bool,
 }
 
-/// Why there is no datagram.
+/// The reason why there is no datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Silence {
     /// The time was up.

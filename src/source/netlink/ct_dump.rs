@@ -152,7 +152,7 @@ pub fn list(
     })
 }
 
-/// What the kernel's refusal means.
+/// The meaning of the kernel's refusal.
 pub(super) fn refusal(error: Errno) -> ReadError {
     match error {
         Errno::PERM | Errno::ACCESS => ReadError::NotPermitted {
@@ -166,7 +166,7 @@ pub(super) fn refusal(error: Errno) -> ReadError {
     }
 }
 
-/// What an end that is not one of the good ones means.
+/// The error for an end that is not one of the good ones.
 pub(super) fn failed(end: conversation::End) -> ReadError {
     match end {
         conversation::End::Error(error) => refusal(error),
@@ -192,8 +192,8 @@ const STATE: usize = 15;
 const TIMEOUT: usize = 16;
 const FIELDS: usize = 17;
 
-/// What is read of an entry (`ctnetlink_fill_info`). Attributes this check has no use for, or that later kernels add,
-/// are passed over; the protocols besides TCP have a CTA_PROTOINFO of their own.
+/// The attributes that are read of an entry (`ctnetlink_fill_info`). Attributes this check has no use for, or that later
+/// kernels add, are passed over; the protocols besides TCP have a CTA_PROTOINFO of their own.
 const ENTRY: Parts = &[
     (CTA_TUPLE_ORIG, Nest(TUPLE, ORIGINAL)),
     (CTA_TUPLE_REPLY, Nest(TUPLE, REPLY)),

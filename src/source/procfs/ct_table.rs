@@ -37,7 +37,7 @@ fn open_table(path: &Path) -> Result<File, ReadError> {
     }
 }
 
-/// Whether this kernel reads the file in time proportional to its length: from 6.16 on. Before, each read began at the
+/// True if this kernel reads the file in time proportional to its length: from 6.16 on. Before, each read began at the
 /// table's start again (`ct_get_idx` in nf_conntrack_standalone.c).
 pub fn procfs_is_linear(proc_root: &Path) -> bool {
     file::read(&proc_root.join("sys/kernel/osrelease"), 256)

@@ -27,7 +27,7 @@ use crate::source::file;
 const FILE: &str = ct_stat::FILE;
 /// So many processes of a namespace are looked at for the one that does the work.
 const MEMBERS: usize = 64;
-/// That of this process, below the proc root.
+/// The namespace of this process, below the proc root.
 pub const OWN: &str = "self/net/stat/nf_conntrack";
 
 /// The result of a walk over the processes.
@@ -38,7 +38,7 @@ struct Found {
     others: Vec<Other>,
     /// The time was up before every process was looked at.
     cut_short: bool,
-    /// Why processes, and so their namespaces, could not be seen.
+    /// The reason why processes, and so their namespaces, could not be seen.
     hidden: Option<ReadError>,
 }
 
@@ -134,7 +134,7 @@ fn walk(proc_root: &Path, detail: Detail, deadline: Instant) -> Result<Found, Re
     Ok(found)
 }
 
-/// Where an inode stands among those in order, or belongs.
+/// The position of an inode among inodes in order, present or not.
 fn place(inode: u64, places: &[(u64, usize)]) -> Result<usize, usize> {
     places.binary_search_by_key(&inode, |(known, _)| *known)
 }
@@ -262,7 +262,7 @@ fn own_id(proc_root: &Path) -> Reading<NetnsId> {
     })
 }
 
-/// How many entries the other namespaces hold together, as far as they can be seen before the deadline.
+/// The number of entries that the other namespaces hold together, as far as they can be seen before the deadline.
 pub(crate) fn entries_elsewhere(proc_root: &Path, deadline: Instant) -> u64 {
     let others = walk(proc_root, Detail::Counts, deadline).map_or(Vec::new(), |found| found.others);
     others
@@ -309,7 +309,7 @@ pub(in crate::source) fn still_there(proc_root: &Path, seen: Seen) -> Option<Own
     (stat.st_ino == seen.inode).then_some(process)
 }
 
-/// Who is in a namespace.
+/// The resident of a namespace.
 pub fn resident(proc_root: &Path, seen: Option<Seen>) -> Resident {
     let Some(seen) = seen else {
         return Resident::default();

@@ -21,7 +21,7 @@ const LONGEST: usize = 64 << 20;
 /// The part of a file that is parsed at once, in bytes.
 const PIECE: usize = 64 << 10;
 
-/// What is longer is no line of such a table.
+/// The length of a line of such a table, at most.
 const LONGEST_LINE: u64 = 512;
 
 const TCP: [&str; 2] = ["net/tcp", "net/tcp6"];

@@ -99,7 +99,7 @@ pub(crate) fn same_as_line(entry: &Entry) {
     }
 }
 
-/// Whatever comes is listed or counted as broken, to the end that the outcome tells, and not more than was asked for.
+/// Every datagram is listed or counted as broken, to the end that the outcome tells, and not more than was asked for.
 pub fn datagrams(data: &[u8]) {
     let Some((sample, data)) = data.split_first() else {
         return;

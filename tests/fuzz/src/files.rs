@@ -85,7 +85,7 @@ pub const NAMES: [&str; 58] = [
     "4711/fd",
 ];
 
-/// What a part is made of.
+/// The content of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     File,
@@ -162,7 +162,7 @@ pub fn archive<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<
 #[derive(Debug)]
 pub struct ProcRoot {
     directory: tempfile::TempDir,
-    /// What stands at each of [`NAMES`].
+    /// The file at each of [`NAMES`].
     there: Vec<Option<(Kind, Vec<u8>)>>,
 }
 
@@ -207,7 +207,7 @@ impl ProcRoot {
         self.directory.path().join(name)
     }
 
-    /// What the file of this name holds, where it is one.
+    /// The content of the file of this name, if it is a file.
     pub fn content(&self, name: &str) -> Option<&[u8]> {
         let place = NAMES.iter().position(|known| *known == name)?;
         match &self.there[place] {
@@ -216,7 +216,7 @@ impl ProcRoot {
         }
     }
 
-    /// Whether anything stands there.
+    /// True if anything stands there.
     pub fn has(&self, name: &str) -> bool {
         let place = NAMES.iter().position(|known| *known == name);
         place.is_some_and(|place| self.there[place].is_some())

@@ -8,7 +8,7 @@ use check_conntrack::source::{self, Asking};
 
 use super::files::{Kind, Part, ProcRoot, parts, with_root};
 
-/// What the last file of this name holds, where it is one.
+/// The content of the last file of this name, if it is a file.
 pub(crate) fn content<'a>(parts: &[Part<'a>], name: &str) -> Option<&'a [u8]> {
     let part = parts.iter().rfind(|part| part.name == name)?;
     (part.kind == Kind::File).then_some(part.content)
@@ -21,7 +21,7 @@ pub(crate) fn printed_number(content: &[u8]) -> Option<i64> {
     (number.to_string() == text).then_some(number)
 }
 
-/// What the plugin takes for the limit is what the file says.
+/// The limit that the plugin reads is the one in the file.
 fn is_limit(limit: Limit, number: i64) -> bool {
     match limit {
         Limit::Entries(max) => number > 0 && i64::from(max) == number,
@@ -61,7 +61,7 @@ fn totals(statistics: &Statistics) -> [Option<u64>; 4] {
     Counter::ALL.map(|counter| statistics.total(counter))
 }
 
-/// Whatever stands in the files is read as what it says, or is an error that can be printed.
+/// Any content of the files is read as what it says, or is an error that can be printed.
 pub fn kernel_files(data: &[u8]) {
     let parts = parts(data, &[]);
     with_root(|root| {
@@ -128,7 +128,7 @@ fn read(root: &ProcRoot) {
     }
 }
 
-/// What is said of an error quotes nothing that a host would interpret.
+/// The sentence of an error quotes nothing that a host would interpret.
 pub(crate) fn printable(error: &ReadError) {
     harmless(&error.to_string());
     if let Some(hint) = error.hint() {

@@ -24,7 +24,7 @@ use super::state::sealed;
 /// Parts that are no file of the proc root.
 pub(crate) const OTHERS: [&str; 5] = ["args", "capture", "state", "then", "late"];
 
-/// Whatever a host shows and somebody asks for, the answer keeps the output contract and is about what is there.
+/// For every host and every command line the answer keeps the output contract and is about what is there.
 pub fn pipeline(data: &[u8]) {
     let parts = parts(data, &OTHERS);
     let arguments = content(&parts, "args").unwrap_or_default();

@@ -17,7 +17,7 @@ use check_conntrack::source::procfs::processes::owners;
 use super::files::{NAMES, Part, ProcRoot, parts, with_root};
 use super::kernel_files::{content, printable};
 
-/// Whatever processes and sockets there seem to be, only what the files say is told of them.
+/// The check reports of processes and sockets only what the files say.
 pub fn proc_files(data: &[u8]) {
     let parts = parts(data, &[]);
     with_root(|root| {
@@ -27,7 +27,7 @@ pub fn proc_files(data: &[u8]) {
     });
 }
 
-/// What a link of this name points to.
+/// The target of a link of this name.
 fn target<'a>(parts: &[Part<'a>], name: &str) -> Option<&'a [u8]> {
     let part = parts.iter().rfind(|part| part.name == name)?;
     part.content.split(|byte| *byte == b'\n').next()
@@ -65,6 +65,7 @@ fn read(proc_root: &Path, parts: &[Part]) {
         choice: Choice::Sockets,
         extent: 0.into(),
         count: 0,
+        is_recorded: false,
         deadline,
     };
     let mut sockets: Vec<LocalSocket> = Vec::new();

@@ -21,7 +21,7 @@ fn compare(tenths: i128, bound: &str, seconds: bool) -> Ordering {
     (tenths * unit).cmp(&(number * factor * 10))
 }
 
-/// Whether a range without percentages alerts, by the letter of the guidelines.
+/// True if a range without percentages alerts, by the letter of the guidelines.
 fn alerts(text: &str, seconds: bool, tenths: i128) -> bool {
     let (inside, bounds) = match text.strip_prefix('@') {
         Some(rest) => (true, rest),
@@ -40,7 +40,7 @@ fn alerts(text: &str, seconds: bool, tenths: i128) -> bool {
     (from && to) == inside
 }
 
-/// What is accepted prints as a range that is read as the same and decides the same, and decides as the guidelines say.
+/// An accepted range prints as a range that is read as the same and decides the same. It decides as the guidelines say.
 pub fn ranges(data: &[u8]) {
     let Some((head, text)) = data.split_first_chunk::<6>() else {
         return;

@@ -1,4 +1,4 @@
-//! What fuzzing begins with: inputs made of the fixtures that the other tests have, and the words of each language.
+//! The seeds of the fuzzing: inputs made of the fixtures that the other tests have, and the words of each language.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -85,7 +85,7 @@ fn read(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// What is in a folder, in order.
+/// The content of a folder, in order.
 fn listed(folder: &Path) -> Vec<PathBuf> {
     let entries =
         fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
@@ -123,7 +123,7 @@ fn cases(tests: &Path) -> Vec<Case> {
     listed(&tests.join("cases")).into_iter().map(case).collect()
 }
 
-/// Those files of a proc root whose path begins like this.
+/// The files of a proc root whose path begins like this.
 fn below<'a>(
     files: &'a [(&'static str, Vec<u8>)],
     tops: &'a str,

@@ -16,7 +16,7 @@ pub(crate) fn sealed(facts: &str) -> String {
     format!("{facts}check {:016x}\n", hasher.finish())
 }
 
-/// What is read is read again as it is printed, and compared with without a panic.
+/// A state that was read is read again as it is printed, and compared with without a panic.
 pub fn state(data: &[u8]) {
     let (text, numbers) = match data.iter().position(|byte| *byte == 0) {
         Some(end) => (&data[..end], &data[end + 1..]),

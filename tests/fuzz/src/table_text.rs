@@ -89,7 +89,7 @@ pub fn table_text(data: &[u8]) {
     }
 }
 
-/// Whatever the entries are, the tally's sums are their number, and no order of theirs changes it.
+/// For any entries the tally's sums are their number, and no order of theirs changes it.
 fn adds_up(entries: &[Entry], own: LocalAddresses, aggregate: Aggregate, of_a_capture: bool) {
     let counted = |entries: &mut dyn Iterator<Item = &Entry>| {
         let mut counting = Counting::new(own.clone(), aggregate);

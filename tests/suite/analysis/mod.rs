@@ -1,4 +1,4 @@
-//! Who holds the entries.
+//! The holders of the entries.
 
 mod owners;
 mod picked_up;

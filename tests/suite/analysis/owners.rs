@@ -251,8 +251,10 @@ mod netns {
         let own = bound(0);
         let port = own.local_addr().unwrap().port();
         // the sockets that a resolver had are closed, and this process has one of their ports by now
-        let first = port - 1000;
-        let entries: String = (first..first + 3000)
+        // all of them ports that the kernel chooses (net.ipv4.ip_local_port_range of a new namespace)
+        const PORTS: u16 = 3000;
+        let first = (port - 1000).clamp(32_768, 61_000 - PORTS);
+        let entries: String = (first..first + PORTS)
             .map(|port| {
                 format!("-A -p udp -s 10.9.0.1 -d 10.9.0.53 --sport {port} --dport 53 -t 600\n")
             })

@@ -1,4 +1,4 @@
-//! Which endpoint an entry counts for, who comes first, which sockets are behind it, and what a sample is worth.
+//! The endpoint that an entry counts for, the order of endpoints, the sockets behind them, and the worth of a sample.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -732,7 +732,7 @@ fn socket(protocol: Protocol, local: &str, remote: &str, inode: u64, uid: u32) -
     }
 }
 
-/// What is found for the first endpoint, which is checked to be the one expected.
+/// The sockets of the first endpoint, which is checked to be the one expected.
 fn attributed(label: &str, entries: &[Entry], sockets: &[LocalSocket]) -> Attribution {
     let tally = tally_of(entries);
     let top = tally.top(50);

@@ -115,7 +115,7 @@ mod netns {
     #[derive(Debug, Clone, PartialEq, Eq)]
     struct Listed {
         protocol: String,
-        /// Of TCP, and not of what is offloaded.
+        /// Entries of TCP that are not offloaded.
         state: Option<String>,
         source: IpAddr,
         destination: IpAddr,
@@ -383,7 +383,7 @@ mod netns {
         }
     }
 
-    /// What the router tells of forwarded connections that none of its sockets belongs to.
+    /// The report of a router on forwarded connections that none of its sockets belongs to.
     fn only_forwards(net: &Net) {
         let listed = net.settled("router", ALL, CLOSED);
         let answer = net.check("router", &["--top", "3", "-w", "0"]);
@@ -906,7 +906,7 @@ mod netns {
         }
     }
 
-    /// How many go to 198.51.100.7:53, to 198.51.100.8:53, and to the others.
+    /// The numbers of entries to 198.51.100.7:53, to 198.51.100.8:53, and to the others.
     const MANY: [usize; 3] = [12_000, 7_500, 10_500];
     const TOTAL: usize = MANY[0] + MANY[1] + MANY[2];
 
@@ -1214,7 +1214,7 @@ mod netns {
     }
 }
 
-/// What a run asks of the kernel.
+/// The system calls of a run.
 mod trace {
     use crate::common::plugin::check_after;
 
@@ -1250,7 +1250,7 @@ mod trace {
             .collect()
     }
 
-    /// Whether it asks by netlink. The Unix socket, connected to nothing, tells the network namespace.
+    /// True if it asks by netlink. The Unix socket, connected to nothing, tells the network namespace.
     pub(crate) fn opens_sockets(calls: &[String]) -> bool {
         assert!(calls.len() > 3, "{calls:?}");
         let other = |call: &&String| !call.starts_with("socket(AF_UNIX");

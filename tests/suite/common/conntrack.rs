@@ -55,7 +55,7 @@ pub fn list_by(words: &[&str]) -> String {
     ["ipv4", "ipv6"].map(list).concat()
 }
 
-/// How many entries the kernel counts in this network namespace.
+/// The number of entries that the kernel counts in this network namespace.
 pub fn count() -> u64 {
     let path = std::path::Path::new("/proc").join(COUNT);
     let count = std::fs::read_to_string(path).expect("a kernel that tracks connections");

@@ -1,10 +1,10 @@
-//! What a run said, and whether it keeps the output contract: the oracle of every test, and of the fuzz targets, which
-//! are a crate of their own.
+//! The output of a run, and the check that it keeps the output contract: the oracle of every test, and of the fuzz
+//! targets, which are a crate of their own.
 #![allow(dead_code, unreachable_pub, clippy::indexing_slicing)] // every user uses its own part of this
 
 use std::process::Output;
 
-/// What a run said.
+/// The output of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub code: i32,

@@ -1,4 +1,4 @@
-//! What the tests with monitoring hosts share: the plugin as user nagios, and the scripts of tests/hosts.
+//! Shared by the tests with monitoring hosts: the plugin as user nagios, and the scripts of tests/hosts.
 
 use std::ffi::OsStr;
 use std::net::TcpListener;

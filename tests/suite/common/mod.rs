@@ -1,4 +1,4 @@
-//! What the tests share: the plugin under test and kernel files made for it, the programs and folders of the host that a
+//! Shared by the tests: the plugin under test and kernel files made for it, the programs and folders of the host that a
 //! test uses, namespaces to run in, and waiting.
 #![allow(
     dead_code,

@@ -115,7 +115,7 @@ pub fn printed_for(input: impl AsRef<[u8]>, command: &mut Command) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// How a program ended and what it printed, for people.
+/// The end of a program and its output, for people.
 pub fn report(output: &Output) -> String {
     let [stdout, stderr] =
         [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));

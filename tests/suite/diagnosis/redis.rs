@@ -74,8 +74,10 @@ mod nrpe {
             );
             // entries of the daemon's own connections are in the table too, so the numbers of the whole vary by a few
             for fact in [
-                "% full - sidekiq to 10.0.3.7:6379/tcp holds ", // who, and whom it dials
-                " 1648 of 2060 already closed (TIME_WAIT) - ",  // what the entries are
+                // who, and whom it dials: another network namespace of this host
+                "% full - sidekiq to 10.0.3.7:6379/tcp on redis-server[",
+                // how much of the table, and what the entries are
+                "] holds 99% of the entries, 1648 of 2060 already closed (TIME_WAIT) - ",
                 " of 2100 entries, usage above 90%",
             ] {
                 assert!(words.contains(fact), "{fact:?} in {words}");
@@ -130,7 +132,7 @@ mod nrpe {
             assert!(
                 answer
                     .first_line()
-                    .contains(" - sidekiq to 10.0.3.7:6379/tcp holds "),
+                    .contains(" - sidekiq to 10.0.3.7:6379/tcp on redis-server["),
                 "{}",
                 answer.text
             );

@@ -134,7 +134,7 @@ impl Recorder {
     }
 }
 
-/// What a host stored of one check.
+/// The record that a host stored of one check.
 #[derive(Debug, PartialEq, Eq)]
 struct Stored {
     state: i64,
@@ -199,7 +199,7 @@ fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// What the services for losses alone pass.
+/// The arguments of the services for losses alone.
 fn losses_alone() -> Vec<String> {
     words("-w lost=0 -c lost=100 -w usage=0: -w chain=0:")
 }
@@ -470,19 +470,22 @@ mod icinga {
         let stored = check(&recorder, hosts);
         let quiet = "--warning lost=0 --warning usage=0: --warning chain=0:";
         let expected = [
-            ("plain!conntrack", "--top 5 --top-when problem".to_owned()),
+            (
+                "plain!conntrack",
+                "--top 5 --top-when problem --verbose".to_owned(),
+            ),
             (
                 "plain!conntrack-lost",
-                format!("--critical lost=100 {quiet}"),
+                format!("--critical lost=100 --verbose {quiet}"),
             ),
             (
                 "router!conntrack",
-                "--critical free=10000: --top 5 --top-when problem --warning free=40000:"
+                "--critical free=10000: --top 5 --top-when problem --verbose --warning free=40000:"
                     .to_owned(),
             ),
             (
                 "router!conntrack-lost",
-                format!("--critical lost=1000 {quiet}"),
+                format!("--critical lost=1000 --verbose {quiet}"),
             ),
         ]
         .map(|(name, line)| (name.to_owned(), words(&line)));
@@ -567,8 +570,9 @@ mod icinga {
             );
             let path = plugin.path.as_str();
             let dir = state.to_str().unwrap();
-            let line =
-                format!("{path} --state-dir {dir} --top 5 --top-when problem --warning entries=2");
+            let line = format!(
+                "{path} --state-dir {dir} --top 5 --top-when problem --verbose --warning entries=2"
+            );
             assert_eq!(level["command"], serde_json::json!(words(&line)));
             for result in [level, lost] {
                 assert_eq!(result["check_source"], "agent", "{result}");
@@ -643,7 +647,7 @@ define host {
         )
     }
 
-    /// What Nagios stored, by host and service, from blocks of its status.dat.
+    /// The record that Nagios stored, by host and service, from blocks of its status.dat.
     pub(super) fn stored(status: &str) -> BTreeMap<String, Stored> {
         let blocks = status.split("servicestatus {\n").skip(1);
         let services = blocks.map(|block| {
@@ -981,19 +985,14 @@ mod nagios_user {
             assert!(command.starts_with("/usr/lib/nagios/plugins/check_conntrack "));
             let recorder = Recorder::on("nearly-full");
             let state = crate::common::new_folder();
-            let command = match command.contains("--state-dir") {
-                true => with_own_state(command, state.path()),
-                false => command.to_owned(),
-            };
+            let command = with_own_state(command, state.path());
             let (code, text) = run_by(&recorder, script("scripts/mrpe").arg(interval), &command);
             assert!((0..=3).contains(&code));
             assert!(!text.contains(" refused: "), "{text}");
+            let own = words(&format!("--state-dir {}", state.path().display()));
             let expected = match name {
-                "Conntrack" => words("--top --top-when problem"),
-                "Conntrack_lost" => {
-                    let own = format!("--state-dir {}", state.path().display());
-                    [words(&own), losses_alone()].concat()
-                }
+                "Conntrack" => [words("--top --top-when problem"), own].concat(),
+                "Conntrack_lost" => [own, losses_alone()].concat(),
                 other => panic!("{other}"),
             };
             assert_eq!(recorder.calls(), [expected]);
@@ -1082,6 +1081,170 @@ mod nagios_user {
             "{labels:?}"
         );
     }
+
+    /// The command lines of shipped files for agents, which put them through shells and quotes of their own.
+    #[test]
+    fn no_command_line_for_an_agent_has_quotes_or_a_tilde() {
+        let files = [
+            "checkmk/mrpe.cfg",
+            "nrpe/check_conntrack.cfg",
+            "prometheus/check_conntrack-textfile.service",
+            "sudoers/check_conntrack",
+            "systemd/check_conntrack.service",
+            "telegraf/check_conntrack.conf",
+            "zabbix/check_conntrack.conf",
+        ];
+        for file in files {
+            let text = shipped(file).replace("\\\n", " ");
+            let mut lines = 0;
+            for line in text.lines().filter(|line| !line.starts_with('#')) {
+                let Some((_, arguments)) = line.split_once("/check_conntrack") else {
+                    continue;
+                };
+                // the end of a string of TOML
+                let arguments = arguments.trim_end_matches("\"]");
+                assert!(!arguments.contains(['\'', '"', '~', '*']), "{file}: {line}");
+                lines += 1;
+            }
+            assert!(lines > 0, "{file}");
+        }
+    }
+
+    /// The value that a regular expression of the shipped file takes from a text, as Zabbix does with output `\1`.
+    fn zabbix(regex: &str, text: &str) -> String {
+        let source = crate::common::new_file();
+        fs::write(source.path(), text).expect("own file");
+        let mut sed = program("sed");
+        sed.args(["-nE", &format!("s/.*{regex}.*/\\1/p")])
+            .arg(source.path());
+        let found = printed(&mut sed);
+        found.lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn the_parameter_of_zabbix_runs_the_check_and_its_expressions_find_every_item() {
+        let text = shipped("zabbix/check_conntrack.conf");
+        let parameter = text
+            .lines()
+            .find_map(|line| line.strip_prefix("UserParameter="));
+        let (key, command) = parameter
+            .and_then(|line| line.split_once(','))
+            .expect("an item");
+        assert_eq!(key, "conntrack.check");
+        let recorder = Recorder::on("nearly-full");
+        let state = crate::common::new_folder();
+        let (code, said) = run_line(&recorder, &with_own_state(command, state.path()));
+        // the exit status of the line is that of echo, and Zabbix ignores it
+        assert_eq!(code, 0, "{said}");
+        let answer = recorder.direct(&recorder.calls()[0]);
+        assert_eq!(said, format!("{}exit={}\n", answer.text, answer.code));
+
+        let items: BTreeMap<&str, &str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("#   conntrack."))
+            .map(|line| {
+                let (name, rest) = line.split_once(' ').expect("a name");
+                (name, rest.split_whitespace().next().expect("an expression"))
+            })
+            .collect();
+        let values = [
+            ("state", "2"),
+            ("usage", "95.2"),
+            ("entries", "200000"),
+            ("lost", ""),
+        ];
+        for (item, value) in values {
+            assert_eq!(zabbix(items[item], &said), value, "{item}: {said}");
+        }
+        assert_eq!(zabbix(items["lost"], "OK|usage=1% lost=17;;100;0"), "17");
+        let line = zabbix(&items["text"].replace('^', ""), &said);
+        assert!(
+            said.starts_with(&line) && line.starts_with("CONNTRACK is CRITICAL: "),
+            "{line}"
+        );
+        assert_eq!(items.len(), values.len() + 1);
+    }
+
+    /// The values in the text format of Prometheus, each with the type that stands above it.
+    fn prometheus(text: &str) -> BTreeMap<String, (String, f64)> {
+        let mut values = BTreeMap::new();
+        let mut lines = text.lines();
+        while let Some(help) = lines.next() {
+            let help = help.strip_prefix("# HELP ").expect("a help line first");
+            let (name, sentence) = help.split_once(' ').expect("a sentence");
+            assert!(
+                name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase())
+                    && sentence.ends_with('.')
+            );
+            let kind = lines
+                .next()
+                .and_then(|line| line.strip_prefix(&format!("# TYPE {name} ")));
+            let value = lines
+                .next()
+                .and_then(|line| line.strip_prefix(&format!("{name} ")));
+            let value: f64 = value.expect("a value").parse().expect("a number");
+            let known = values.insert(name.to_owned(), (kind.expect("a type").to_owned(), value));
+            assert_eq!(known, None, "{name} twice");
+        }
+        values
+    }
+
+    /// Runs the script of the unit with the unit's arguments, and with `plugin` in the place of the plugin.
+    fn textfile(plugin: &str, file: &Path, state: &Path) -> (i32, String) {
+        let unit = shipped("prometheus/check_conntrack-textfile.service").replace("\\\n", " ");
+        let line = unit
+            .lines()
+            .find_map(|line| line.strip_prefix("ExecStart="));
+        let line = with_own_state(line.expect("a command"), state);
+        let (script, arguments) = line.split_once(' ').expect("arguments");
+        assert_eq!(script, "/usr/local/sbin/check_conntrack.sh");
+        let (place, arguments) = arguments.split_once(' ').expect("options");
+        assert!(place.ends_with("/check_conntrack.prom"), "{place}");
+        let script =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/prometheus/check_conntrack.sh");
+        let mut run = program(script.to_str().expect("ASCII"));
+        run.arg(file)
+            .args(arguments.split_whitespace())
+            .env("CHECK_CONNTRACK", plugin);
+        let output = run.output().expect("the script starts");
+        let text = String::from_utf8(output.stdout).expect("ASCII");
+        (output.status.code().expect("an exit status"), text)
+    }
+
+    #[test]
+    fn the_textfile_of_prometheus_has_the_state_and_every_value() {
+        let recorder = Recorder::on("nearly-full");
+        let (folder, state) = (crate::common::new_folder(), crate::common::new_folder());
+        let file = folder.path().join("check_conntrack.prom");
+        let plugin = recorder.path("plugins/check_conntrack");
+        let (code, said) = textfile(&plugin, &file, state.path());
+        assert_eq!(code, 0, "{said}");
+        let perfdata = Answer {
+            code: 2,
+            text: said,
+        }
+        .perfdata();
+        let values = prometheus(&fs::read_to_string(&file).expect("the file"));
+        assert_eq!(values.len(), perfdata.len() + 1, "{values:?}");
+        let gauge = |value: f64| ("gauge".to_owned(), value);
+        assert_eq!(values["check_conntrack_state"], gauge(2.0));
+        assert_eq!(values["check_conntrack_usage"], gauge(95.2));
+        assert_eq!(values["check_conntrack_entries"], gauge(200_000.0));
+        assert_eq!(
+            values["check_conntrack_drop_total"],
+            ("counter".to_owned(), 0.0)
+        );
+
+        // without the plugin the collector learns so, and old values are gone
+        let (code, _) = textfile("/nonexistent/check_conntrack", &file, state.path());
+        assert_eq!(code, 0);
+        let values = prometheus(&fs::read_to_string(&file).expect("the file"));
+        assert_eq!(
+            values,
+            BTreeMap::from([("check_conntrack_state".to_owned(), gauge(3.0))])
+        );
+        assert_eq!(fs::read_dir(folder.path()).expect("own folder").count(), 1);
+    }
 }
 
 // ---- systemd --------------------------------------------------------------------------------------------------------
@@ -1132,13 +1295,21 @@ mod systemd {
         let plugin = Plugin::for_everybody();
         let units = crate::common::new_folder();
         let mut verify = program("systemd-analyze");
-        verify.args(["--recursive-errors=no", "verify"]);
-        for name in ["check_conntrack.service", "check_conntrack.timer"] {
-            // what is started has to be there
-            let unit = shipped(&format!("systemd/{name}"))
-                .replace("/usr/lib/nagios/plugins/check_conntrack", &plugin.path);
-            let path = units.path().join(name);
-            fs::write(&path, unit).expect("own file");
+        // the man page need not be installed here
+        verify.args(["--recursive-errors=no", "--man=no", "verify"]);
+        let shipped_units = [
+            "systemd/check_conntrack.service",
+            "systemd/check_conntrack.timer",
+            "prometheus/check_conntrack-textfile.service",
+            "prometheus/check_conntrack-textfile.timer",
+        ];
+        for unit in shipped_units.map(Path::new) {
+            // systemd-analyze verifies that the program exists
+            let text = shipped(unit.to_str().expect("ASCII"))
+                .replace("/usr/lib/nagios/plugins/check_conntrack", &plugin.path)
+                .replace("/usr/local/sbin/check_conntrack.sh", &plugin.path);
+            let path = units.path().join(unit.file_name().expect("a file"));
+            fs::write(&path, text).expect("own file");
             verify.arg(path);
         }
         let output = verify.output().expect("systemd-analyze starts");
@@ -1189,12 +1360,12 @@ mod systemd {
                     panic!("{settings:?}")
                 };
                 let (_, arguments) = line.split_once(' ').expect("arguments");
-                // twice, because the second run has something to compare with, and with --top, for which it is made too
-                for more in [&[][..], &["--top"]] {
+                // The second run compares with the first one, and reads the table.
+                for when in ["problem", "always"] {
                     let strace = ["strace", "-o", trace.path().to_str().unwrap(), "--"];
-                    let given = arguments.split_whitespace();
+                    let given = arguments.replace("problem", when);
                     let state = ["--state-dir", state.path().to_str().unwrap()];
-                    let all: Vec<&str> = given.chain(state).chain(more.iter().copied()).collect();
+                    let all: Vec<&str> = given.split_whitespace().chain(state).collect();
                     let output = check_after(&strace, all).output().expect("strace starts");
                     assert!(!output.stdout.is_empty());
                     let trace = fs::read_to_string(trace.path()).expect("own file");

@@ -14,7 +14,7 @@ use crate::common::{Answer, ProcRoot};
 
 // ---- what the plugin is run on, and what it has to say to it -----------------------------------------------------
 
-/// What the guidelines make of each state.
+/// The exit status of each state in the guidelines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Ok = 0,
@@ -29,7 +29,7 @@ struct Case {
     _root: ProcRoot,
     options: Vec<String>,
     state: State,
-    /// How the status line begins.
+    /// The beginning of the status line.
     text: &'static str,
     /// All perfdata.
     perfdata: &'static str,
@@ -146,7 +146,7 @@ impl Case {
         command_line(&self.words())
     }
 
-    /// What the plugin prints without a host in between, held against what it has to say.
+    /// The output of the plugin without a host in between, compared with the expected one.
     fn direct(&self) -> Answer {
         let answer = as_nagios(&self.words());
         assert_eq!(answer.code, self.state as i32, "{}", answer.text);
@@ -455,7 +455,7 @@ mod icinga {
 
     use super::*;
 
-    /// What Icinga 2 keeps of a check, beside what the plugin printed when run directly.
+    /// The record that Icinga 2 keeps of a check, beside what the plugin printed when run directly.
     struct Stored {
         result: Value,
         direct: Answer,
@@ -614,7 +614,7 @@ mod icinga {
         assert_stored("unknown", State::Unknown, &[]);
     }
 
-    /// What Icinga 2 reads from perfdata tokens: label, value, unit, warning, critical, min, max. Not
+    /// The parts that Icinga 2 reads from perfdata tokens: label, value, unit, warning, critical, min, max. Not
     /// whether it is a counter: version 2.13 forgets that itself.
     fn parsed(tokens: &[String]) -> Value {
         let tokens = serde_json::to_string(tokens).expect("strings");

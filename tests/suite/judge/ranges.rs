@@ -5,7 +5,7 @@ use check_conntrack::judge::number::Ratio;
 use check_conntrack::judge::range::{Measure, Range, Suffixes};
 use proptest::prelude::*;
 
-/// Whether a range alerts for a value in tenths.
+/// True if a range alerts for a value in tenths.
 fn alerts(range: &str, tenths: i64) -> bool {
     let value = Ratio::new(tenths, 10).unwrap();
     Range::parse(range, Suffixes::Percent)

@@ -89,7 +89,7 @@ impl Host {
         self.answer(&["-c", "lost=0"])
     }
 
-    /// Why a further run of that service would be a first run; it changes nothing.
+    /// The reason why a further run of that service would be a first run; it changes nothing.
     fn why(&self) -> String {
         let answer = self.answer(&["-c", "lost=0", "-v"]);
         let line = answer.text.lines().find(|line| line.contains("first run"));

@@ -8,7 +8,7 @@ use crate::common::programs::{printed, script};
 
 #[expect(dead_code, reason = "its main is that of the example")]
 #[path = "../../../packaging/man/manual.rs"]
-mod manual;
+pub(super) mod manual;
 
 /// The man page without the marks of roff in its words.
 fn page() -> String {
@@ -17,7 +17,7 @@ fn page() -> String {
     page.replace("\\fB", "").replace("\\fR", "")
 }
 
-/// What follows the heading, up to the next one.
+/// The text after the heading, up to the next one.
 fn section<'a>(page: &'a str, heading: &str) -> &'a str {
     let (_, rest) = page.split_once(&format!(".SH {heading}\n")).unwrap();
     rest.split_once(".SH ").map_or(rest, |(section, _)| section)
@@ -36,16 +36,9 @@ fn options() -> Vec<String> {
     options
 }
 
-/// What bash offers for the last of the words.
+/// The words that bash offers for the last of these words.
 fn offered(words: &[&str]) -> Vec<String> {
-    let mut completion = Vec::new();
-    let mut command = manual::command();
-    clap_complete::generate(
-        Shell::Bash,
-        &mut command,
-        "check_conntrack",
-        &mut completion,
-    );
+    let completion = manual::completion(Shell::Bash).unwrap();
     let file = crate::common::new_file();
     std::fs::write(file.path(), completion).unwrap();
     let reply = printed(script("scripts/offered").arg(file.path()).args(words));
@@ -121,6 +114,43 @@ fn bash_completes_the_words_an_option_takes() {
 }
 
 #[test]
+fn bash_completes_the_metrics_of_a_threshold() {
+    let all: Vec<String> = Metric::all().map(|metric| format!("{metric}=")).collect();
+    for option in ["-w", "--warning", "-c", "--critical"] {
+        assert_eq!(offered(&[option, ""]), all, "{option}");
+        assert_eq!(offered(&[option, "full"]), ["full_in="], "{option}");
+    }
+    let completion = manual::completion(Shell::Bash).unwrap();
+    assert_eq!(
+        completion.matches("compopt -o nospace").count(),
+        4,
+        "no blank before the range of -w, --warning, -c and --critical"
+    );
+}
+
+#[test]
+fn the_options_of_the_man_page_stand_below_the_headings_of_the_help() {
+    let page = page();
+    let options = section(&page, "OPTIONS");
+    let mut headings: Vec<&str> = options
+        .lines()
+        .filter_map(|l| l.strip_prefix(".SS "))
+        .collect();
+    for heading in &mut headings {
+        *heading = heading.trim_matches('"');
+    }
+    let expected = [
+        "Thresholds, repeatable",
+        "Who fills the table",
+        "Sources",
+        "Recorder",
+        "State",
+        "Output",
+    ];
+    assert_eq!(headings, expected);
+}
+
+#[test]
 fn what_is_completed_is_what_the_program_accepts() {
     let command = manual::command();
     for arg in command.get_arguments() {
@@ -129,10 +159,16 @@ fn what_is_completed_is_what_the_program_accepts() {
             continue;
         }
         for word in arg.get_possible_values() {
+            // the range is for the user to add
+            let range = if word.get_name().ends_with('=') {
+                "0"
+            } else {
+                ""
+            };
             let line = [
                 "check_conntrack".to_owned(),
                 format!("--{}", arg.get_long().unwrap()),
-                word.get_name().to_owned(),
+                format!("{}{range}", word.get_name()),
             ];
             let parsed = cli::parse(line.map(Into::into), cli::Elevation::None);
             assert!(parsed.is_ok(), "{arg}: {parsed:?}");

@@ -1,3 +1,4 @@
-//! What is packaged beside the plugin.
+//! The files that are packaged beside the plugin.
 
+mod definitions;
 mod man_page;

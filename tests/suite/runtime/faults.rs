@@ -34,7 +34,7 @@ fn losses<'a>(root: &'a ProcRoot, state: &'a tempfile::TempDir) -> [&'a str; 6] 
     ["--proc-root", root, "--state-dir", state, "-c", "lost=0"]
 }
 
-/// What a run prints and exits with under these limits of prlimit.
+/// The output and exit status of a run under these limits of prlimit.
 fn under(limits: &[&str], arguments: &[&str]) -> Output {
     let words = [&["prlimit"][..], limits, &["--"]].concat();
     check_after(&words, arguments).output().unwrap()
@@ -48,7 +48,7 @@ fn entries_of(answer: &Answer) -> Option<u64> {
 pub(crate) mod strace {
     use super::*;
 
-    /// What a call may fail with. Nothing for calls that cannot fail, or that fail in another way than by an error:
+    /// The errors of a call. Nothing for calls that cannot fail, or that fail in another way than by an error:
     /// brk(2) is refused by its result, which is what `limits` are for.
     pub(crate) fn errors(call: &str) -> &'static [&'static str] {
         match call {
@@ -320,7 +320,7 @@ pub(crate) mod strace {
         ]);
     }
 
-    /// Whatever fails while losses are to be told, either this run tells them or the next one does.
+    /// If anything fails while losses are to be reported, either this run tells them or the next one does.
     #[test]
     fn what_was_lost_is_told_by_the_run_with_the_fault_or_by_the_next() {
         let root = host("100.00", 0);
@@ -887,7 +887,7 @@ mod pidns {
         assert!(left.is_empty(), "{left:?}");
     }
 
-    /// What a run may take of address space, four times what it takes with libraries and debug assertions.
+    /// The address space that a run may take, four times what it takes with libraries and debug assertions.
     const KILOBYTES: u32 = 32_768;
     const RANGES: [&str; 4] = ["-w", "entries=5000", "-c", "entries=10000"];
 
@@ -902,7 +902,7 @@ mod pidns {
         killed: u32,
         late: u32,
         highest: u64,
-        /// Of the state, at the first look.
+        /// The calls for the state, at the first look.
         bytes: u64,
     }
 
@@ -963,7 +963,7 @@ mod pidns {
             )
         }
 
-        /// How many files, and of how many bytes.
+        /// The number of files, and of bytes in them.
         fn files(&self) -> (usize, u64) {
             let files = std::fs::read_dir(&self.directory).unwrap();
             // one that is just being renamed is gone
@@ -1173,7 +1173,7 @@ fn a_stdout_that_must_not_block_is_waited_for_as_long_as_there_is_time() {
     }
 }
 
-/// What a run prints and exits with if some of its standard streams are closed: "02".
+/// The output and exit status of a run if some of its standard streams are closed: "02".
 fn without_streams(streams: &str, arguments: &[&str]) -> Output {
     let script = file("scripts/without-streams");
     let words = [script.to_str().unwrap(), streams];

@@ -1,5 +1,5 @@
-//! What docs/grant-privilege.md says of file capabilities: with the restrictions that a service manager puts on an agent,
-//! and so on its plugins.
+//! The promises of docs/grant-privilege.md about file capabilities: with the restrictions that a service manager puts on
+//! an agent, and so on its plugins.
 
 /// Each in a network namespace of its own with three entries, so that a range on a metric of the table is OK where the
 /// table could be read, and UNKNOWN where it could not.
@@ -17,8 +17,8 @@ mod admin {
 
     const TABLE: &str = "-w endpoint=10 --source netlink";
 
-    /// What a copy of the binary with these file capabilities says to another user who starts it by these words. The
-    /// capabilities go with the next program, which is what an agent would be.
+    /// The output of a copy of the binary with these file capabilities to another user who starts it by these words.
+    /// The capabilities go with the next program, which is what an agent would be.
     fn says(capabilities: &str, started_by: &str, arguments: &str) -> String {
         let installed = Installed::with(capabilities);
         let entry = |port| {

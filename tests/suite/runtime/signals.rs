@@ -33,7 +33,7 @@ fn arguments(root: &ProcRoot) -> [&str; 2] {
 /// waits for that.
 const WITH_BLOCKED_SIGNALS: [&str; 2] = ["env", "--block-signal=ALRM,XCPU,TERM,INT,HUP"];
 
-/// What a run may print that gets one of these signals: the whole report, or the text for that signal.
+/// The possible output of a run that gets one of these signals: the whole report, or the text for that signal.
 fn assert_right(got: &Answer, whole: &Answer, signals: &[Signal], when: &str) {
     if got == whole {
         return;

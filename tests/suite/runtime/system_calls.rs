@@ -1,4 +1,4 @@
-//! What the binary asks of the kernel: start-up, signals and the timer, the files it is for, one write, exit.
+//! The system calls of the binary: start-up, signals and the timer, the files it is for, one write, exit.
 
 mod strace {
     use std::path::Path;

@@ -106,7 +106,7 @@ fn tcp_entry(
     message(0x100, 2191, &payload)
 }
 
-/// What stands in a recording, on a machine of the order it was recorded on.
+/// The content of a recording, on a machine of the order it was recorded on.
 fn is_as_recorded(built: &[u8], name: &str) {
     if cfg!(target_endian = "little") {
         assert_eq!(built, crate::source::datagrams::recorded(name), "{name}");

@@ -551,6 +551,7 @@ fn a_hash_that_was_resized_while_the_file_was_read_makes_it_inexact() {
         choice: Choice::Auto,
         extent: 0.into(),
         count: 24,
+        is_recorded: false,
         deadline: Instant::now() + Duration::from_secs(60),
     };
     for (meanwhile, inexact) in [("1024\n", false), ("2048\n", true)] {
@@ -752,7 +753,7 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
         })
 }
 
-/// What must be true of every source.
+/// Facts that must be true of every source.
 fn adds_up(text: &[u8], pieces: Vec<usize>, sample: u64) {
     let mut expected = text.split(|byte| *byte == b'\n').count() as u64;
     if text.is_empty() || text.ends_with(b"\n") {

@@ -1,4 +1,4 @@
-//! What the kernel answered, recorded: the files of this folder, one datagram or several in a row each.
+//! Recorded answers of the kernel: the files of this folder, one datagram or several in a row each.
 #![allow(dead_code, unreachable_pub)] // every test file uses its own part of this
 
 use std::path::Path;

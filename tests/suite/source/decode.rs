@@ -209,7 +209,7 @@ fn a_datagram_holds_several_entries_and_counters_are_passed_over() {
     );
 }
 
-/// Where an attribute's value stands in a payload, found by its first eight bytes.
+/// The position of an attribute's value in a payload, found by its first eight bytes.
 fn place(payload: &[u8], attribute: &[u8]) -> usize {
     let mut places = payload.windows(attribute.len()).enumerate();
     let (place, _) = places.find(|(_, window)| *window == attribute).unwrap();
@@ -483,7 +483,7 @@ fn counted() -> Vec<Vec<u8>> {
     recorded.into_iter().enumerate().map(with_values).collect()
 }
 
-/// What is made of these answers, when they end like this.
+/// The result of these answers, if they end like this.
 fn gathered(payloads: &[Vec<u8>], kind: u16, end: End) -> Option<Vec<[Option<u32>; 4]>> {
     let statistics = counters::gather(|answer| {
         for payload in payloads {

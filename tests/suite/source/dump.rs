@@ -21,7 +21,7 @@ const OVERRUN: u16 = 4;
 const MULTI: u16 = 2;
 const DUMP_INTR: u16 = 16;
 
-/// What the kernel, or somebody else, does next.
+/// The next action of the kernel, or of another process.
 enum Event {
     Sends(Vec<u8>),
     SendsMoreThanFits(Vec<u8>),

@@ -272,6 +272,7 @@ mod netns {
                 choice: Choice::Auto,
                 extent: 0.into(),
                 count: 0,
+                is_recorded: false,
                 deadline: soon(),
             };
             let mut found = entries::listening(&wanted).unwrap();

@@ -730,7 +730,7 @@ mod admin {
         (folder, plugin)
     }
 
-    /// What `--netns all` says to nobody below this proc root.
+    /// The output of `--netns all` to user nobody below this proc root.
     fn to_nobody(words: &[&str], plugin: &Path, proc_root: &str) -> Answer {
         let arguments = with_defaults(["--proc-root", proc_root, "--netns", "all"]);
         let words = [words, &AS_NOBODY].concat();

@@ -456,7 +456,7 @@ mod pidns {
     mod strace {
         use super::*;
 
-        /// What the test does under strace, between two calls that mark the begin and the end.
+        /// The actions of the test under strace, between two calls that mark the begin and the end.
         fn look() {
             let held = connections(2);
             let _ = fs::metadata("/begin");

@@ -172,7 +172,7 @@ mod netns {
         connection
     }
 
-    /// What is said of untracked connections, and the exit code; the same from sock_diag and from the files.
+    /// The sentence about untracked connections, and the exit code; the same from sock_diag and from the files.
     fn untracked(arguments: &[&str]) -> (Option<String>, i32) {
         let told = |answer: &Answer| {
             let text = answer.first_line();

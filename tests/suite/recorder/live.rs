@@ -1,0 +1,173 @@
+//! A recorder on the live kernel, in namespaces of the test.
+
+mod netns {
+    use std::fs;
+    use std::path::Path;
+
+    use tempfile::TempDir;
+
+    use super::super::Recorder;
+    use crate::common::namespaces::{Namespaces, inside};
+    use crate::common::network::{cover, loopback_up, track};
+    use crate::common::plugin::{UNPRIVILEGED, check_after};
+    use crate::common::programs::run;
+    use crate::common::wait::{holds, wait_for};
+    use crate::common::{Answer, BUCKETS, MAX, conntrack, new_folder};
+    use crate::roles::{Client, Role};
+
+    /// The directories of a recorder and of a check on the live kernel.
+    struct Host {
+        directory: TempDir,
+        kept: TempDir,
+        state: TempDir,
+    }
+
+    impl Host {
+        /// A namespace that tracks connections, in which 500 entries are a full table.
+        fn new() -> Self {
+            loopback_up();
+            run("ip address add 10.0.3.7/32 dev lo");
+            track();
+            cover(MAX, "500\n");
+            cover(BUCKETS, "65536\n");
+            Self {
+                directory: new_folder(),
+                kept: new_folder(),
+                state: new_folder(),
+            }
+        }
+
+        fn record(&self) -> Recorder {
+            let paths = [self.directory.path(), self.kept.path()];
+            let [directory, kept] = paths.map(|path| path.to_str().unwrap());
+            let recorder = Recorder::start(
+                &[],
+                &[
+                    "--record",
+                    "1",
+                    "--recording",
+                    directory,
+                    "--state-dir",
+                    kept,
+                ],
+            );
+            self.wait_for("a first sample", "\nsample ");
+            recorder
+        }
+
+        fn text(&self) -> String {
+            fs::read_to_string(self.directory.path().join("recording")).unwrap_or_default()
+        }
+
+        fn wait_for(&self, what: &str, wanted: &str) {
+            wait_for(what, || {
+                let text = self.text();
+                holds(text.contains(wanted), text)
+            });
+        }
+
+        /// A check without any capability.
+        fn check(&self, more: &[&str]) -> Answer {
+            let paths = [self.directory.path(), self.state.path()];
+            let [directory, state] = paths.map(|path| path.to_str().unwrap());
+            let arguments = ["--recording", directory, "--state-dir", state];
+            let mut command = check_after(&UNPRIVILEGED, [&arguments[..], more].concat());
+            Answer::of(command.output().expect("setpriv starts"))
+        }
+    }
+
+    /// Connections that a client opened and closed.
+    fn burst() -> (Role, Role) {
+        let server = Role::server(&[], "10.0.3.7:6379");
+        let client = Client {
+            dial: "10.0.3.7:6379",
+            comm: "sidekiq",
+            threads: 5,
+            held: 100,
+            closed: 380,
+        };
+        (server, Role::client(&[], &client))
+    }
+
+    #[test]
+    fn an_unprivileged_check_names_the_program_of_a_burst_that_is_over() {
+        inside!(Namespaces::Network);
+        let host = Host::new();
+        let recorder = host.record();
+        let before = host.check(&["-w", "peak=80"]);
+        assert_eq!(before.code, 0, "{}", before.text);
+        let (server, client) = burst();
+        host.wait_for("a look at the full table", "\nfinding ");
+        drop((server, client));
+        conntrack::flush();
+        wait_for("a sample of the calm table", || {
+            let count = conntrack::count();
+            let text = host.text();
+            let line = text.lines().rfind(|line| line.starts_with("sample "));
+            let line = line.unwrap_or_default().to_owned();
+            let sampled: Option<u64> = line.split(' ').nth(2).and_then(|n| n.parse().ok());
+            // samples of the first part are the youngest ones
+            holds(
+                sampled.is_some_and(|n| n <= 50) && count <= 50,
+                (line, count),
+            )
+        });
+        let answer = host.check(&["-w", "peak=80"]);
+        assert_eq!(answer.code, 1, "{}", answer.text);
+        for wanted in [
+            " - peaked at 9",
+            " UTC: sidekiq to 10.0.3.7:6379/tcp held ",
+            "\nwhy: ",
+            "\nlook: cat ",
+        ] {
+            assert!(
+                answer.text.contains(wanted),
+                "{wanted:?} in {}",
+                answer.text
+            );
+        }
+        recorder.stop();
+    }
+
+    #[test]
+    fn a_check_of_another_network_namespace_does_not_believe_the_recording() {
+        inside!(Namespaces::Network);
+        let host = Host::new();
+        let recorder = host.record();
+        let here = host.check(&["-v"]);
+        assert!(here.text.contains("\nrecorded every 1s, "), "{}", here.text);
+        let paths = [host.directory.path(), host.state.path()];
+        let [directory, state] = paths.map(|path: &Path| path.to_str().unwrap());
+        let words = ["unshare", "--net", "--"];
+        let mut command = check_after(
+            &words,
+            ["--recording", directory, "--state-dir", state, "-v"],
+        );
+        let answer = Answer::of(command.output().unwrap());
+        let why = "is of another network namespace";
+        assert!(answer.text.contains(why), "{}", answer.text);
+        recorder.stop();
+    }
+
+    #[test]
+    fn a_recorder_holds_its_capabilities_permitted_and_never_in_effect_while_it_waits() {
+        inside!(Namespaces::Network);
+        let host = Host::new();
+        let recorder = host.record();
+        host.wait_for("a look at the table", "\nsurvey ");
+        let status = || fs::read_to_string(format!("/proc/{}/status", recorder.0.pid())).unwrap();
+        let of = |name: &str| {
+            let text = status();
+            let line = text.lines().find(|line| line.starts_with(name));
+            let mask = line.unwrap().split_whitespace().nth(1).unwrap().to_owned();
+            u64::from_str_radix(&mask, 16).unwrap()
+        };
+        // CAP_DAC_READ_SEARCH, CAP_NET_ADMIN and CAP_SYS_PTRACE
+        assert_eq!(of("CapPrm"), 1 << 2 | 1 << 12 | 1 << 19);
+        wait_for("the recorder to wait", || {
+            holds(of("CapEff") == 0, status())
+        });
+        assert_eq!(of("NoNewPrivs"), 1);
+        recorder.stop();
+    }
+}
