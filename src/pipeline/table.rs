@@ -13,7 +13,7 @@ use crate::analysis::top::{Basis, Sample, TopTable};
 use crate::cli::Options;
 use crate::diagnosis::{Listed, PortUse};
 use crate::judge::measure::TableNumbers;
-use crate::model::dump::{Choice, End, Gap, Listing, Source};
+use crate::model::dump::{Choice, End, Extent, Gap, Listing, Source};
 use crate::model::error::ReadError;
 use crate::model::readings::{Counts, Reading};
 use crate::model::text::clean_path;
@@ -110,7 +110,11 @@ fn wanted(options: &Options, verdict: &Verdict, place: Place, deadlines: Deadlin
             .sharing
             .map(|all| all.saturating_sub(u64::from(count))),
         choice: options.source,
-        sample: options.sample,
+        extent: Extent {
+            sample: options.sample,
+            // what is not listed must not alarm
+            count_on: options.thresholds.need_table(),
+        },
         count,
         deadline: deadlines.reading,
         is_recorded: last_look::survey(options, verdict).is_ok(),
