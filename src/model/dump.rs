@@ -43,6 +43,26 @@ pub enum Choice {
     Recording,
 }
 
+/// How much of the table is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Entries that are handed on at most; 0 for all.
+    pub sample: u64,
+    /// True if the entries beyond the sample are counted. nf_conntrack_count does not tell how many there are, because
+    /// expired entries count until they are collected.
+    pub count_on: bool,
+}
+
+impl From<u64> for Extent {
+    /// A sample, beyond which nothing is read.
+    fn from(sample: u64) -> Self {
+        Self {
+            sample,
+            count_on: false,
+        }
+    }
+}
+
 /// The end of a dump of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
@@ -65,6 +85,8 @@ pub struct Listing {
     pub read: u64,
     /// Entries that were seen: of a capture those after the sample too.
     pub seen: u64,
+    /// True if `seen` is the number of all entries of the table although a sample of them was handed on.
+    pub counted: bool,
     /// Lines or messages that could not be parsed and were left out.
     pub broken: u64,
     /// The lines among them by kind.
@@ -84,6 +106,7 @@ impl Listing {
             source,
             read,
             seen: read,
+            counted: false,
             broken: 0,
             unread: UnreadLines::default(),
             shown: None,
@@ -112,7 +135,9 @@ impl Listing {
             read: self.seen,
             shown,
         });
-        let count = count.map(u64::from).filter(|_| self.end == End::Whole);
+        let count = count
+            .map(u64::from)
+            .filter(|_| self.end == End::Whole || self.counted);
         let short = count.filter(|count| listed * 10 < count * 9);
         let short = short.map(|count| Gap::Listed { listed, count });
         [unparsed, excerpt, short].into_iter().flatten().collect()

@@ -46,6 +46,7 @@ pub(super) fn count(options: &Options, wanted: &Wanted) -> Result<Read, ReadErro
             let read = entries::entries(wanted, add)?;
             let total = match read.listing.end {
                 End::Whole => read.listing.read,
+                _ if read.listing.counted => read.listing.seen,
                 // what is there is at least what was read, whatever the count says by now
                 _ => read
                     .total

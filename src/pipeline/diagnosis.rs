@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use nagiosplugin::ServiceState;
 
 use super::Deadlines;
-use super::recorded::{Question, tell};
 use super::table::Table;
+use super::told::{incident, is_about_limits, told, with_recorded};
 use super::verdict::Verdict;
 use crate::cli::{Options, TopWhen};
 use crate::diagnosis::relief::{Room, relief};
@@ -16,7 +16,6 @@ use crate::judge::losses::lost_below_limit;
 use crate::judge::metric::Metric;
 use crate::model::error::ReadError;
 use crate::model::timeouts::Timeouts;
-use crate::recording::Found;
 use crate::report::advice::{Advice, Basis, advice};
 use crate::report::finding::AddressNames;
 use crate::report::recorded::Told;
@@ -87,11 +86,12 @@ fn of(options: &Options, verdict: &Verdict, table: Option<(&Table, Deadlines)>) 
     } else {
         advice
     };
+    let is_seen = told.found.is_some() || told.names_holder;
     let look = advice
         .look
         .clone()
         .or_else(|| incident(&mut told))
-        .or_else(|| look(options, verdict, table, case.filling));
+        .or_else(|| look(options, verdict, table, case.filling && !is_seen));
     Diagnosis {
         finding,
         names,
@@ -109,72 +109,6 @@ fn names(options: &Options, finding: &Finding, deadlines: Deadlines) -> AddressN
     let addresses = finding.addresses();
     let residents = source::elsewhere::residents(&options.proc_root, &addresses, deadlines.owners);
     residents.into_iter().collect()
-}
-
-/// What the recording says beside a finding, or in its place.
-fn told(
-    options: &Options,
-    verdict: &Verdict,
-    table: Option<&Table>,
-    case: &Case<'_>,
-    finding: Option<&Finding>,
-) -> Told {
-    let judged = &verdict.deciding;
-    let none = Err(ReadError::NotReached);
-    let recorded = if judged.netns.namespace.own {
-        &verdict.recorded
-    } else {
-        &none
-    };
-    let question = Question {
-        options,
-        readings: &judged.netns.namespace.readings,
-        change: &judged.netns.change,
-        assessment: &judged.assessment,
-        losses: judged.losses(),
-        is_filling: case.filling,
-        has_its_entries: table.is_some_and(|table| table.is_recorded),
-        has_finding: finding.is_some(),
-    };
-    tell(recorded, question)
-}
-
-/// A finding that holds whoever fills the table.
-fn is_about_limits(finding: &Finding) -> bool {
-    matches!(
-        finding,
-        Finding::LongChains { .. } | Finding::PortsUsedUp(_) | Finding::NotConfigured(_)
-    )
-}
-
-/// The advice with that of the recorder's finding.
-fn with_recorded(advice: Advice, told: &Told) -> Advice {
-    // a command that shows who dials shows nothing once it is over
-    let of_peak = || {
-        let held = told.peak.as_ref()?.held.as_ref()?;
-        let found = held.survey.finding.clone()?;
-        Some(Found {
-            look: None,
-            ..found
-        })
-    };
-    let found = match &told.found {
-        Some((found, _)) => Some(found.clone()),
-        None => told.names_holder.then(of_peak).flatten(),
-    };
-    let found = found.unwrap_or_default();
-    Advice {
-        why: advice.why.or(found.why),
-        fix: advice.fix.or(found.fix),
-        look: advice.look.or(found.look),
-        ..advice
-    }
-}
-
-/// The command that shows the file about an incident.
-fn incident(told: &mut Told) -> Option<String> {
-    let path = told.incident.take()?;
-    Some(format!("cat {path} (the table as the recorder saw it)"))
 }
 
 /// The procfs that shows the settings of the namespace that decides.

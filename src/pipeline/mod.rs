@@ -5,6 +5,7 @@
 
 mod counting;
 mod diagnosis;
+mod last_look;
 mod observation;
 mod ownership;
 mod port_use;
@@ -12,6 +13,7 @@ pub mod previous_run;
 mod recorded;
 mod recorder;
 mod table;
+mod told;
 mod verdict;
 
 use std::time::{Duration, Instant};

@@ -5,16 +5,14 @@ use std::time::Duration;
 
 use super::previous_run::Moment;
 use crate::cli::Options;
-use crate::judge::assess::Assessment;
-use crate::judge::losses::Losses;
 use crate::model::dump::Source;
 use crate::model::error::ReadError;
 use crate::model::netns::NetnsId;
 use crate::model::no_recording::NoRecording;
-use crate::model::readings::{Change, Reading, Readings, Usage};
-use crate::recording::story::Peak;
+use crate::model::readings::{Change, Reading, Usage};
+use crate::recording::story::{Growth, Peak};
 use crate::recording::{Recording, Survey};
-use crate::report::recorded::{About, Told};
+use crate::report::recorded::About;
 use crate::runtime::unsafe_calls;
 use crate::source::file;
 use crate::source::procfs::{boot, netns_id};
@@ -139,6 +137,16 @@ impl Recorded {
         self.read_rest().map(|()| self)
     }
 
+    /// The peak since the previous run, with who held the table then.
+    pub(super) fn peak_since(&self, change: &Reading<Change>) -> Option<Peak> {
+        self.recording.peak_since(self.since(change).ok()?)
+    }
+
+    /// What was added to a table that holds so many entries now.
+    pub(super) fn growth(&self, count: u32) -> Option<Growth> {
+        self.recording.growth(count, self.now)
+    }
+
     /// The last look of the recorder into the table.
     pub(super) fn survey(&self) -> Option<&Survey> {
         self.recording.surveys.last()
@@ -164,11 +172,11 @@ impl Recorded {
         Ok(survey)
     }
 
-    fn age_of(&self, survey: &Survey) -> Duration {
+    pub(super) fn age_of(&self, survey: &Survey) -> Duration {
         self.now.saturating_sub(survey.at)
     }
 
-    fn about(&self) -> About {
+    pub(super) fn about(&self) -> About {
         let last = self.recording.at().unwrap_or_default();
         About {
             period: self.recording.period,
@@ -178,104 +186,9 @@ impl Recorded {
             unread: self.recording.unread.clone(),
         }
     }
-}
 
-/// What an answer has to say from the recording depends on these.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Question<'a> {
-    /// The options.
-    pub(super) options: &'a Options,
-    /// The readings of the namespace that decides.
-    pub(super) readings: &'a Readings,
-    /// Its comparison with the previous run.
-    pub(super) change: &'a Reading<Change>,
-    /// Its verdict.
-    pub(super) assessment: &'a Assessment,
-    /// Its losses.
-    pub(super) losses: Option<Losses>,
-    /// The state is not OK, and the table fills.
-    pub(super) is_filling: bool,
-    /// The entries of the answer are those of the recording.
-    pub(super) has_its_entries: bool,
-    /// The answer has a finding of its own.
-    pub(super) has_finding: bool,
-}
-
-/// Collects what an answer says from the recording.
-pub(super) fn tell(recorded: &Reading<Recorded>, question: Question<'_>) -> Told {
-    let options = question.options;
-    let wanted = options.recording_is_wanted;
-    let recorded = match recorded {
-        Ok(recorded) => recorded,
-        Err(why) => {
-            return Told {
-                unused: is_worth_a_note(why, wanted).then(|| why.clone()),
-                wanted,
-                ..Told::default()
-            };
-        }
-    };
-    let peak = peak(recorded, question);
-    // the peak names who it was, unless the table is still too full: then it matters who it is
-    let names_holder = peak.is_some() && !question.assessment.is_too_full();
-    let survey = recorded.survey();
-    let found = survey
-        .filter(|_| question.is_filling && !question.has_finding && !names_holder)
-        .filter(|_| question.has_its_entries || options.top.is_none())
-        .and_then(|survey| Some((survey.finding.clone()?, recorded.age_of(survey))));
-    let listed = survey.filter(|_| question.has_its_entries);
-    let count = question.readings.count.as_ref().ok();
-    Told {
-        found,
-        entries: listed.map(|survey| recorded.age_of(survey)),
-        list: match (listed, options.top) {
-            (Some(survey), Some(n)) => survey.lines.iter().take(n).cloned().collect(),
-            _ => Vec::new(),
-        },
-        incident: recorded.incident(question.change),
-        peak,
-        names_holder,
-        growth: count
-            .filter(|_| question.is_filling)
-            .and_then(|count| recorded.recording.growth(*count, recorded.now)),
-        about: Some(recorded.about()),
-        unused: None,
-        wanted,
-    }
-}
-
-/// A host without a recorder is no news.
-fn is_worth_a_note(why: &ReadError, wanted: bool) -> bool {
-    match why {
-        ReadError::NoRecording { problem, .. } => {
-            wanted || !matches!(problem, NoRecording::Missing | NoRecording::OtherProcRoot)
-        }
-        _ => false,
-    }
-}
-
-/// The peak since the previous run, if it is over and the reader should know: packets were lost, or it was too high.
-fn peak(recorded: &Recorded, question: Question<'_>) -> Option<Peak> {
-    let from = recorded.since(question.change).ok()?;
-    let peak = recorded.recording.peak_since(from)?;
-    let now = Usage {
-        count: *question.readings.count.as_ref().ok()?,
-        max: question.readings.max(),
-    };
-    (matters(question.assessment, question.losses) && peak.is_over(now)).then_some(peak)
-}
-
-/// True if the reader should know the peak: packets were lost, or it was too high.
-pub(super) fn matters(assessment: &Assessment, losses: Option<Losses>) -> bool {
-    use crate::judge::metric::Metric;
-    losses.is_some_and(|losses| losses.full_table || losses.long_chains)
-        || assessment.is_above(Metric::Peak)
-        || (assessment.peak_was_too_full() && !assessment.is_above(Metric::Usage))
-}
-
-impl Recorded {
     /// The file about the last incident since the previous run; without one, of the last hour.
-    fn incident(&self, change: &Reading<Change>) -> Option<String> {
+    pub(super) fn incident(&self, change: &Reading<Change>) -> Option<String> {
         let from = self.since(change).unwrap_or_default();
         let mut incidents = self.recording.incidents.iter().rev();
         let last = incidents.find(|incident| incident.until >= from)?;

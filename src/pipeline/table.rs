@@ -2,6 +2,7 @@
 
 use super::Deadlines;
 use super::counting::{Read, count, wanted_expectations};
+use super::last_look;
 use super::ownership::{owners_of, raw_senders};
 use super::port_use::{in_use, port_use, ports};
 use super::verdict::Verdict;
@@ -12,12 +13,10 @@ use crate::analysis::top::{Basis, Sample, TopTable};
 use crate::cli::Options;
 use crate::diagnosis::{Listed, PortUse};
 use crate::judge::measure::TableNumbers;
-use crate::model::dump::{Choice, End, Gap, Listing, Source};
+use crate::model::dump::{Choice, End, Extent, Gap, Listing, Source};
 use crate::model::error::ReadError;
-use crate::model::no_recording::NoRecording;
 use crate::model::readings::{Counts, Reading};
 use crate::model::text::clean_path;
-use crate::recording::Survey;
 use crate::runtime::privilege;
 use crate::source::enter_netns::{Place, go_to};
 use crate::source::entries::Wanted;
@@ -51,7 +50,7 @@ pub(super) struct Table {
 
 impl Table {
     /// Nothing could be read.
-    fn unavailable(why: ReadError, is_capture: bool) -> Self {
+    pub(super) fn unavailable(why: ReadError, is_capture: bool) -> Self {
         Self {
             numbers: TableNumbers::unread(why.clone()),
             captured: is_capture.then(|| Err(why.clone())),
@@ -66,59 +65,13 @@ impl Table {
             is_recorded: false,
         }
     }
-
-    /// The last look of a recorder. `why` is the reason why this check did not look itself.
-    fn recorded(
-        options: &Options,
-        verdict: &Verdict,
-        survey: &Survey,
-        why: Option<ReadError>,
-    ) -> Self {
-        let now = verdict.readings().count.as_ref().copied();
-        let now = now.unwrap_or(u32::MAX);
-        let sample = (survey.read < survey.total).then_some(Sample {
-            read: survey.read,
-            total: survey.total,
-            half_width: None,
-        });
-        let no_counts = || ReadError::NoRecording {
-            path: "the recording".to_owned(),
-            problem: NoRecording::NoSurvey,
-        };
-        Self {
-            numbers: TableNumbers {
-                counts: survey
-                    .counts
-                    .as_ref()
-                    .map(|counts| counts.shrunk(survey.count, now))
-                    .ok_or_else(no_counts),
-                expectations: Err(ReadError::NotReached),
-            },
-            captured: None,
-            unavailable: None,
-            top: None,
-            basis: Basis {
-                source: Some(survey.source),
-                read: survey.read,
-                why,
-                sample,
-                ..Basis::default()
-            },
-            facts: None,
-            listed: None,
-            ports: None,
-            dense_ports: None,
-            settings_of: Some(options.proc_root.clone()),
-            is_recorded: true,
-        }
-    }
 }
 
 /// Reads the table of the namespace that decides, or a capture.
 pub(super) fn read(options: &Options, verdict: &Verdict, deadlines: Deadlines) -> Table {
     let is_capture = options.table.is_some();
     if options.source == Choice::Recording && !is_capture {
-        return read_recording(options, verdict);
+        return last_look::read(options, verdict);
     }
     let netns = &verdict.deciding.netns.namespace;
     let place = match netns.seen {
@@ -130,13 +83,13 @@ pub(super) fn read(options: &Options, verdict: &Verdict, deadlines: Deadlines) -
     let wanted = place.map(|place| wanted(options, verdict, place, deadlines));
     let wanted = match wanted {
         Ok(wanted) => wanted,
-        Err(why) => return last_look_or(options, verdict, why),
+        Err(why) => return last_look::or(options, verdict, why),
     };
     // the dump of the entries gives up the privilege that this one needs too
     let expectations = wanted_expectations(options, &wanted);
     let table = match count(options, &wanted) {
         Ok(read) => analyse(options, verdict, wanted, read, deadlines),
-        Err(why) => last_look_or(options, verdict, why),
+        Err(why) => last_look::or(options, verdict, why),
     };
     Table {
         numbers: TableNumbers {
@@ -144,33 +97,6 @@ pub(super) fn read(options: &Options, verdict: &Verdict, deadlines: Deadlines) -
             ..table.numbers
         },
         ..table
-    }
-}
-
-/// The last look of a recorder in the place of a table that could not be read, or the reason why.
-fn last_look_or(options: &Options, verdict: &Verdict, why: ReadError) -> Table {
-    match last_look(options, verdict) {
-        Ok(survey) => Table::recorded(options, verdict, survey, Some(why)),
-        Err(_) => Table::unavailable(why, options.table.is_some()),
-    }
-}
-
-/// The last look of a recorder, if it may stand in for one of this check.
-fn last_look<'a>(options: &Options, verdict: &'a Verdict) -> Reading<&'a Survey> {
-    if !matches!(options.source, Choice::Auto | Choice::Recording)
-        || !verdict.deciding.netns.namespace.own
-    {
-        return Err(ReadError::NotReached);
-    }
-    let recorded = verdict.recorded.as_ref().map_err(Clone::clone)?;
-    recorded.survey_of(verdict.readings().count.clone()?)
-}
-
-/// The answer to `--source recording`.
-fn read_recording(options: &Options, verdict: &Verdict) -> Table {
-    match last_look(options, verdict) {
-        Ok(survey) => Table::recorded(options, verdict, survey, None),
-        Err(why) => Table::unavailable(why, false),
     }
 }
 
@@ -184,10 +110,14 @@ fn wanted(options: &Options, verdict: &Verdict, place: Place, deadlines: Deadlin
             .sharing
             .map(|all| all.saturating_sub(u64::from(count))),
         choice: options.source,
-        sample: options.sample,
+        extent: Extent {
+            sample: options.sample,
+            // what is not listed must not alarm
+            count_on: options.thresholds.need_table(),
+        },
         count,
         deadline: deadlines.reading,
-        is_recorded: last_look(options, verdict).is_ok(),
+        is_recorded: last_look::survey(options, verdict).is_ok(),
     }
 }
 

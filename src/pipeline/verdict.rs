@@ -6,6 +6,7 @@ use super::diagnosis;
 use super::previous_run::{self, Comparison, NextState, Service, Written};
 use super::recorded::{self, Recorded};
 use super::table::Table;
+use super::told;
 use crate::cli::{Netns, Options, TopWhen};
 use crate::judge::assess::{Assessment, Policy, Subject, assess};
 use crate::judge::measure::{Measurements, Numbers, TableNumbers};
@@ -234,7 +235,7 @@ impl Verdict {
         let is_needed = options.verbosity > 0
             || judged.assessment.state != ServiceState::Ok
             || self.wants_table(options)
-            || recorded::matters(&judged.assessment, judged.losses());
+            || told::matters(&judged.assessment, judged.losses());
         if !is_needed {
             return self;
         }

@@ -9,7 +9,7 @@ use super::file;
 use super::netlink::{ct_dump, sock_diag};
 use super::procfs::{ct_table, netns, raw_sockets, sockets, sysctl};
 use crate::model::conntrack::{Entry, Protocol, Side, Tuple};
-use crate::model::dump::{Choice, End, Listing, Source};
+use crate::model::dump::{Choice, End, Extent, Listing, Source};
 use crate::model::error::ReadError;
 use crate::model::socket::LocalSocket;
 use crate::runtime::privilege;
@@ -34,8 +34,8 @@ pub struct Wanted {
     pub elsewhere: Option<u64>,
     /// The source to read from.
     pub choice: Choice,
-    /// At most so many entries; 0 is all.
-    pub sample: u64,
+    /// How much of the table to read.
+    pub extent: Extent,
     /// nf_conntrack_count.
     pub count: u32,
     /// Until when.
@@ -138,7 +138,7 @@ fn dump(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Listing, ReadE
     noticing_a_resize(wanted, || {
         privilege::raise(privilege::DUMP);
         ct_dump::dump(
-            wanted.sample,
+            wanted.extent,
             wanted.deadline,
             || privilege::give_up(privilege::DUMP),
             each,
@@ -175,7 +175,7 @@ fn procfs(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Listing, Rea
     let net_root = &wanted.place.net_root;
     let file = privilege::with(privilege::FILES, || ct_table::open_procfs(net_root))?;
     noticing_a_resize(wanted, || {
-        let lines = reader::read(file, Source::Procfs, wanted.sample, wanted.deadline, each);
+        let lines = reader::read(file, Source::Procfs, wanted.extent, wanted.deadline, each);
         match lines.listing {
             // a fallback is better than an empty table
             Listing {
@@ -203,10 +203,10 @@ fn from_sockets(
         }
     })?;
     let (mut read, mut total) = (0, 0);
-    let limit = if wanted.sample == 0 {
+    let limit = if wanted.extent.sample == 0 {
         u64::MAX
     } else {
-        wanted.sample
+        wanted.extent.sample
     };
     all_sockets(wanted, |socket| {
         if socket.listening || socket.remote.port() == 0 {

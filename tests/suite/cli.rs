@@ -214,7 +214,7 @@ fn a_refusal_names_the_option_the_value_and_what_is_accepted() {
                 "--warning",
                 "loss",
                 "known are usage, entries, free, chain, lost, drop, chaintoolong, early_drop, \
-                 insert_failed, growth, full_in, ports, expect, endpoint",
+                 insert_failed, growth, full_in, peak, ports, expect, endpoint",
             ],
         ),
         (
@@ -735,7 +735,7 @@ fn options_of_the_list_are_refused_by_name() {
         (&["--own", "192.0.2.0/33"], "--own 192.0.2.0/33 refused"),
         (
             &["--source", "magic"],
-            "--source magic refused: accepted are auto, netlink, procfs and sockets",
+            "--source magic refused: accepted are auto, netlink, procfs, sockets and recording",
         ),
         (&["--sample=-1"], "--sample -1 refused"),
         (&["--sample", "-1"], "--sample -1 refused"),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::foreign::of_line;
 use super::line::{Line, parse_line, summary};
 use crate::model::conntrack::Entry;
-use crate::model::dump::{End, Listing, Source, Unread, UnreadLines};
+use crate::model::dump::{End, Extent, Listing, Source, Unread, UnreadLines};
 use crate::model::error::{FileError, ReadError};
 use crate::model::foreign::Foreign;
 use crate::model::text::clean;
@@ -53,22 +53,22 @@ impl Lines {
     }
 }
 
-/// Reads lines and hands on each entry until there are `sample` of them; 0 is all. A capture is then counted to its
-/// end, procfs is left alone. Between two reads the deadline is looked at; a read that may take long has to look at it
+/// Reads lines and hands on each entry to this extent. A capture is always counted to its end. Between two reads the deadline is looked at; a read that may take long has to look at it
 /// itself, as [`super::open::Capture`] does with an error of the kind `TimedOut`.
 ///
 /// Memory does not depend on what comes: a line longer than [`LONGEST_LINE`] is broken and skipped to its end.
 pub fn read(
     mut source: impl Read,
     which: Source,
-    sample: u64,
+    extent: impl Into<Extent>,
     deadline: Instant,
     each: impl FnMut(&Entry),
 ) -> Lines {
+    let Extent { sample, count_on } = extent.into();
     let mut reader = Reader {
         each,
         sample: if sample == 0 { u64::MAX } else { sample },
-        count_on: which == Source::Capture,
+        count_on: count_on || which == Source::Capture,
         half: Vec::new(),
         read: 0,
         entries: 0,
@@ -82,6 +82,7 @@ pub fn read(
     Lines {
         listing: Listing {
             seen: reader.entries,
+            counted: count_on && end == End::Sampled,
             broken: reader.broken,
             unread: reader.unread,
             shown: reader.shown,

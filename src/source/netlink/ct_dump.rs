@@ -18,7 +18,7 @@ use super::attributes::{Layout, Layouts, Parts};
 use super::conversation::{self, Conversation, Outcome, dump_request};
 use crate::model::address::Address;
 use crate::model::conntrack::{Entry, Protocol, TcpState, Tuple};
-use crate::model::dump::{End, Listing, Source};
+use crate::model::dump::{End, Extent, Listing, Source};
 use crate::model::error::ReadError;
 use crate::model::text::clean;
 
@@ -67,14 +67,14 @@ pub fn request() -> Vec<u8> {
     dump_request(IPCTNL_MSG_CT_GET, &EVERY_FAMILY)
 }
 
-/// Dumps the table: the first `sample` entries, 0 for all. `on_sent` is called once, when the request has been sent
+/// Dumps the table to this extent. `on_sent` is called once, when the request has been sent
 /// or could not be: nothing after it needs privilege, and nothing before it parses.
 ///
 /// # Errors
 /// [`ReadError::NotPermitted`] without CAP_NET_ADMIN, else [`ReadError::Netlink`]: then nothing at all was read. An
 /// error after the first entry is the [`End`] of the listing.
 pub fn dump(
-    sample: u64,
+    extent: impl Into<Extent>,
     deadline: Instant,
     on_sent: impl FnOnce(),
     each: impl FnMut(&Entry),
@@ -86,7 +86,7 @@ pub fn dump(
     on_sent();
     let mut conversation = asked.map_err(refusal)?;
     list(
-        sample,
+        extent,
         |answer| conversation.receive(deadline, answer),
         each,
     )
@@ -97,16 +97,22 @@ pub fn dump(
 /// # Errors
 /// As [`dump`].
 pub fn list(
-    sample: u64,
+    extent: impl Into<Extent>,
     receive: impl FnOnce(&mut dyn FnMut(u16, &[u8]) -> ControlFlow<()>) -> Outcome,
     mut each: impl FnMut(&Entry),
 ) -> Result<Listing, ReadError> {
-    let (mut read, mut broken) = (0, 0);
+    let Extent { sample, count_on } = extent.into();
+    let (mut read, mut broken, mut beyond) = (0, 0, 0);
     let mut decoder = Decoder::default();
     let outcome = receive(&mut |message_type, payload| {
         // only the entry after the last one wanted tells a sample from a table that holds no more
         if sample > 0 && read == sample {
-            return ControlFlow::Break(());
+            beyond += u64::from(message_type == IPCTNL_MSG_CT_NEW);
+            return if count_on {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            };
         }
         let entry = match message_type {
             IPCTNL_MSG_CT_NEW => decoder.entry(payload),
@@ -121,9 +127,12 @@ pub fn list(
         }
         ControlFlow::Continue(())
     });
+    let is_done = matches!(outcome.end, conversation::End::Done);
     let end = match outcome.end {
-        conversation::End::Done => End::Whole,
-        conversation::End::Stopped => End::Sampled,
+        conversation::End::Done if beyond == 0 => End::Whole,
+        // however the counting ended, the sample is complete
+        _ if beyond > 0 => End::Sampled,
+        conversation::End::Done | conversation::End::Stopped => End::Sampled,
         conversation::End::Deadline => End::TimeUp,
         failure => {
             let error = failed(failure);
@@ -133,9 +142,12 @@ pub fn list(
             End::Failed(error)
         }
     };
+    let counted = count_on && beyond > 0 && is_done;
     Ok(Listing {
         broken,
         inexact: outcome.interrupted,
+        counted,
+        seen: if counted { read + beyond } else { read },
         ..Listing::new(Source::Netlink, read, end)
     })
 }

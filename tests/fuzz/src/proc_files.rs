@@ -63,7 +63,7 @@ fn read(proc_root: &Path, parts: &[Part]) {
         place: Place::own(proc_root, false),
         elsewhere: None,
         choice: Choice::Sockets,
-        sample: 0,
+        extent: 0.into(),
         count: 0,
         is_recorded: false,
         deadline,

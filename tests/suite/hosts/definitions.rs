@@ -13,13 +13,14 @@ use crate::common::programs::{file, printed, program, script};
 
 // ---- the options, and the plugin behind a script -----------------------------------------------------------------
 
-/// The long names of all options of a check: not of those that print a text, and not --record, which does not end.
+/// The long names of all options of a check, without those that only print a text.
 fn options() -> BTreeSet<String> {
     let command = check_conntrack::cli::command();
     command
         .get_arguments()
         .filter(|option| !option.is_hide_set())
         .filter_map(|option| option.get_long())
+        // no monitoring host runs a recorder
         .filter(|name| !["help", "version", "record"].contains(name))
         .map(str::to_owned)
         .collect()

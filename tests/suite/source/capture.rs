@@ -549,7 +549,7 @@ fn a_hash_that_was_resized_while_the_file_was_read_makes_it_inexact() {
         place: Place::own(root.path(), false),
         elsewhere: None,
         choice: Choice::Auto,
-        sample: 0,
+        extent: 0.into(),
         count: 24,
         is_recorded: false,
         deadline: Instant::now() + Duration::from_secs(60),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::source::datagrams::{message, messages, recorded};
 use check_conntrack::model::conntrack::Entry;
-use check_conntrack::model::dump::{End, Listing, Source};
+use check_conntrack::model::dump::{End, Extent, Listing, Source};
 use check_conntrack::model::error::ReadError;
 use check_conntrack::source::netlink::conversation::{
     self, Conversation, Datagram, SEQUENCE, Silence, listen,
@@ -30,8 +30,8 @@ enum Event {
 }
 use Event::{Fails, Sends, SendsMoreThanFits, SomebodyElseSends};
 
-/// Dumps at most `sample` entries out of a script; behind its end nothing ever comes.
-fn dump(sample: u64, script: Vec<Event>) -> (Result<Listing, ReadError>, Vec<Entry>) {
+/// Dumps to this extent out of a script; behind its end nothing ever comes.
+fn dump(extent: impl Into<Extent>, script: Vec<Event>) -> (Result<Listing, ReadError>, Vec<Entry>) {
     let mut script = script.into_iter();
     let mut entries = Vec::new();
     let source = |buffer: &mut [u8]| {
@@ -49,11 +49,40 @@ fn dump(sample: u64, script: Vec<Event>) -> (Result<Listing, ReadError>, Vec<Ent
         })
     };
     let listing = list(
-        sample,
+        extent,
         |each| listen(source, each),
         |entry| entries.push(*entry),
     );
     (listing, entries)
+}
+
+/// Two entries, beyond which all others are counted.
+const TWO: Extent = Extent {
+    sample: 2,
+    count_on: true,
+};
+
+#[test]
+fn entries_beyond_a_sample_are_counted_to_the_end_of_the_table() {
+    let (got, entries) = dump(TWO, vec![Sends(three()), Sends(entry()), Sends(done())]);
+    let expected = Listing {
+        seen: 4,
+        counted: true,
+        ..listing(2, End::Sampled)
+    };
+    assert_eq!((got, entries.len()), (Ok(expected), 2));
+    // a table that ends with the sample is whole
+    let (got, _) = dump(TWO, vec![Sends(entry()), Sends(entry()), Sends(done())]);
+    assert_eq!(got, Ok(listing(2, End::Whole)));
+}
+
+#[test]
+fn a_sample_is_complete_however_the_counting_beyond_it_ends() {
+    for event in [None, Some(Fails(Errno::NOBUFS))] {
+        let script = [Sends(three())].into_iter().chain(event).collect();
+        let (got, entries) = dump(TWO, script);
+        assert_eq!((got, entries.len()), (Ok(listing(2, End::Sampled)), 2));
+    }
 }
 
 fn listing(read: u64, end: End) -> Listing {

@@ -38,6 +38,26 @@ mod netns {
     }
 
     #[test]
+    fn expired_entries_are_not_taken_for_more_of_what_a_sample_holds() {
+        inside!(Namespaces::Network);
+        loopback_up();
+        let expired = udp(1..=1000).replace("-t 600", "-t 1");
+        let alive = udp(2001..=2100);
+        let arguments = ["--sample", "50", "-c", "udp=500"];
+        // expired entries are collected in the background, so the table is filled again until the check comes first
+        let got = wait_for("expired entries that are counted", || {
+            conntrack::flush();
+            conntrack::insert(&(expired.clone() + &alive));
+            at_any_moment(Duration::from_millis(1100));
+            let got = answer(arguments);
+            let counted = got.first_line().contains("the table lists 100 of ");
+            if counted { Ok(got) } else { Err(got.text) }
+        });
+        assert_eq!(got.code, 0, "{}", got.text);
+        assert_eq!(got.value("udp").unwrap()[0], "100", "{}", got.text);
+    }
+
+    #[test]
     fn the_counters_are_those_of_conntrack() {
         inside!(Namespaces::Network);
         loopback_up();

@@ -270,7 +270,7 @@ mod netns {
                 proc_root,
                 elsewhere: None,
                 choice: Choice::Auto,
-                sample: 0,
+                extent: 0.into(),
                 count: 0,
                 is_recorded: false,
                 deadline: soon(),
