@@ -13,7 +13,7 @@ use crate::common::programs::{file, printed, program, script};
 
 // ---- the options, and the plugin behind a script -----------------------------------------------------------------
 
-/// The long names of all options, without those that only print a text.
+/// The long names of all options of a check, without those that only print a text.
 fn options() -> BTreeSet<String> {
     let command = check_conntrack::cli::command();
     command
@@ -952,7 +952,7 @@ mod nagios_user {
     /// A directory of whoever runs this, in the place of one that a shipped file names.
     fn with_own_state(line: &str, directory: &Path) -> String {
         let (before, behind) = line.split_once("--state-dir ").expect("its own directory");
-        let end = behind.find(' ').unwrap_or(behind.len());
+        let end = behind.find([' ', ';']).unwrap_or(behind.len());
         let directory = directory.to_str().expect("ASCII");
         format!("{before}--state-dir {directory}{}", &behind[end..])
     }
@@ -1138,8 +1138,11 @@ mod nagios_user {
         let (code, said) = run_line(&recorder, &with_own_state(command, state.path()));
         // the exit status of the line is that of echo, and Zabbix ignores it
         assert_eq!(code, 0, "{said}");
-        let answer = recorder.direct(&recorder.calls()[0]);
-        assert_eq!(said, format!("{}exit={}\n", answer.text, answer.code));
+        assert!(said.ends_with("\nexit=2\n"), "{said}");
+        let state = state.path().display();
+        let expected =
+            format!("--timeout 2 -c lost=100 --top --top-when problem --state-dir {state}");
+        assert_eq!(recorder.calls(), [words(&expected)]);
 
         let items: BTreeMap<&str, &str> = text
             .lines()
