@@ -391,7 +391,8 @@ mod netns {
     /// The report of a router on forwarded connections that none of its sockets belongs to.
     fn only_forwards(net: &Net) {
         let listed = net.settled("router", ALL, CLOSED);
-        let answer = net.check("router", &["--top", "3", "-w", "0"]);
+        // both lines do not fit into 1023 bytes
+        let answer = net.check("router", &["--top", "3", "-v", "-w", "0"]);
         assert_eq!(answer.code, 1, "{}", answer.text);
         let split = format!(
             "TIME_WAIT {} ESTABLISHED {}",
@@ -650,7 +651,7 @@ mod netns {
         counts_are_conntracks(&answer, ALL, &listed);
 
         // where the client is two programs, both are named
-        let answer = net.check("client", &["--top", "-w", "0"]);
+        let answer = net.check("client", &["--top", "-v", "-w", "0"]);
         assert_eq!(lines(&answer).len(), 1, "{}", answer.text);
         first_has(
             &answer,
