@@ -6,7 +6,8 @@ use nagiosplugin::ServiceState;
 
 use super::fit::MAX_BYTES;
 use super::values::{
-    ago, full_in, out_of_range, seconds_until_full, time_of_day, with_enough_decimals, with_hint,
+    FAR_AHEAD, ago, full_in, out_of_range, seconds_until_full, time_of_day, with_enough_decimals,
+    with_hint,
 };
 use super::{Answer, finding, in_range};
 use crate::analysis::top::{Basis, Sample};
@@ -112,7 +113,9 @@ fn head(answer: &Answer<'_>) -> Vec<String> {
             "timed out after {seconds} s, the remaining data is missing"
         ));
     }
-    if state != ServiceState::Ok {
+    let is_near = seconds_until_full(&answer.assessment.measurements)
+        .is_some_and(|seconds| seconds < FAR_AHEAD || answer.assessment.is_below(Metric::FullIn));
+    if state != ServiceState::Ok && is_near {
         parts.extend(full_in(&answer.assessment.measurements));
     }
     parts.extend(blind(answer.readings, state));
@@ -255,7 +258,7 @@ fn full_at(answer: &Answer<'_>) -> Option<String> {
     let now = answer.style.now?;
     let seconds = seconds_until_full(&answer.assessment.measurements)?;
     // a time of day more than a day from now misleads
-    (seconds < 86_400).then(|| {
+    (seconds < FAR_AHEAD).then(|| {
         let then = now.saturating_add(std::time::Duration::from_secs(seconds));
         format!("full at {}", time_of_day(then))
     })

@@ -54,6 +54,9 @@ pub(super) fn seconds_until_full(measurements: &Measurements) -> Option<u64> {
     u64::try_from(seconds).ok().filter(|seconds| *seconds > 0)
 }
 
+/// A time until the table is full that is at least as long says nothing: the growth changes before. Seconds.
+pub(super) const FAR_AHEAD: u64 = 86_400;
+
 /// `full in 26s`.
 pub(super) fn full_in(measurements: &Measurements) -> Option<String> {
     let seconds = seconds_until_full(measurements)?;
