@@ -63,6 +63,8 @@ impl Recording {
             Some(last) if last.began == incident.began => *last = incident,
             _ => self.incidents.push(incident),
         }
+        let too_many = self.incidents.len().saturating_sub(MAX_INCIDENTS);
+        self.incidents.drain(..too_many);
     }
 
     /// Forgets what is older than this.
@@ -75,8 +77,6 @@ impl Recording {
         self.samples.drain(..old);
         self.surveys.retain(|survey| survey.at >= oldest);
         self.incidents.retain(|incident| incident.until >= oldest);
-        let too_many = self.incidents.len().saturating_sub(MAX_INCIDENTS);
-        self.incidents.drain(..too_many);
         // the last clock before the oldest sample tells its time of day
         let later = self.clocks.iter().skip(1);
         let unused = later.take_while(|clock| clock.at <= oldest).count();

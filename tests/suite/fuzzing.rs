@@ -102,7 +102,7 @@ fn every_target_is_tested_and_has_its_program_and_nothing_else_has_regressions()
     let programs: BTreeSet<String> = manifest
         .lines()
         .filter_map(|line| {
-            line.strip_prefix("path = \"fuzz_targets/")?
+            line.strip_prefix("path = \"../fuzz_targets/")?
                 .strip_suffix(".rs\"")
         })
         .map(str::to_owned)

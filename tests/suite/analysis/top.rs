@@ -189,7 +189,7 @@ mod netns {
         );
     }
 
-    /// The perfdata that comes from the table, without thresholds.
+    /// The perfdata that counts entries of the table, without thresholds.
     fn table_perfdata(answer: &Answer) -> Vec<String> {
         let perfdata = answer.perfdata();
         let begin = perfdata
@@ -197,6 +197,7 @@ mod netns {
             .position(|token| token.starts_with("endpoint="));
         let table = perfdata[begin.unwrap_or(perfdata.len())..].iter();
         table
+            .take_while(|token| !token.starts_with("ports="))
             .map(|token| token.split(';').next().unwrap().to_owned())
             .collect()
     }
@@ -301,7 +302,7 @@ mod netns {
         let net = Net::new(&[]);
         // so that it is seen to be read, and not known
         net.set("client", "nf_conntrack_tcp_timeout_time_wait", 321);
-        let _server = server("server", "[::]:6379");
+        let server = server("server", "[::]:6379");
         let client = usual_client(&format!("{SERVER}:6379"));
         let listed = net.settled("client", ALL, CLOSED);
         let label = format!("to {SERVER}:6379/tcp");
@@ -311,7 +312,8 @@ mod netns {
         first_has(
             &answer,
             &format!(
-                " - sidekiq {label} holds 100% of the entries, {CLOSED} of {ALL} already closed (TIME_WAIT) - "
+                " - sidekiq {label} on redis[{}] holds 100% of the entries, {CLOSED} of {ALL} already closed (TIME_WAIT) - ",
+                server.pid()
             ),
         );
         assert_eq!(lines(&answer), [usual_line(&label, &client)]);
@@ -356,7 +358,10 @@ mod netns {
             assert_eq!(answer.code, 1, "{}", answer.text);
             first_has(
                 &answer,
-                &format!(" - {CLIENT} holds 100% of the entries, to :{port}/tcp of this host - "),
+                &format!(
+                    " - sidekiq[{}] ({CLIENT}) holds 100% of the entries, to :{port}/tcp of this host - ",
+                    client.pid()
+                ),
             );
             assert_eq!(
                 lines(&answer),
@@ -386,7 +391,8 @@ mod netns {
     /// The report of a router on forwarded connections that none of its sockets belongs to.
     fn only_forwards(net: &Net) {
         let listed = net.settled("router", ALL, CLOSED);
-        let answer = net.check("router", &["--top", "3", "-w", "0"]);
+        // both lines do not fit into 1023 bytes
+        let answer = net.check("router", &["--top", "3", "-v", "-w", "0"]);
         assert_eq!(answer.code, 1, "{}", answer.text);
         let split = format!(
             "TIME_WAIT {} ESTABLISHED {}",
@@ -475,7 +481,7 @@ mod netns {
         let net = Net::new(&[]);
         let mut sender = Role::sender(&enter("server"), "app", "0.0.0.0:8080");
         let dial = format!("{SERVER}:8080");
-        let _clients = holding_client("client", &dial, "browser", 4, CALLS as u32);
+        let clients = holding_client("client", &dial, "browser", 4, CALLS as u32);
         net.settled("server", CALLS, 0);
 
         conntrack::flush_by(&enter("server"));
@@ -488,8 +494,9 @@ mod netns {
             "{listed:#?}"
         );
 
-        let called = |answer: &Answer, finding: &str| {
-            first_has(answer, &format!(" - {CLIENT} {finding} - "));
+        let browser = format!("browser[{}] ({CLIENT})", clients.pid());
+        let called = |answer: &Answer, who: &str, finding: &str| {
+            first_has(answer, &format!(" - {who} {finding} - "));
             has(
                 answer,
                 "\ninbound 100%, top local services: 8080/tcp 100%\n",
@@ -505,13 +512,13 @@ mod netns {
         let keeps = format!(
             "keeps {CALLS} connections to :8080/tcp of this host open, 100% of the entries"
         );
-        called(&answer, &keeps);
+        called(&answer, &browser, &keeps);
         has(
             &answer,
             &format!("app (app[{}]) {CALLS} connections", sender.pid()),
         );
         let procfs = [&ranges[..], &["--source", "procfs"]].concat();
-        called(&net.check("server", &procfs), &keeps);
+        called(&net.check("server", &procfs), &browser, &keeps);
         // a range alone has it measured too
         assert_eq!(net.check("server", &["-c", "endpoint=100"]).code, 2);
 
@@ -521,8 +528,10 @@ mod netns {
         let path = capture.path().to_str().unwrap();
         let from_afar = ["--table", path, "--own", SERVER];
         let answer = net.check("router", &[&ranges[..], &from_afar].concat());
+        // the addresses of a list that was sent are those of another host
         called(
             &answer,
+            CLIENT,
             "holds 100% of the entries, to :8080/tcp of this host",
         );
     }
@@ -552,7 +561,8 @@ mod netns {
         first_has(
             &answer,
             &format!(
-                " - {CALLS} of {CALLS} connections to {SERVER}:8080/tcp are seen from one side only - "
+                " - {CALLS} of {CALLS} connections to {SERVER}:8080/tcp on app[{}] are seen from one side only - ",
+                sender.pid()
             ),
         );
         has(&answer, "\noutbound 100%\n");
@@ -597,7 +607,10 @@ mod netns {
         assert_eq!(lines(&answer), [usual_line(&label, &client)]);
         first_has(
             &answer,
-            &format!(" - sidekiq {label} holds 100% of the entries, "),
+            &format!(
+                " - sidekiq {label} on redis[{}] holds 100% of the entries, ",
+                server.pid()
+            ),
         );
         counts_are_conntracks(&answer, ALL, &listed);
 
@@ -638,11 +651,14 @@ mod netns {
         counts_are_conntracks(&answer, ALL, &listed);
 
         // where the client is two programs, both are named
-        let answer = net.check("client", &["--top", "-w", "0"]);
+        let answer = net.check("client", &["--top", "-v", "-w", "0"]);
         assert_eq!(lines(&answer).len(), 1, "{}", answer.text);
         first_has(
             &answer,
-            &format!(" - sidekiq {label} holds 100% of the entries, "),
+            &format!(
+                " - sidekiq {label} on redis[{}] holds 100% of the entries, ",
+                server.pid()
+            ),
         );
         has(
             &answer,

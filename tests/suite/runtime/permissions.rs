@@ -270,9 +270,9 @@ mod admin {
             };
             // what a value of it is, and whether that could be a file: a new option is to be thought about
             let is_path = match long {
-                "table" | "proc-root" | "state-dir" => true,
+                "table" | "proc-root" | "state-dir" | "recording" => true,
                 "warning" | "critical" | "top" | "top-when" | "aggregate" | "own" | "source"
-                | "max" | "sample" | "absent" | "empty" | "netns" | "timeout" => false,
+                | "max" | "sample" | "record" | "absent" | "empty" | "netns" | "timeout" => false,
                 "verbose" | "version" | "help" => continue,
                 other => panic!("--{other} is new: could its value be a file?"),
             };

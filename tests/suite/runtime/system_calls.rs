@@ -152,6 +152,7 @@ mod strace {
             "/proc/sys/net/netfilter/nf_conntrack_buckets",
             "/proc/net/stat/nf_conntrack",
             nowhere,
+            "/run/check_conntrack",
         ];
         assert_eq!(opened, expected);
     }

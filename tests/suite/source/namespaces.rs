@@ -459,7 +459,11 @@ fn the_table_is_that_of_the_deciding_namespace() {
         got.text
     );
     assert_eq!(value(&got, "established"), "950");
-    assert_eq!(got.perfdata().last().unwrap(), "namespaces=2");
+    let perfdata = got.perfdata();
+    assert_eq!(
+        perfdata[perfdata.len() - 2..],
+        ["namespaces=2", "ports=0.0%"]
+    );
     // a metric of the table of the own namespace has no say, and none at all while nothing was read of it
     let got = all(&root, &["-w", "97", "-c", "98", "-w", "established=940"]);
     assert_eq!(got.code, 1, "{}", got.text);
