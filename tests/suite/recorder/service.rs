@@ -151,7 +151,11 @@ fn a_recorder_that_is_killed_leaves_a_recording_that_can_be_read() {
         recorder.end();
         let text = host.text();
         let parsed = check_conntrack::recording::Recording::parse(&text);
-        assert!(text.is_empty() || parsed.is_ok(), "{text}");
+        assert!(
+            text.is_empty() || parsed.is_ok(),
+            "{:?}: {text}",
+            parsed.err()
+        );
     }
     host.record();
     // nothing is left over
