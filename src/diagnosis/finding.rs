@@ -181,10 +181,34 @@ pub enum Finding {
         services: u64,
         /// Entries of the largest endpoint, in the table.
         largest: Share,
+        /// The largest endpoint, if it holds much of the table and no rule explains its entries.
+        holder: Option<Peer>,
     },
 }
 
 impl Finding {
+    /// The number of the rule that found it, in the order in which the rules are tried.
+    pub fn rule(&self) -> u8 {
+        match self {
+            Self::LongChains { .. } => 1,
+            Self::PortsUsedUp(_) => 2,
+            Self::NotConfigured(_) => 3,
+            Self::NoAnswer(_) => 4,
+            Self::OneWay { .. } => 5,
+            Self::Scan(_) => 6,
+            Self::Crowd(_) => 7,
+            Self::NotReused(_) => 8,
+            Self::KeptOpen(_) => 9,
+            Self::OneClient(_) => 10,
+            Self::NotClosed(_) => 11,
+            Self::PeersVanished { .. } => 12,
+            Self::Dns { .. } => 13,
+            Self::OneSided { .. } => 14,
+            Self::CountDisagrees(_) => 15,
+            Self::NobodyStandsOut { .. } => 16,
+        }
+    }
+
     /// The single addresses elsewhere that the finding names. Each may be that of a container of this host.
     pub fn addresses(&self) -> Vec<IpAddr> {
         match self {

@@ -53,7 +53,8 @@ pub(super) fn count_disagrees(case: &Case<'_>) -> Option<Finding> {
         .then_some(Finding::CountDisagrees(listed))
 }
 
-/// Rule 16: nothing above explains it, so the limit is too small for what this host does.
+/// Rule 16: no rule explains the entries, so the limit is too small for what this host does. An endpoint that holds much
+/// of the table is named all the same.
 pub(super) fn nobody_stands_out(facts: &Facts) -> Option<Finding> {
     if facts.all.entries == 0 {
         return None;
@@ -61,19 +62,29 @@ pub(super) fn nobody_stands_out(facts: &Facts) -> Option<Finding> {
     let endpoints = facts
         .destinations
         .iter()
-        .map(|destination| destination.split.entries)
-        .chain(facts.clients.iter().map(|client| client.split.entries));
+        .map(|destination| (destination.split.entries, destination.peer));
+    let clients = facts
+        .clients
+        .iter()
+        .map(|client| (client.split.entries, client.peer));
+    let largest = endpoints.chain(clients).max_by_key(|(entries, _)| *entries);
+    let share = facts.share(largest.map_or(0, |(entries, _)| entries));
     Some(Finding::NobodyStandsOut {
         endpoints: facts.endpoints,
         services: facts.ports.len() as u64,
-        largest: facts.share(endpoints.max().unwrap_or_default()),
+        largest: share,
+        holder: largest
+            .map(|(_, peer)| peer)
+            .filter(|_| share.is_at_least(LARGE_SHARE)),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::samples::{filling, found, of_class, of_port, sidekiq, table, tcp, udp};
+    use crate::diagnosis::samples::{
+        dialling, filling, found, of_class, of_port, sidekiq, table, tcp, udp,
+    };
     use crate::diagnosis::{Listed, diagnose};
     use crate::model::conntrack::Class;
 
@@ -131,5 +142,18 @@ mod tests {
             Some(Finding::NobodyStandsOut { .. })
         ));
         assert_eq!(found(&Facts::default()), None);
+    }
+
+    #[test]
+    fn an_endpoint_that_holds_a_quarter_is_named_without_a_reason() {
+        let holder = |n| {
+            let facts = dialling(of_class(Class::FinWait, n), Ownership::default());
+            match nobody_stands_out(&facts) {
+                Some(Finding::NobodyStandsOut { holder, .. }) => holder,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(holder(250).is_some());
+        assert_eq!(holder(249), None);
     }
 }

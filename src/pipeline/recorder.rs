@@ -394,7 +394,7 @@ fn found(diagnosis: &Diagnosis) -> Option<Found> {
     let finding = diagnosis.finding.as_ref()?;
     let holder = finding::holder(finding, &diagnosis.names);
     Some(Found {
-        rule: finding::number(finding),
+        rule: finding.rule(),
         sentence: finding::sentence(finding, &diagnosis.names),
         holder: holder.map(|(name, share)| Holding {
             entries: share.part,

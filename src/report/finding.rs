@@ -76,9 +76,18 @@ pub fn sentence(finding: &Finding, names: &AddressNames) -> String {
         Finding::OneSided { service, share } => words.one_sided(service.as_ref(), *share),
         Finding::CountDisagrees(listed) => count_disagrees(*listed),
         Finding::NobodyStandsOut {
+            largest,
+            holder: Some(holder),
+            ..
+        } => format!(
+            "{} holds {largest} of the entries, no known fault explains them",
+            words.peer(holder)
+        ),
+        Finding::NobodyStandsOut {
             endpoints,
             services,
             largest,
+            holder: None,
         } => format!(
             "no one stands out: {}, {}, the largest holds {largest}",
             plural_of(*endpoints, "address", "addresses"),
@@ -109,28 +118,6 @@ pub fn holder(finding: &Finding, names: &AddressNames) -> Option<(String, Share)
             Some((format!("{actor} to {to}"), *share))
         }
         _ => None,
-    }
-}
-
-/// The number of a finding in section 7 of the contract.
-pub fn number(finding: &Finding) -> u8 {
-    match finding {
-        Finding::LongChains { .. } => 1,
-        Finding::PortsUsedUp(_) => 2,
-        Finding::NotConfigured(_) => 3,
-        Finding::NoAnswer(_) => 4,
-        Finding::OneWay { .. } => 5,
-        Finding::Scan(_) => 6,
-        Finding::Crowd(_) => 7,
-        Finding::NotReused(_) => 8,
-        Finding::KeptOpen(_) => 9,
-        Finding::OneClient(_) => 10,
-        Finding::NotClosed(_) => 11,
-        Finding::PeersVanished { .. } => 12,
-        Finding::Dns { .. } => 13,
-        Finding::OneSided { .. } => 14,
-        Finding::CountDisagrees(_) => 15,
-        Finding::NobodyStandsOut { .. } => 16,
     }
 }
 

@@ -504,6 +504,13 @@ fn every_finding() -> Vec<Finding> {
             endpoints: many,
             services: 65_536,
             largest: share,
+            holder: None,
+        },
+        Finding::NobodyStandsOut {
+            endpoints: many,
+            services: 65_536,
+            largest: share,
+            holder: Some(to(far)),
         },
     ]
 }

@@ -89,6 +89,6 @@ fn of_finding(finding: &Finding, basis: Basis<'_>, words: &Words<'_>) -> Advice 
         } => rest::dns(actor, *direction, basis, words),
         Finding::OneSided { .. } => unanswered::one_sided(),
         Finding::CountDisagrees(_) => rest::count_disagrees(),
-        Finding::NobodyStandsOut { .. } => rest::nobody_stands_out(basis),
+        Finding::NobodyStandsOut { holder, .. } => rest::nobody_stands_out(basis, holder.is_some()),
     }
 }

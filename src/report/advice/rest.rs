@@ -58,9 +58,14 @@ pub(super) fn count_disagrees() -> Advice {
     }
 }
 
-pub(super) fn nobody_stands_out(basis: Basis<'_>) -> Advice {
+pub(super) fn nobody_stands_out(basis: Basis<'_>, has_holder: bool) -> Advice {
+    let why = if has_holder {
+        "the entries look like ordinary traffic: it is more than before, or the limit is too small for it"
+    } else {
+        "no address and no service is the reason: this host needs more entries than its limit allows"
+    };
     Advice {
-        why: Some("no address and no service is the reason: this host needs more entries than its limit allows".to_owned()),
+        why: Some(why.to_owned()),
         fix: Some(permanent_limit(basis)),
         ..Advice::default()
     }
