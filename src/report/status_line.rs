@@ -9,7 +9,7 @@ use super::values::{
     FAR_AHEAD, ago, full_in, out_of_range, seconds_until_full, time_of_day, with_enough_decimals,
     with_hint,
 };
-use super::{Answer, finding, in_range};
+use super::{Answer, finding, in_range, plural};
 use crate::analysis::top::{Basis, Sample};
 use crate::diagnosis::Finding;
 use crate::judge::losses::Losses;
@@ -122,6 +122,10 @@ fn head(answer: &Answer<'_>) -> Vec<String> {
     parts
 }
 
+fn entries(count: u32) -> String {
+    plural(u64::from(count), "entry", "entries")
+}
+
 fn nothing_lost(answer: &Answer<'_>) -> bool {
     let lost = answer.change.as_ref().ok().and_then(|change| change.lost());
     lost == Some(0)
@@ -143,10 +147,10 @@ fn usage(answer: &Answer<'_>) -> String {
              use --absent ok"
         ),
         (Err(error), _) => with_hint(error),
-        (Ok(count), Err(_)) if readings.capture => format!("{count} entries in the capture"),
-        (Ok(count), Err(error)) => format!("{count} entries, {}", with_hint(error)),
+        (Ok(count), Err(_)) if readings.capture => format!("{} in the capture", entries(*count)),
+        (Ok(count), Err(error)) => format!("{}, {}", entries(*count), with_hint(error)),
         (Ok(count), Ok(Limit::None(max))) => {
-            format!("{count} entries, no limit (nf_conntrack_max is {max})")
+            format!("{}, no limit (nf_conntrack_max is {max})", entries(*count))
         }
         (Ok(count), Ok(Limit::Entries(max))) => {
             let usage = answer.assessment.measurements.value(Metric::Usage);
