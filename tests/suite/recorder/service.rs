@@ -276,7 +276,7 @@ mod netns {
         wait_for("a first recording", || {
             holds(!host.text().is_empty(), "none")
         });
-        run(&format!("mount -o remount,ro {path}"));
+        run(&format!("mount -o remount,bind,ro {path}"));
         let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stdout));
         let said = lines.find(|line| {
             line.as_ref()
@@ -284,7 +284,7 @@ mod netns {
                 .contains("recording not written: Read-only")
         });
         assert!(said.is_some());
-        run(&format!("mount -o remount,rw {path}"));
+        run(&format!("mount -o remount,bind,rw {path}"));
         host.set_time(2000);
         wait_for("a sample", || {
             let text = host.text();
