@@ -37,7 +37,10 @@ pub fn lines(top: &TopTable, basis: &Basis, readings: &Readings, verbose: bool) 
     lines.extend(rest(top, &listed, whole));
     lines.extend(directions(top));
     if verbose {
-        lines.extend(basis.source.map(|source| format!("entries read {source}")));
+        let why = basis.why.as_ref();
+        let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+        let source = basis.source;
+        lines.extend(source.map(|source| format!("entries read {source}{why}")));
     }
     lines
 }

@@ -18,7 +18,7 @@ same() { [ "$2" = "$3" ] || fail "$1 is $2 instead of $3"; }
 through=
 # One run; sets $answer and $status, and prints them for whoever has to find out why a scenario failed.
 check() {
-    status=0
+    status=0 asked=$*
     # shellcheck disable=SC2086 # words
     answer=$($through check_conntrack "$@") || status=$?
     printf '$ %s\n%s\n= %s\n' "${through:+$through }check_conntrack $*" "$answer" "$status"
@@ -33,10 +33,11 @@ value() {
 }
 measures() { same "$1 in performance data" "$(value "$1")" "$2"; }
 measures_no() { same "$1 in performance data" "$(value "$1")" none; }
-# What line 1 says about where the entries are from; ctnetlink is not mentioned there.
+# The source of the entries of the last run, which the same run with -v says.
 origin() {
-    found=$(printf '%s\n' "$answer" | sed -n '1s/|.*//; 1s/ - .*//; 1s/.*, \(from [^,]*\)$/\1/p')
-    echo "${found:-over ctnetlink}"
+    # shellcheck disable=SC2086 # words
+    found=$($through check_conntrack $asked -v | sed -n 's/^entries read \(.*\)/\1/p')
+    case $found in 'from ctnetlink') echo 'over ctnetlink' ;; *) echo "${found:-unknown}" ;; esac
 }
 # The list of endpoints; process ids are no part of a comparison.
 list() { printf '%s\n' "$answer" | sed -n 's/^\([0-9]*\. .*\)/\1/p' | sed 's/\[[0-9]*\])/[PID])/g'; }

@@ -21,7 +21,7 @@ $crowd ctload 1 first=20000
 check --top 1 --sample 100
 fact file-of-20001 "$(origin)"
 check --top 1 --sample 100 --source procfs
-says 'of 100 sampled from 20001'
+says 'estimated from 100 of 20001 entries, +-'
 same 'the source of 20001 entries, when it is asked for' "$(origin)" 'from /proc/net/nf_conntrack'
 
 # ---- a sample -------------------------------------------------------------------------------------------------------
@@ -34,12 +34,12 @@ same entries "$($crowd cat "$sysctl/nf_conntrack_count")" 100000
 sampled() {
     check --top 2 --source "$1" --sample "$2" -t 100
     exits 0
-    says "of $2 sampled from 100000, +-"
+    says "estimated from $2 of 100000 entries, +-"
     measures entries 100000
     measures endpoint 100000
     measures established 100000
-    says '1. to 192.168.0.1:443/tcp forwarded, 100000 entries 100.0%, ESTABLISHED 100%'
-    found=$(printf '%s\n' "$answer" | sed -n 's/^2. from 10.0.0.1 forwarded, \([0-9]*\) entries .*/\1/p')
+    says '1. to 192.168.0.1:443/tcp forwarded: 100000 entries, 100.0%, ESTABLISHED 100%'
+    found=$(printf '%s\n' "$answer" | sed -n 's/^2. from 10.0.0.1 forwarded: \([0-9]*\) entries, .*/\1/p')
     off=$((found - 60000))
     [ "${off#-}" -le "$3" ] || fail "$found entries are not near 60000"
 }

@@ -73,7 +73,7 @@ same 'what the table dropped, now that the firewall does' "$(counter drop)" "$be
 sed -n 's/^#   \(ip.* accept\)$/insert rule inet firewall input \1/p' /files/nftables.conf >accept
 same 'the accept rules' "$(wc -l <accept)" 2
 nft -f accept
-reachable 'CONNTRACK is CRITICAL: 100.0% of the table in use'
+reachable 'CONNTRACK is CRITICAL: 100.0% full'
 same entries "$(entries)" 1000
 
 # nobody else, no other port, and no way round by a source port

@@ -86,8 +86,8 @@ esac
 source=procfs sample=10000 step=300000
 meanwhile 32768,65536
 says_not inexact
-says 'of 10000 sampled from 100000'
+says 'estimated from 10000 of 100000 entries'
 meanwhile 16384
 says "$resized"
-says 'of 10000 sampled from 100000'
+says 'estimated from 10000 of 100000 entries'
 fact resize-while-the-file-is-read told

@@ -62,22 +62,22 @@ echo "$self" >/tmp/systemd/system.slice/self.service/cgroup.procs
 
 # ---- what there is to say -------------------------------------------------------------------------------------------
 
-table='1. from 10.1.0.2 forwarded, 14 entries 48.3%, ESTABLISHED 79% UDP 21%, gate (gate[PID]) 4 connections 1 thread, no socket: 10 forwarded
-2. to 10.2.0.2:6379/tcp forwarded, 7 entries 24.1%, ESTABLISHED 100%, no socket: 7 forwarded
-3. to 10.2.0.2:5432/tcp, 6 entries 20.7%, ESTABLISHED 100%, proxy.service (proxy[PID]) 6 connections 1 thread
-4. from 2001:db8:1::2 forwarded, 5 entries 17.2%, ESTABLISHED 100%, no socket: 5 forwarded
-5. to [2001:db8:2::2]:6379/tcp forwarded, 5 entries 17.2%, ESTABLISHED 100%, no socket: 5 forwarded
-6. to 10.2.0.2:53/udp forwarded, 3 entries 10.3%, UDP 100%, no socket: 3 forwarded
-7. to 127.0.0.1:9999/tcp local, 2 entries 6.9%, ESTABLISHED 100%, self.service (self[PID]) 2 connections 1 thread
-8. to [2001:db8:2::2]:5432/tcp, 2 entries 6.9%, ESTABLISHED 100%, proxy.service (proxy[PID]) 2 connections 1 thread'
-sockets='1. to 10.2.0.2:5432/tcp, 6 entries 37.5%, ESTABLISHED 100%, proxy.service (proxy[PID]) 6 connections 1 thread
-2. from 10.1.0.2, 4 entries 25.0%, ESTABLISHED 100%, gate (gate[PID]) 4 connections 1 thread
-3. to 127.0.0.1:9999/tcp local, 4 entries 25.0%, ESTABLISHED 100%, self.service (self[PID]) 2 connections 1 thread
-4. to [2001:db8:2::2]:5432/tcp, 2 entries 12.5%, ESTABLISHED 100%, proxy.service (proxy[PID]) 2 connections 1 thread'
+table='1. from 10.1.0.2 forwarded: 14 entries, 48.2%, ESTABLISHED 78% UDP 21%, gate (gate[PID]) 4 connections 1 thread, 10 forwarded
+2. to 10.2.0.2:6379/tcp forwarded: 7 entries, 24.1%, ESTABLISHED 100%, 7 forwarded
+3. to 10.2.0.2:5432/tcp: 6 entries, 20.6%, ESTABLISHED 100%, proxy.service (proxy[PID]) 6 connections 1 thread
+4. from 2001:db8:1::2 forwarded: 5 entries, 17.2%, ESTABLISHED 100%, 5 forwarded
+5. to [2001:db8:2::2]:6379/tcp forwarded: 5 entries, 17.2%, ESTABLISHED 100%, 5 forwarded
+6. to 10.2.0.2:53/udp forwarded: 3 entries, 10.3%, UDP 100%, 3 forwarded
+7. to 127.0.0.1:9999/tcp local: 2 entries, 6.8%, ESTABLISHED 100%, self.service (self[PID]) 2 connections 1 thread
+8. to [2001:db8:2::2]:5432/tcp: 2 entries, 6.8%, ESTABLISHED 100%, proxy.service (proxy[PID]) 2 connections 1 thread'
+sockets='1. to 10.2.0.2:5432/tcp: 6 sockets, ESTABLISHED 100%, proxy.service (proxy[PID]) 6 connections 1 thread
+2. from 10.1.0.2: 4 sockets, ESTABLISHED 100%, gate (gate[PID]) 4 connections 1 thread
+3. to 127.0.0.1:9999/tcp local: 4 sockets, ESTABLISHED 100%, self.service (self[PID]) 2 connections 1 thread
+4. to [2001:db8:2::2]:5432/tcp: 2 sockets, ESTABLISHED 100%, proxy.service (proxy[PID]) 2 connections 1 thread'
 # to whom a process belongs is for those who may look into it
 of_nobody=$(echo "$sockets" | sed 's/100%, [^ ]* ([^)]*) \(.*\) 1 thread/100%, user root \1/')
 # a capture has no owners
-captured=$(echo "$table" | sed 's/\(%\), \(gate\|proxy\|self\|no socket\).*/\1/')
+captured=$(echo "$table" | sed 's/\(%\), \(gate\|proxy\|self\|[0-9]* forwarded\).*/\1/')
 
 inside='ip netns exec router'
 top() { check --top 10 -v "$@"; }
@@ -85,7 +85,7 @@ top() { check --top 10 -v "$@"; }
 of_the_table() {
     exits 0
     lists "$1" "$table"
-    says 'forwarded 52% out 28% in 14% local 7% of entries, dialled here: :22/tcp 14%'
+    says 'forwarded 52%, outbound 28%, inbound 14%, within this host 7%, top local services: 22/tcp 14%'
     measures entries 29
     measures endpoint 14
     measures established 26
@@ -96,7 +96,7 @@ of_the_table() {
 of_sockets() { # WHAT LIST
     exits 0
     lists "$1" "$2"
-    says 'out 50% in 25% local 25% of entries, dialled here: :22/tcp 25%'
+    says 'outbound 50%, inbound 25%, within this host 25%, top local services: 22/tcp 25%'
     measures entries 29
     measures_no endpoint
 }
@@ -135,15 +135,15 @@ fact top-sockets "$(origin)"
 # what the other two see of the same connections
 through='ip netns exec client'
 top
-lists 'the client' '1. to 10.1.0.1:8080/tcp, 7 entries 36.8%, ESTABLISHED 100%, worker (worker[PID]) 7 connections 1 thread
-2. to [2001:db8:2::2]:6379/tcp, 5 entries 26.3%, ESTABLISHED 100%, worker (worker[PID]) 5 connections 1 thread
-3. to 10.1.0.1:22/tcp, 4 entries 21.1%, ESTABLISHED 100%, worker (worker[PID]) 4 connections 1 thread
-4. to 10.2.0.2:53/udp, 3 entries 15.8%, UDP 100%, worker (worker[PID]) 3 connections 1 thread'
+lists 'the client' '1. to 10.1.0.1:8080/tcp: 7 entries, 36.8%, ESTABLISHED 100%, worker (worker[PID]) 7 connections 1 thread
+2. to [2001:db8:2::2]:6379/tcp: 5 entries, 26.3%, ESTABLISHED 100%, worker (worker[PID]) 5 connections 1 thread
+3. to 10.1.0.1:22/tcp: 4 entries, 21.0%, ESTABLISHED 100%, worker (worker[PID]) 4 connections 1 thread
+4. to 10.2.0.2:53/udp: 3 entries, 15.7%, UDP 100%, worker (worker[PID]) 3 connections 1 thread'
 through='ip netns exec server'
 top
-lists 'the server' '1. from 10.2.0.1, 16 entries 69.6%, ESTABLISHED 81% UDP 19%, redis (redis[PID]) 14 connections 1 thread
-2. from 2001:db8:1::2, 5 entries 21.7%, ESTABLISHED 100%, redis (redis[PID]) 5 connections 1 thread
-3. from 2001:db8:2::1, 2 entries 8.7%, ESTABLISHED 100%, redis (redis[PID]) 2 connections 1 thread'
+lists 'the server' '1. from 10.2.0.1: 16 entries, 69.5%, ESTABLISHED 81% UDP 18%, redis (redis[PID]) 14 connections 1 thread
+2. from 2001:db8:1::2: 5 entries, 21.7%, ESTABLISHED 100%, redis (redis[PID]) 5 connections 1 thread
+3. from 2001:db8:2::1: 2 entries, 8.6%, ESTABLISHED 100%, redis (redis[PID]) 2 connections 1 thread'
 fact translation-and-forwarding same
 
 # ---- from outside ---------------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ fact translation-and-forwarding same
 through=
 top --netns all
 of_the_table '--netns all'
-says "in the network namespace of gate["
+says "in gate["
 measures namespaces 4
 fact netns-as-root "$(origin)"
 through=$(without_capability sys_admin)
@@ -279,7 +279,7 @@ for how in '--source netlink' '--source procfs' '--table /tmp/copied' '--table /
     measures entries 34
     measures established 31
     measures evictable 3
-    says 'to [2001:db8:2::2]:6379/tcp forwarded, 8 entries 23.5%, ESTABLISHED 100%'
-    says 'to 10.2.0.2:6379/tcp forwarded, 9 entries 26.5%, ESTABLISHED 100%'
+    says 'to [2001:db8:2::2]:6379/tcp forwarded: 8 entries, 23.5%, ESTABLISHED 100%'
+    says 'to 10.2.0.2:6379/tcp forwarded: 9 entries, 26.4%, ESTABLISHED 100%'
 done
 fact offloaded established
