@@ -111,7 +111,11 @@ mod netns {
             let got = answer(["--top", "-w", "0"]);
             let counted = got.first_line().contains("the table lists 0 of");
             let several = entries_of(&got).parse::<u32>().unwrap() > 1;
-            if counted && several { Ok(got) } else { Err(got.text) }
+            if counted && several {
+                Ok(got)
+            } else {
+                Err(got.text)
+            }
         });
         assert_eq!(got.code, 1, "{}", got.text);
         let first = got.first_line();
