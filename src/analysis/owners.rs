@@ -60,16 +60,26 @@ impl fmt::Display for OwnerId {
 }
 
 impl OwnerId {
-    /// The name by which systemctl knows it: of a unit of this host's system manager.
+    /// The name by which systemctl knows it: of a service of this host's system manager.
     pub fn system_unit(&self) -> Option<String> {
         match self {
             Self::Group(Cgroup {
                 name: Name::Unit(unit),
                 ..
-            }) if unit.user.is_none() => Some(named(&unit.name)),
+            }) if unit.user.is_none() && is_service(&unit.name) => Some(unit.name.clone()),
             _ => None,
         }
     }
+}
+
+/// True if systemctl takes this name for one service: of the characters that systemd.unit(5) allows, and short enough to
+/// be printed whole. A scope can be stopped only, and that of a session is how somebody is logged in.
+fn is_service(name: &str) -> bool {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    name.ends_with(".service")
+        && !name.starts_with('-')
+        && name.chars().all(is_allowed)
+        && named(name) == name
 }
 
 /// True if a command could be taken for a unit, a container or a user. A process chooses its command itself.

@@ -29,7 +29,7 @@ pub(super) fn dns(facts: &Facts) -> Option<Finding> {
         resolver: resolver.map(|destination| destination.peer),
         traffic: service.traffic,
         far: service.far,
-        share: facts.share(split.entries),
+        share: facts.share(service.split.entries),
     })
 }
 

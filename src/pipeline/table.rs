@@ -184,7 +184,10 @@ fn analyse(
         && !gaps.iter().any(|gap| gap.forbids_findings());
     // a few sockets say nothing about a table that is full of something else
     let facts = enough.then(|| {
-        let facts = census::facts(&tally, &census, owned, scale);
+        let facts = Facts {
+            unlisted: unlisted(count.filter(|_| of_kernel), scale),
+            ..census::facts(&tally, &census, owned, scale)
+        };
         with_raw_senders(facts, owners_wanted.then_some(&wanted), deadlines)
     });
     let shown = options.top.is_some() || is_capture;
@@ -220,6 +223,11 @@ fn with_raw_senders(facts: Facts, wanted: Option<&EntryQuery>, deadlines: Deadli
         raw_senders: raw_senders(&wanted),
         ..facts
     }
+}
+
+/// Entries of the count that a whole dump does not list.
+fn unlisted(count: Option<u32>, scale: Scale) -> u64 {
+    count.map_or(0, |count| u64::from(count).saturating_sub(scale.total))
 }
 
 /// A list that is shorter than the count.

@@ -109,6 +109,7 @@ fn advised(finding: &Finding) -> Advice {
     advice(
         Some(finding),
         AdviceContext {
+            limit_is_near: true,
             names: &names,
             timeouts: timeouts(),
             relief: Some(relief()),
@@ -541,6 +542,7 @@ fn a_capture_has_no_command_for_this_host() {
     let advice = advice(
         Some(&redis()),
         AdviceContext {
+            limit_is_near: true,
             names: &names,
             timeouts: Timeouts::default(),
             relief: Some(relief()),
@@ -561,6 +563,7 @@ fn a_capture_has_no_command_for_this_host() {
 fn without_a_finding_the_larger_limit_still_buys_time() {
     let names = AddressNames::new();
     let basis = AdviceContext {
+        limit_is_near: true,
         names: &names,
         timeouts: Timeouts::default(),
         relief: Some(Relief {

@@ -84,6 +84,13 @@ pub(in crate::source) fn local_ports(proc_root: &Path) -> RangeInclusive<u16> {
     range.unwrap_or(32_768..=60_999)
 }
 
+/// True unless the sysctls are those of another network namespace than the first one: these have net/core/somaxconn and
+/// not net/core/dev_weight (`net_core_table` and `netns_core_table` in net/core/sysctl_net_core.c).
+pub(in crate::source) fn is_first_netns(proc_root: &Path) -> bool {
+    let core = proc_root.join("sys/net/core");
+    core.join("dev_weight").exists() || !core.join("somaxconn").exists()
+}
+
 fn is_absent(error: &ReadError) -> bool {
     error.of_file() == Some(&FileError::Missing)
 }
