@@ -412,6 +412,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn systemctl_gets_the_name_of_a_service_of_this_host_that_is_whole() {
+        let of = |name: &str, user| OwnerId::Group(unit("/a", name, user)).system_unit();
+        for name in ["nginx.service", "foo@1.service", r"app\x2dworker.service"] {
+            assert_eq!(of(name, None).as_deref(), Some(name));
+        }
+        assert_eq!(of("nginx.service", Some(1000)), None);
+        let long = format!("{}.service", "a".repeat(64));
+        for name in [
+            "session-3.scope",
+            "-x.service",
+            "a b.service",
+            "a(b).service",
+            &long,
+        ] {
+            assert_eq!(of(name, None), None, "{name}");
+        }
+    }
+
     /// A process in no unit.
     fn alone(pid: i32, command: &str, threads: u64, inodes: &[u64]) -> Process {
         process(pid, command, Cgroup::default(), threads, inodes)

@@ -313,6 +313,29 @@ mod tests {
     }
 
     #[test]
+    fn a_table_of_close_wait_at_many_ends_names_no_small_one() {
+        let facts = |directions| {
+            let mut facts = dialling(of_class(Class::CloseWait, 50), Ownership::default());
+            facts.all = of_class(Class::CloseWait, ALL);
+            facts.directions = directions;
+            facts.ownership = sidekiq(900);
+            facts
+        };
+        let actor = |directions| match found(&facts(directions)) {
+            Some(Finding::NotClosed(Flow {
+                actor,
+                to: PairEnd::Several(_),
+                ..
+            })) => actor,
+            other => panic!("{other:?}"),
+        };
+        let all_of =
+            |one: Traffic| Traffic::ALL.map(|(traffic, _)| if traffic == one { ALL } else { 0 });
+        assert!(matches!(actor(all_of(Traffic::Output)), Actor::Here { .. }));
+        assert!(matches!(actor(all_of(Traffic::Forward)), Actor::Clients(_)));
+    }
+
+    #[test]
     fn peers_vanished_if_all_sockets_were_seen_and_the_table_does_not_grow_fast() {
         let facts = |without, complete| Facts {
             all: of_class(Class::Established, ALL),

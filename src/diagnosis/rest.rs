@@ -135,6 +135,25 @@ mod tests {
     }
 
     #[test]
+    fn the_share_of_dns_is_that_of_the_direction_that_is_named() {
+        let mut facts = of_port(udp(53), Traffic::Input, of_class(Class::Udp, 200), 2);
+        facts.ports[0].1 = of_class(Class::Udp, 300);
+        let Some(Finding::Dns { share, .. }) = found(&facts) else {
+            panic!("{:?}", found(&facts))
+        };
+        assert_eq!(share.part, 200);
+    }
+
+    #[test]
+    fn a_share_is_one_of_the_count_if_that_is_more_than_the_list() {
+        let facts = Facts {
+            unlisted: 100,
+            ..table(of_class(Class::Udp, 900))
+        };
+        assert_eq!(facts.share(990).to_string(), "90%");
+    }
+
+    #[test]
     fn a_table_without_a_reason_is_too_small() {
         let facts = table(of_class(Class::Established, 10));
         assert!(matches!(

@@ -232,6 +232,71 @@ fn an_owner_that_was_seen_at_few_attempts_is_named_with_how_much_was_seen() {
 }
 
 #[test]
+fn no_command_ends_a_service_by_which_the_reader_gets_in() {
+    let fix = |unit| {
+        let finding = Finding::KeptOpen(flow(
+            here(unit, 500, 500),
+            "10.0.3.9:5672",
+            &[(Class::Established, 900)],
+            1000,
+        ));
+        advised(&finding).fix.unwrap()
+    };
+    for unit in [
+        "ssh.service",
+        "sshd@3.service",
+        "nagios-nrpe-server.service",
+        "icinga2.service",
+        "check-mk-agent@1.service",
+        "zabbix-agent2.service",
+        "systemd-networkd.service",
+    ] {
+        assert!(fix(unit).starts_with("restarting ruby[812] "), "{unit}");
+    }
+    assert!(
+        fix(r"app\x2dworker.service").starts_with(r"systemctl restart app\\x2dworker.service "),
+        "a shell takes one backslash away"
+    );
+}
+
+#[test]
+fn a_table_far_from_full_is_not_advised_a_larger_limit() {
+    let names = AddressNames::new();
+    let finding = Finding::NobodyStandsOut {
+        endpoints: seen(339),
+        services: 5,
+        largest: Share::new(6, 470),
+        holder: None,
+    };
+    let of = |limit_is_near, capture| {
+        let basis = AdviceContext {
+            limit_is_near,
+            names: &names,
+            timeouts: timeouts(),
+            relief: None,
+            max: Some(5120),
+            capture,
+        };
+        advice(Some(&finding), basis).fix
+    };
+    assert!(
+        of(true, false)
+            .unwrap()
+            .starts_with("set net.netfilter.nf_conntrack_max=")
+    );
+    assert!(
+        of(false, false)
+            .unwrap()
+            .contains("raise the range that was crossed")
+    );
+    assert_eq!(
+        of(false, true),
+        None,
+        "a capture of a calm host needs no advice"
+    );
+}
+
+#[test]
 fn what_runs_without_a_unit_is_no_systemctl_command() {
     let mut actor = here("command ruby", 500, 500);
     if let Actor::Here { held, .. } = &mut actor {

@@ -181,6 +181,18 @@ fn parse_limit(path: &Path, bytes: &[u8]) -> Reading<Limit> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn the_first_network_namespace_has_settings_that_others_lack() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(is_first_netns(root.path()), "nothing tells");
+        let core = root.path().join("sys/net/core");
+        std::fs::create_dir_all(&core).unwrap();
+        std::fs::write(core.join("somaxconn"), "4096\n").unwrap();
+        assert!(!is_first_netns(root.path()));
+        std::fs::write(core.join("dev_weight"), "64\n").unwrap();
+        assert!(is_first_netns(root.path()));
+    }
+
     fn number(text: &[u8]) -> Option<i64> {
         parse_number(Path::new("f"), text).ok()
     }
