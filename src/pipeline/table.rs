@@ -184,10 +184,8 @@ fn analyse(
         && !gaps.iter().any(|gap| gap.forbids_findings());
     // a few sockets say nothing about a table that is full of something else
     let facts = enough.then(|| {
-        let facts = Facts {
-            unlisted: unlisted(count.filter(|_| of_kernel), scale),
-            ..census::facts(&tally, &census, owned, scale)
-        };
+        let facts = census::facts(&tally, &census, owned, scale);
+        let facts = of_the_count(facts, count.filter(|_| of_kernel), scale);
         with_raw_senders(facts, owners_wanted.then_some(&wanted), deadlines)
     });
     let shown = options.top.is_some() || is_capture;
@@ -225,9 +223,12 @@ fn with_raw_senders(facts: Facts, wanted: Option<&EntryQuery>, deadlines: Deadli
     }
 }
 
-/// Entries of the count that a whole dump does not list.
-fn unlisted(count: Option<u32>, scale: Scale) -> u64 {
-    count.map_or(0, |count| u64::from(count).saturating_sub(scale.total))
+/// The facts with the entries of the count that a whole dump does not list, so that shares are those of the table.
+fn of_the_count(facts: Facts, count: Option<u32>, scale: Scale) -> Facts {
+    Facts {
+        unlisted: count.map_or(0, |count| u64::from(count).saturating_sub(scale.total)),
+        ..facts
+    }
 }
 
 /// A list that is shorter than the count.
