@@ -23,6 +23,7 @@ mod attribution;
 mod counting;
 mod endpoint;
 mod group;
+mod largest;
 mod matching;
 mod port_use;
 mod profiles;
@@ -38,12 +39,13 @@ pub use counting::Counting;
 use endpoint::Key;
 pub use endpoint::{Endpoint, Peer, Service};
 pub use group::{Counted, Group};
+pub use largest::largest;
 pub use matching::{Matched, Matching};
 pub use port_use::PortCount;
 use port_use::PortUses;
 use profiles::Profiles;
 use remains::Remains;
-pub use scale::{Scale, half_width};
+pub use scale::Scale;
 use services::Services;
 
 /// The addresses in a group.
@@ -195,8 +197,13 @@ impl Tally {
 
     /// Entries of each group.
     fn counts(&self) -> Vec<u32> {
+        self.counts_in(self.remains.all_groups().iter())
+    }
+
+    /// Entries of each group, of those that are given.
+    fn counts_in<'a>(&self, entries: impl Iterator<Item = &'a [u32; 2]>) -> Vec<u32> {
         let mut counts = vec![0_u32; self.members.len()];
-        for groups in self.remains.all_groups() {
+        for groups in entries {
             for group in groups {
                 if let Some(count) = counts.get_mut(*group as usize) {
                     *count = count.saturating_add(1);
