@@ -78,6 +78,7 @@ fn of(options: &Options, verdict: &Verdict, table: Option<(&Table, Deadlines)>) 
             timeouts,
             relief: room(options, &case).and_then(relief),
             max: readings.max(),
+            filling: case.filling || case.recording,
             capture: readings.capture,
         },
     );

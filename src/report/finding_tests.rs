@@ -113,6 +113,7 @@ fn advised(finding: &Finding) -> Advice {
             timeouts: timeouts(),
             relief: Some(relief()),
             max: Some(8192),
+            filling: true,
             capture: false,
         },
     )
@@ -545,6 +546,7 @@ fn a_capture_has_no_command_for_this_host() {
             timeouts: Timeouts::default(),
             relief: Some(relief()),
             max: None,
+            filling: true,
             capture: true,
         },
     );
@@ -569,6 +571,7 @@ fn without_a_finding_the_larger_limit_still_buys_time() {
             ..relief()
         }),
         max: Some(8192),
+        filling: true,
         capture: false,
     };
     assert_eq!(
@@ -578,4 +581,29 @@ fn without_a_finding_the_larger_limit_still_buys_time() {
              (room for 25173 more entries, up to 10 MB)"
         )
     );
+}
+
+#[test]
+fn the_limit_is_called_too_small_only_if_the_table_is_too_full() {
+    let names = AddressNames::new();
+    let basis = |filling| Basis {
+        names: &names,
+        timeouts: Timeouts::default(),
+        relief: None,
+        max: Some(262_144),
+        filling,
+        capture: true,
+    };
+    let nobody = Finding::NobodyStandsOut {
+        endpoints: Distinct::default(),
+        services: 3,
+        largest: Share::new(1, 8),
+        holder: None,
+    };
+    let words = |filling| {
+        let advice = advice(Some(&nobody), basis(filling));
+        (advice.why.unwrap().contains("limit"), advice.fix.is_some())
+    };
+    assert_eq!(words(true), (true, true));
+    assert_eq!(words(false), (false, false));
 }

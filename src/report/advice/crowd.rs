@@ -13,11 +13,14 @@ const SHORT_SYN_RECV: u64 = 10;
 
 pub(super) fn crowd_of(crowd: &Crowd, basis: Basis<'_>, words: &Words<'_>) -> Advice {
     if !crowd.flood {
+        let why = if basis.filling {
+            "more clients than the limit allows for; no single one is the reason"
+        } else {
+            "many clients; no single one is the reason"
+        };
         return Advice {
-            why: Some(
-                "more clients than the limit allows for; no single one is the reason".to_owned(),
-            ),
-            fix: Some(permanent_limit(basis)),
+            why: Some(why.to_owned()),
+            fix: permanent_limit(basis),
             ..Advice::default()
         };
     }
@@ -43,19 +46,22 @@ pub(super) fn crowd_of(crowd: &Crowd, basis: Basis<'_>, words: &Words<'_>) -> Ad
     }
 }
 
-/// The limit that was advised, for good.
-pub(super) fn permanent_limit(basis: Basis<'_>) -> String {
+/// The limit that was advised, for good; none if the table is far from its limit.
+pub(super) fn permanent_limit(basis: Basis<'_>) -> Option<String> {
+    if !basis.filling {
+        return None;
+    }
     let wanted = basis
         .relief
         .map(|relief| relief.max)
         .or(basis.max.map(|max| u64::from(max).saturating_mul(2)));
-    match wanted {
+    Some(match wanted {
         Some(max) => format!(
             "set net.netfilter.nf_conntrack_max={max} in /etc/sysctl.d, the limit of {} is too small for this host",
             basis.max.unwrap_or_default()
         ),
         None => "set a larger net.netfilter.nf_conntrack_max in /etc/sysctl.d".to_owned(),
-    }
+    })
 }
 
 pub(super) fn one_client(flow: &Flow, words: &Words<'_>) -> Advice {

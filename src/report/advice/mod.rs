@@ -24,6 +24,8 @@ pub struct Basis<'a> {
     pub relief: Option<Relief>,
     /// nf_conntrack_max, if there is a limit.
     pub max: Option<u32>,
+    /// The table is too full, or the finding is kept for a time when it is. A larger limit is advised then only.
+    pub filling: bool,
     /// The entries come from a capture: no command helps the host that runs this check.
     pub capture: bool,
 }

@@ -59,14 +59,19 @@ pub(super) fn count_disagrees() -> Advice {
 }
 
 pub(super) fn nobody_stands_out(basis: Basis<'_>, has_holder: bool) -> Advice {
-    let why = if has_holder {
-        "the entries look like ordinary traffic: it is more than before, or the limit is too small for it"
-    } else {
-        "no address and no service is the reason: this host needs more entries than its limit allows"
+    let why = match (has_holder, basis.filling) {
+        (true, true) => {
+            "the entries look like ordinary traffic: it is more than before, or the limit is too small for it"
+        }
+        (true, false) => "the entries look like ordinary traffic",
+        (false, true) => {
+            "no address and no service is the reason: this host needs more entries than its limit allows"
+        }
+        (false, false) => "the entries look like the ordinary traffic of many addresses",
     };
     Advice {
         why: Some(why.to_owned()),
-        fix: Some(permanent_limit(basis)),
+        fix: permanent_limit(basis),
         ..Advice::default()
     }
 }
