@@ -31,13 +31,16 @@ pub struct Census {
     /// The entries of the largest endpoint in the whole table.
     pub largest: Estimate<u64>,
     scale: Scale,
+    /// Entries of the table, listed or not.
+    entries: u64,
     counted: Vec<Counted>,
     swept_ports: u64,
 }
 
 impl Census {
-    /// Looks at the groups of a tally of which `shown` endpoints are shown.
-    pub fn new(tally: &Tally, shown: usize, scale: Scale) -> Self {
+    /// Looks at the groups of a tally of which `shown` endpoints are shown. `count` is nf_conntrack_count, of which
+    /// shares are; 0 if it is not known.
+    pub fn new(tally: &Tally, shown: usize, scale: Scale, count: u64) -> Self {
         let endpoints = tally.top(shown.max(ENDPOINTS));
         let of_endpoints = endpoints
             .iter()
@@ -53,6 +56,7 @@ impl Census {
             counted: tally.look_at(&groups),
             largest: tally.largest(endpoints.first().map_or(0, |first| first.entries), scale),
             scale,
+            entries: scale.total.max(count),
             endpoints,
             shown,
             groups,
@@ -155,6 +159,7 @@ pub fn half_width_of_largest(census: &Census, scale: Scale) -> f64 {
 /// The list of endpoints.
 pub fn top(tally: &Tally, census: &Census, owned: Option<&[Owned]>, scale: Scale) -> TopTable {
     let (seen, _) = tally.endpoints();
+    let of_table = |count| share(scale.extrapolate(count), census.entries);
     let shown = census.endpoints.iter().take(census.shown);
     let rest = census.endpoints.get(census.shown);
     let ranked = |(place, endpoint): (usize, &Endpoint)| {
@@ -171,18 +176,22 @@ pub fn top(tally: &Tally, census: &Census, owned: Option<&[Owned]>, scale: Scale
     };
     let mut directions: Vec<(Direction, f64)> = tally
         .directions()
-        .map(|(direction, count)| (direction, share(count, tally.read())))
+        .map(|(direction, count)| (direction, of_table(count)))
         .collect();
     largest_first(&mut directions, |(_, share)| *share);
     let services = tally.services(SERVICES);
     TopTable {
-        endpoints: shown.enumerate().map(ranked).collect(),
+        endpoints: shown
+            .enumerate()
+            .map(ranked)
+            .filter(|ranked| ranked.entries > 0)
+            .collect(),
         seen,
         largest_of_the_rest: rest.map_or(0, |endpoint| scale.extrapolate(endpoint.entries)),
         directions,
         services: services
             .iter()
-            .map(|service| (service.to_string(), share(service.entries, scale.read)))
+            .map(|service| (service.to_string(), of_table(service.entries)))
             .collect(),
     }
 }
@@ -210,6 +219,7 @@ pub fn facts(tally: &Tally, census: &Census, owned: Option<&[Owned]>, scale: Sca
         seen: n,
         at_least: scale.is_sample(),
     };
+    facts.counted = census.entries;
     facts.endpoints = seen(endpoints);
     facts.dialled = seen(dialled);
     for (place, group, counted) in census.iter() {

@@ -91,7 +91,7 @@ pub(super) fn owners_of(
                 let whole = |owner: &mut Owner| extrapolate(owner, scale);
                 owners.iter_mut().for_each(whole);
             }
-            if scale.is_sample() {
+            if !scale.is_exact() {
                 owners::fit(&mut owners, census.with_socket(place, &attribution));
             }
             Owned {

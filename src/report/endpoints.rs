@@ -19,9 +19,10 @@ const SHOWN_SHARE: u64 = 1;
 /// The lines of the list.
 pub fn lines(top: &TopTable, basis: &Basis, readings: &Readings, verbose: bool) -> Vec<String> {
     let sockets = basis.source == Some(Source::Sockets);
-    let whole = match (&readings.count, sockets) {
-        (Ok(count), true) => u64::from(*count),
-        _ => basis.sample.map_or(basis.read, |sample| sample.total),
+    let listed = basis.sample.map_or(basis.read, |sample| sample.total);
+    let whole = match &readings.count {
+        Ok(count) => u64::from(*count),
+        Err(_) => listed,
     };
     let share = |ranked: &Ranked| Share::new(ranked.entries, whole);
     let listed: Vec<&Ranked> = top

@@ -20,7 +20,7 @@ const NEGLIGIBLE: f64 = 1e-12;
 /// the sample is in `memberships` groups on average.
 pub fn largest(seen: u64, memberships: f64, scale: Scale) -> Estimate<u64> {
     if !scale.is_sample() {
-        return Estimate::exact(seen);
+        return Estimate::exact(scale.extrapolate(seen));
     }
     let members = scale.total as f64 * memberships;
     Estimate {
