@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 
-use super::endpoint::Key;
+use super::endpoint::GroupKey;
 use super::{Scale, Tally};
 use crate::model::readings::Estimate;
 
@@ -159,14 +159,15 @@ impl Tally {
 
     /// Entries of each group, of every other entry that was read.
     fn counts_of(&self, half: usize) -> Vec<u32> {
-        self.counts_in(self.remains.all_groups().iter().skip(half).step_by(2))
+        self.counts_in(self.packed.all_groups().iter().skip(half).step_by(2))
     }
 
     /// The group with most entries.
     fn largest_group(&self, counts: &[u32]) -> Option<u32> {
         let of = |number: &u32| counts.get(*number as usize).copied().unwrap_or_default();
         let groups = self.numbers.iter();
-        let most = groups.max_by_key(|(key, number): &(&Key, &u32)| (of(number), Reverse(**key)));
+        let most =
+            groups.max_by_key(|(key, number): &(&GroupKey, &u32)| (of(number), Reverse(**key)));
         most.map(|(_, number)| *number)
     }
 }
