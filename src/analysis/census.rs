@@ -41,7 +41,7 @@ pub struct Census {
 impl Census {
     /// Looks at the groups of a tally of which `shown` endpoints are shown. `count` is nf_conntrack_count, of which
     /// shares are; 0 if it is not known.
-    pub fn new(tally: &Tally, shown: usize, scale: Scale, count: u64) -> Self {
+    pub fn new(tally: &Tally, shown: usize, scale: Scale, count: u32) -> Self {
         let endpoints = tally.top(shown.max(ENDPOINTS));
         let of_endpoints = endpoints
             .iter()
@@ -57,7 +57,7 @@ impl Census {
             counted: tally.look_at(&groups),
             largest: tally.largest(endpoints.first().map_or(0, |first| first.entries), scale),
             scale,
-            entries: scale.total.max(count),
+            entries: scale.total.max(count.into()),
             endpoints,
             shown,
             groups,

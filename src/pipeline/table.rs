@@ -152,12 +152,8 @@ fn analyse(
         (is_capture && tally.read() > 0 && !tally.knows_own()).then_some(ReadError::OwnMissing {
             given: !options.own.is_empty(),
         });
-    let census = Census::new(
-        &tally,
-        options.top.unwrap_or_default(),
-        scale,
-        count.filter(|_| !is_capture).unwrap_or_default().into(),
-    );
+    let of_live = count.filter(|_| !is_capture).unwrap_or_default();
+    let census = Census::new(&tally, options.top.unwrap_or_default(), scale, of_live);
     let ports = ports(&tally, scale);
     let counts = counts(&listing, why.as_ref(), hidden.as_ref()).map(|()| Counts {
         own_unknown: own_missing.clone().or_else(|| own_error.clone()),
