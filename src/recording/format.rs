@@ -163,13 +163,18 @@ fn write_survey(text: &mut String, survey: &Survey) {
         source_name(*source)
     );
     if let Some(counts) = &survey.counts {
-        let first = [counts.largest_endpoint, counts.unreplied, counts.evictable];
-        let all = first.iter().chain(&counts.classes);
-        let ports = [counts.ports.used, counts.ports.of];
-        let numbers: Vec<String> = all
-            .map(u32::to_string)
-            .chain(ports.map(|n| n.to_string()))
-            .collect();
+        let (endpoint, ports) = (counts.largest_endpoint, counts.ports);
+        let first = [endpoint.value, counts.unreplied, counts.evictable];
+        let all = first.iter().chain(&counts.classes).copied().map(u64::from);
+        let ports = [
+            ports.value.used,
+            ports.value.of,
+            u64::from(endpoint.at_least),
+            u64::from(endpoint.at_most),
+            ports.at_least.used,
+            ports.at_most.used,
+        ];
+        let numbers: Vec<String> = all.chain(ports).map(|n| n.to_string()).collect();
         line(text, "counts", &numbers.join(" "));
     }
     if let Some(found) = &survey.finding {

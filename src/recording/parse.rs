@@ -12,7 +12,7 @@ use super::{Clock, Holding, Incident, MAX_ENDPOINTS, RecordedFinding, Recording,
 use crate::model::dump::Source;
 use crate::model::netns::NetnsId;
 use crate::model::no_recording::NoRecording;
-use crate::model::readings::{Counts, InUse};
+use crate::model::readings::{Counts, Estimate, InUse};
 use crate::model::sealed::{TextLines, fact, number, time, unseal};
 use crate::model::text::{clean_command, clean_sentence};
 
@@ -217,7 +217,7 @@ fn parse_counts(text: &str) -> Option<Counts> {
     let mut words = text.split(' ');
     let mut next = || words.next().and_then(number::<u32>);
     let mut counts = Counts {
-        largest_endpoint: next()?,
+        largest_endpoint: Estimate::exact(next()?),
         unreplied: next()?,
         evictable: next()?,
         ..Counts::default()
@@ -226,10 +226,16 @@ fn parse_counts(text: &str) -> Option<Counts> {
         *class = next()?;
     }
     let mut next = || words.next().and_then(number::<u64>);
-    counts.ports = InUse {
-        used: next()?,
-        of: next()?,
-    };
+    let (used, of) = (next()?, next()?);
+    counts.ports = Estimate::exact(InUse { used, of });
+    // a recorder of version 0.2.0 or before wrote no intervals
+    if let Some(at_least) = next() {
+        let endpoint = &mut counts.largest_endpoint;
+        endpoint.at_least = u32::try_from(at_least).ok()?;
+        endpoint.at_most = u32::try_from(next()?).ok()?;
+        counts.ports.at_least.used = next()?;
+        counts.ports.at_most.used = next()?;
+    }
     words.next().is_none().then_some(counts)
 }
 

@@ -28,15 +28,10 @@ pub fn lines(
     verbose: bool,
 ) -> Vec<String> {
     let sockets = basis.source == Some(Source::Sockets);
-    let whole = match (&readings.count, sockets) {
-        (Ok(count), true) => u64::from(*count),
-        (count, false) => {
-            let listed = basis.sample.map_or(basis.read, |sample| sample.total);
-            count
-                .as_ref()
-                .map_or(listed, |count| listed.max(u64::from(*count)))
-        }
-        (Err(_), true) => basis.read,
+    let listed = basis.sample.map_or(basis.read, |sample| sample.total);
+    let whole = match &readings.count {
+        Ok(count) => u64::from(*count),
+        Err(_) => listed,
     };
     let share = |ranked: &Ranked| Share::new(ranked.entries, whole);
     let listed: Vec<&Ranked> = top
