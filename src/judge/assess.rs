@@ -506,6 +506,12 @@ mod tests {
             WARNING,
             "switched off"
         );
+        // a table that does not grow is never full: the time is longer than any
+        let never_full = |warning| state(500, -1, [warning, &[]]);
+        assert_eq!(never_full(&["full_in=1h:"]), OK);
+        assert_eq!(never_full(&["full_in=:1h"]), WARNING);
+        assert_eq!(never_full(&["full_in=@1h:"]), WARNING);
+        assert_eq!(never_full(&["full_in=@:1h"]), OK);
         assert_eq!(state(850, 151, [&["full_in=1s:"], &[]]), WARNING);
         assert_eq!(
             state(850, 151, [&["free=200:"], &[]]),

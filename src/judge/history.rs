@@ -561,7 +561,9 @@ mod tests {
         assert!(known(299) && known(298) && known(299 - 256) && !known(299 - 257));
         // with one run each
         let without_process = baseline.namespaces.iter().filter(|known| known.id != OWN);
-        let runs: Vec<_> = without_process.map(|known| known.before.is_some()).collect();
+        let runs: Vec<_> = without_process
+            .map(|known| known.before.is_some())
+            .collect();
         assert!(!runs[1..].contains(&true), "{runs:?}");
         // and all of them if the walk was cut short
         let crowd: Vec<_> = (0..300)
@@ -668,6 +670,17 @@ mod tests {
         assert_eq!(increase(half + 1, 0), Ok(u64::from(half) - 1));
         assert_eq!(increase(half, 0), Err(NoBaseline::Reset));
         assert_eq!(increase(0, half), Ok(u64::from(half)));
+        // one of them may wrap alone, and no two at once
+        let both = |then: [u32; 2], now: [u32; 2]| {
+            let rows = |[drop, early]: [u32; 2]| Statistics {
+                processors: vec![[Some(drop), Some(0), Some(early), Some(0)]],
+            };
+            increases(&rows(then), &rows(now))
+        };
+        let last = u32::MAX;
+        assert_eq!(both([last, 0], [0, 0]), Ok([1, 0, 0, 0]));
+        assert_eq!(both([last, last], [0, last]), Ok([1, 0, 0, 0]));
+        assert_eq!(both([last, last], [0, 0]), Err(NoBaseline::Reset));
     }
 
     proptest! {
