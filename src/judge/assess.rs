@@ -198,9 +198,6 @@ pub fn rank(state: ServiceState) -> u8 {
 
 /// Compares one metric: at most one crossing of it, the more severe one.
 fn judge(metric: Metric, readings: &Readings, assessment: &mut Assessment) {
-    if assessment.thresholds.of(metric).next().is_none() {
-        return;
-    }
     let measured = assessment.measurements.get(metric);
     for severity in [Severity::Critical, Severity::Warning] {
         let mut thresholds = assessment.thresholds.of(metric);
@@ -510,6 +507,11 @@ mod tests {
         assert_eq!(state(&r, &["entries=100"], &[]), UNKNOWN);
         assert_eq!(state(&r, &["entries=5"], &[]), WARNING);
         assert_eq!(state(&r, &["entries=5%"], &[]), UNKNOWN);
+        // a capture needs no limit, but its percentages do
+        r.capture = true;
+        assert_eq!(state(&r, &["entries=100"], &[]), OK);
+        assert_eq!(state(&r, &["entries=5%"], &[]), UNKNOWN);
+        r.capture = false;
         r.count = Err(ReadError::NotReached);
         assert_eq!(state(&r, &["entries=5"], &[]), UNKNOWN);
     }
@@ -596,10 +598,21 @@ mod tests {
         assert_eq!(state(800, 700, none), OK, "not above its warning threshold");
         assert_eq!(state(850, -151, none), WARNING);
         assert_eq!(
+            state(500, 501, [&["60:"], &[]]),
+            WARNING,
+            "below its range, which is not too full"
+        );
+        assert_eq!(
             state(850, 151, [&[], &["full_in=~:"]]),
             WARNING,
             "switched off"
         );
+        // a table that does not grow is never full: the time is longer than any
+        let never_full = |warning| state(500, -1, [warning, &[]]);
+        assert_eq!(never_full(&["full_in=1h:"]), OK);
+        assert_eq!(never_full(&["full_in=:1h"]), WARNING);
+        assert_eq!(never_full(&["full_in=@1h:"]), WARNING);
+        assert_eq!(never_full(&["full_in=@:1h"]), OK);
         assert_eq!(state(850, 151, [&["full_in=1s:"], &[]]), WARNING);
         assert_eq!(
             state(850, 151, [&["free=200:"], &[]]),

@@ -457,7 +457,7 @@ pub enum RangeError {
         found: String,
     },
     /// Anything but `-?digits[.digits][%]`.
-    #[error("{} is not a decimal number", shown(.found))]
+    #[error("{} is not a decimal number", typed(.found))]
     NotANumber {
         /// The bound.
         found: String,
@@ -481,13 +481,4 @@ pub enum RangeError {
 /// The end of a range that lacks its colon.
 fn meant(end: &Option<Bound>) -> String {
     end.map_or_else(|| "END".to_owned(), |end| end.to_string())
-}
-
-/// A bound in a sentence, where an empty one would leave a hole.
-fn shown(found: &str) -> String {
-    if found.is_empty() {
-        "an empty bound".to_owned()
-    } else {
-        typed(found)
-    }
 }
