@@ -7,11 +7,11 @@ use std::time::Duration;
 /// The lines of a text, without their line breaks. Every check reads two such texts, so a line that is not looked for
 /// costs no more than its first bytes.
 #[derive(Debug, Clone)]
-pub struct Lines<'a> {
+pub struct TextLines<'a> {
     rest: &'a str,
 }
 
-impl<'a> Iterator for Lines<'a> {
+impl<'a> Iterator for TextLines<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {
@@ -25,7 +25,7 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-impl<'a> Lines<'a> {
+impl<'a> TextLines<'a> {
     /// The next line, which stays the next one.
     pub fn peek(&self) -> Option<&'a str> {
         self.clone().next()
@@ -39,13 +39,13 @@ pub fn seal(facts: String) -> String {
 }
 
 /// The lines of a sealed text without its last line; none if the text is not as it was sealed.
-pub fn unseal(text: &str) -> Option<Lines<'_>> {
+pub fn unseal(text: &str) -> Option<TextLines<'_>> {
     let end = text
         .trim_end_matches('\n')
         .rfind('\n')
         .map_or(0, |at| at + 1);
     let (facts, check) = text.split_at_checked(end)?;
-    (check == check_line(facts)).then_some(Lines { rest: facts })
+    (check == check_line(facts)).then_some(TextLines { rest: facts })
 }
 
 /// The line at the end of a text that begins with these lines.
@@ -57,7 +57,7 @@ fn check_line(facts: &str) -> String {
 }
 
 /// Returns the rest of the next line if it is about this fact.
-pub fn fact<'a>(lines: &mut Lines<'a>, name: &str) -> Option<&'a str> {
+pub fn fact<'a>(lines: &mut TextLines<'a>, name: &str) -> Option<&'a str> {
     let rest = lines.rest.strip_prefix(name)?.strip_prefix(' ')?;
     lines.rest = rest;
     // the rest of the line is empty if the line break follows at once
