@@ -165,7 +165,7 @@ fn parse_limit(text: &str) -> Option<Option<u32>> {
     }
 }
 
-/// Every check reads forty samples, so their numbers are read byte by byte: 200 instructions a sample instead of 1000.
+/// Every check reads forty samples, so their numbers are read byte by byte: some 500 instructions less for each.
 fn parse_sample(text: &str) -> Option<Sample> {
     let mut rest = text.as_bytes();
     let at = Duration::from_millis(next_number(&mut rest)?.checked_mul(10)?);
