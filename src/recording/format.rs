@@ -329,6 +329,40 @@ mod tests {
     }
 
     #[test]
+    fn a_sample_is_read_only_as_it_is_written() {
+        let with = |sample: &str| {
+            let facts = format!("check_conntrack recording 1\nboot 1\nevery 1\n{sample}\n");
+            Recording::parse(&(seal(facts) + &seal(String::new())))
+        };
+        let read = with("sample 8640000 7 - 1 2 3 18446744073709551615").unwrap();
+        let expected = Sample {
+            at: seconds(86_400),
+            count: 7,
+            max: None,
+            increases: Some([1, 2, 3, u64::MAX]),
+        };
+        assert_eq!(read.samples, [expected]);
+        assert_eq!(with("sample 1 1 1 ?").unwrap().samples[0].increases, None);
+        for other in [
+            "sample 1 1",
+            "sample 1 1 ",
+            "sample 1 1 - ",
+            "sample 1 1 -5 1 1 1 1",
+            "sample 1  1 1",
+            "sample 1 1 1 ",
+            "sample 1 1 1 1 1 1",
+            "sample 1 1 1 1 1 1 1 1",
+            "sample 1 1 1 ? 1",
+            "sample +1 1 1",
+            "sample 1 4294967296 1",
+            "sample 1 1 1 1 1 1 18446744073709551616",
+            "sample 18446744073709551615 1 1",
+        ] {
+            assert_eq!(with(other), Err(NoRecording::Damaged), "{other:?}");
+        }
+    }
+
+    #[test]
     fn what_stands_out_of_order_is_damaged() {
         let mut recording = empty();
         for at in [1, 2, 3] {
