@@ -60,16 +60,26 @@ impl fmt::Display for OwnerId {
 }
 
 impl OwnerId {
-    /// The name by which systemctl knows it: of a unit of this host's system manager.
+    /// The name by which systemctl knows it: of a service of this host's system manager.
     pub fn system_unit(&self) -> Option<String> {
         match self {
             Self::Group(Cgroup {
                 name: Name::Unit(unit),
                 ..
-            }) if unit.user.is_none() => Some(named(&unit.name)),
+            }) if unit.user.is_none() && is_service(&unit.name) => Some(unit.name.clone()),
             _ => None,
         }
     }
+}
+
+/// True if systemctl takes this name for one service: of the characters that systemd.unit(5) allows, and short enough to
+/// be printed whole. A scope can be stopped only, and that of a session is how somebody is logged in.
+fn is_service(name: &str) -> bool {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    name.ends_with(".service")
+        && !name.starts_with('-')
+        && name.chars().all(is_allowed)
+        && named(name) == name
 }
 
 /// True if a command could be taken for a unit, a container or a user. A process chooses its command itself.
@@ -121,6 +131,30 @@ impl Owner {
             who => format!("{who} ({process})"),
         }
     }
+}
+
+/// Reduces the connections of owners in proportion until they are no more than their `entries`, which are an estimate: a
+/// sample may hold fewer of them than the table. An owner that is left without a connection is left out.
+pub fn fit(owners: &mut Vec<Owner>, entries: u64) {
+    let all: u64 = owners.iter().map(|owner| owner.connections as u64).sum();
+    if all <= entries {
+        return;
+    }
+    let part = |connections: u64| {
+        let part = u128::from(connections) * u128::from(entries) / u128::from(all);
+        usize::try_from(part).unwrap_or(usize::MAX)
+    };
+    let (mut so_far, mut fitted) = (0, 0);
+    for owner in &mut *owners {
+        so_far += owner.connections as u64;
+        owner.connections = part(so_far).saturating_sub(fitted);
+        fitted = part(so_far);
+        if let Some(passed) = &mut owner.passed {
+            passed.connections = part(passed.connections as u64).min(owner.connections);
+        }
+        owner.passed = owner.passed.take().filter(|passed| passed.connections > 0);
+    }
+    owners.retain(|owner| owner.connections > 0);
 }
 
 /// The owners of all sockets that processes were found for.
@@ -381,6 +415,35 @@ mod tests {
     use super::*;
     use crate::model::cgroup::{Container, ContainerName, Unit};
 
+    #[test]
+    fn connections_are_reduced_to_the_entries_that_an_estimate_leaves_them() {
+        let fitted = |connections: &[usize], entries: u64| {
+            let mut owners: Vec<Owner> = connections
+                .iter()
+                .map(|connections| Owner {
+                    who: OwnerId::NoProcess,
+                    command: String::new(),
+                    pid: 1,
+                    processes: 1,
+                    connections: *connections,
+                    threads: 1,
+                    passed: None,
+                })
+                .collect();
+            fit(&mut owners, entries);
+            owners
+                .iter()
+                .map(|owner| owner.connections)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(fitted(&[5, 1], 6), [5, 1]);
+        assert_eq!(fitted(&[5, 1], 100), [5, 1]);
+        assert_eq!(fitted(&[60, 30, 10], 50), [30, 15, 5]);
+        assert_eq!(fitted(&[5, 1], 3), [2, 1]);
+        assert_eq!(fitted(&[1, 1, 1], 1), [1]);
+        assert_eq!(fitted(&[5, 1], 0), [0; 0]);
+    }
+
     fn unit(path: &str, name: &str, user: Option<u32>) -> Cgroup {
         Cgroup {
             path: path.to_owned(),
@@ -399,6 +462,25 @@ mod tests {
             threads,
             inodes: inodes.to_vec(),
             ..Process::default()
+        }
+    }
+
+    #[test]
+    fn systemctl_gets_the_name_of_a_service_of_this_host_that_is_whole() {
+        let of = |name: &str, user| OwnerId::Group(unit("/a", name, user)).system_unit();
+        for name in ["nginx.service", "foo@1.service", r"app\x2dworker.service"] {
+            assert_eq!(of(name, None).as_deref(), Some(name));
+        }
+        assert_eq!(of("nginx.service", Some(1000)), None);
+        let long = format!("{}.service", "a".repeat(64));
+        for name in [
+            "session-3.scope",
+            "-x.service",
+            "a b.service",
+            "a(b).service",
+            &long,
+        ] {
+            assert_eq!(of(name, None), None, "{name}");
         }
     }
 

@@ -20,6 +20,7 @@ use crate::model::readings::{Change, Reading, Readings};
 use crate::recording::incidents::{Watch, is_incident};
 use crate::recording::schedule::Schedule;
 use crate::recording::{Holding, MAX_ENDPOINTS, RecordedFinding, Recording, Sample, Survey};
+use crate::report::finding::AddressNames;
 use crate::report::{endpoints, finding};
 use crate::runtime::kept_files::KeptFiles;
 use crate::runtime::manager::Manager;
@@ -385,7 +386,7 @@ fn survey(
             .ok()
             .filter(|_| source != Source::Sockets)
             .cloned(),
-        lines: endpoints::lines(top, &table.basis, readings, false),
+        lines: endpoints::lines(top, &table.basis, readings, &AddressNames::new(), false),
     })
 }
 

@@ -182,7 +182,8 @@ fn of_limit(count: u32, max: u32, with_free: bool) -> String {
 fn whereabouts(overview: &NetnsSummary) -> String {
     let place = match &overview.deciding {
         Some(resident) => format!(" in {resident}"),
-        None => " on the host itself".to_owned(),
+        None if overview.is_host => " on the host itself".to_owned(),
+        None => " in the namespace of this check".to_owned(),
     };
     match overview.number {
         1 => ", the only network namespace".to_owned(),
@@ -378,7 +379,8 @@ fn basis(basis: &Basis, readings: &Readings) -> Vec<String> {
         ) => parts.push(match half_width {
             Some(half_width) => format!(
                 "estimated from {read} of {total} entries, +-{:.1}%",
-                half_width * 100.0
+                // rounded up, because a smaller interval would not be true
+                (half_width * 1000.0 - 1e-9).ceil() / 10.0
             ),
             None => format!("the first {read} of {total} entries"),
         }),

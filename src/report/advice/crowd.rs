@@ -2,7 +2,6 @@
 
 use super::commands::{limit, timeout};
 use super::{Advice, AdviceContext};
-use crate::analysis::facts::Share;
 use crate::diagnosis::{Crowd, Flow};
 use crate::model::conntrack::Class;
 use crate::model::timeouts::defaults;
@@ -19,9 +18,14 @@ pub(super) fn crowd_of(
     if !crowd.flood {
         return Advice {
             why: Some(
-                "more clients than the limit allows for; no single one is the reason".to_owned(),
+                if basis.limit_is_near {
+                    "more clients than the limit allows for; no single one is the reason"
+                } else {
+                    "many clients, and no single one is the reason"
+                }
+                .to_owned(),
             ),
-            fix: Some(permanent_limit(basis)),
+            fix: permanent_limit(basis),
             ..Advice::default()
         };
     }
@@ -47,19 +51,26 @@ pub(super) fn crowd_of(
     }
 }
 
-/// The limit that was advised, for good.
-pub(super) fn permanent_limit(basis: AdviceContext<'_>) -> String {
+/// The limit that was advised, for good. While the table is far from full a larger limit does not help, but another
+/// range may; a capture has crossed none.
+pub(super) fn permanent_limit(basis: AdviceContext<'_>) -> Option<String> {
+    if !basis.limit_is_near {
+        return (!basis.capture).then(|| {
+            "if so many entries are ordinary for this host, raise the range that was crossed (-w, -c): the table is far from full"
+                .to_owned()
+        });
+    }
     let wanted = basis
         .relief
         .map(|relief| relief.max)
         .or(basis.max.map(|max| u64::from(max).saturating_mul(2)));
-    match wanted {
+    Some(match wanted {
         Some(max) => format!(
             "set net.netfilter.nf_conntrack_max={max} in /etc/sysctl.d, the limit of {} is too small for this host",
             basis.max.unwrap_or_default()
         ),
         None => "set a larger net.netfilter.nf_conntrack_max in /etc/sysctl.d".to_owned(),
-    }
+    })
 }
 
 pub(super) fn one_client(flow: &Flow, words: &SentenceParts<'_>) -> Advice {
@@ -72,7 +83,7 @@ pub(super) fn one_client(flow: &Flow, words: &SentenceParts<'_>) -> Advice {
         .take(2)
         .map(|(class, n)| {
             let name = Class::ALL.get(class.index()).map_or("", |(_, name)| name);
-            format!("{name} {}", Share::new(n, flow.split.entries))
+            format!("{n} {name}")
         })
         .collect();
     let forged = if forged {

@@ -969,8 +969,10 @@ mod netns {
                 let share = MANY[0] as f64 / TOTAL as f64;
                 let left = (TOTAL - sample) as f64 / (TOTAL - 1) as f64;
                 let expected = 196.0 * (share * (1.0 - share) / sample as f64 * left).sqrt();
+                // wider than the one of an endpoint that is chosen beforehand
+                let is_of_the_largest = expected - 0.15..expected * 1.35 + 0.15;
                 assert!(
-                    (half_width - expected).abs() < 0.15,
+                    is_of_the_largest.contains(&half_width),
                     "{half_width} {expected}"
                 );
                 let value = |label| -> f64 { answer.value(label).unwrap()[0].parse().unwrap() };
@@ -1088,10 +1090,7 @@ mod netns {
                 ),
             );
             has(&answer, "user root 15 connections");
-            has(
-                &answer,
-                "15 sockets belong to processes this user may not look into",
-            );
+            has(&answer, "15 sockets belong to other users' processes");
             // sockets are not the table
             assert_eq!(table_perfdata(&answer), [""; 0], "{}", answer.text);
         }
@@ -1247,8 +1246,10 @@ mod trace {
         assert!(stderr.is_empty(), "{stderr}");
         let log = std::fs::read_to_string(log.path()).unwrap();
         let calls = log.lines().map(|line| {
+            // the number of the process, which fills up a column of its own
             let (_, call) = line.split_once(' ').unwrap();
-            let (name, rest) = call.trim_start().split_once('(').unwrap_or((call, ""));
+            let call = call.trim_start();
+            let (name, rest) = call.split_once('(').unwrap_or((call, ""));
             match name {
                 "openat" | "statx" | "newfstatat" | "socket" => {
                     // without pointers
