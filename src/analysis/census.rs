@@ -2,14 +2,15 @@
 //! the list of endpoints, and the facts of the diagnosis. Pure.
 
 use crate::analysis::facts::{
-    Client, Destination, Distinct, Facts, Held, Ownership, Pair, Port, Service, Split, Swept, Who,
+    Client, Destination, Distinct, Facts, Held, Ownership, Pair, Port, Service, SocketHolder,
+    Split, Swept,
 };
 use crate::analysis::owners::Owner;
 use crate::analysis::tally::{
-    Attribution, Counted, Endpoint, Group, Peer, Scale, Tally, half_width,
+    Attribution, Counted, Endpoint, EndpointId, Group, Scale, Tally, half_width,
 };
 use crate::analysis::top::{NoSocket, Ranked, TopTable};
-use crate::analysis::traffic::Direction;
+use crate::analysis::traffic::Traffic;
 use crate::model::few::largest_first;
 use crate::model::readings::Counts;
 use crate::model::text::named;
@@ -44,7 +45,7 @@ impl Census {
         let ports = tally.dialled_ports(PORTS).into_iter();
         let swept = tally.most_swept();
         let groups: Vec<Group> = of_endpoints
-            .chain(ports.map(|(port, direction, _)| Group::Port(port, direction)))
+            .chain(ports.map(|(port, traffic, _)| Group::Port(port, traffic)))
             .chain(swept.map(|(address, _)| Group::Address(address)))
             .chain([Group::All])
             .collect();
@@ -128,9 +129,9 @@ pub fn top(tally: &Tally, census: &Census, owned: Option<&[Owned]>, scale: Scale
                 .unwrap_or_default(),
         }
     };
-    let mut directions: Vec<(Direction, f64)> = tally
+    let mut directions: Vec<(Traffic, f64)> = tally
         .directions()
-        .map(|(direction, count)| (direction, share(count, tally.read())))
+        .map(|(traffic, count)| (traffic, share(count, tally.read())))
         .collect();
     largest_first(&mut directions, |(_, share)| *share);
     let services = tally.services(SERVICES);
@@ -191,28 +192,28 @@ pub fn facts(tally: &Tally, census: &Census, owned: Option<&[Owned]>, scale: Sca
                 facts.directions = counted.directions.map(|n| scale.extrapolate(n));
                 facts.ownership = ownership;
             }
-            Group::Endpoint(peer @ Peer::To { .. }) => facts.destinations.push(Destination {
+            Group::Endpoint(peer @ EndpointId::To { .. }) => facts.destinations.push(Destination {
                 peer: *peer,
                 split,
-                direction: counted.direction(),
+                traffic: counted.traffic(),
                 pair,
                 sources: others,
                 ownership,
             }),
-            Group::Endpoint(peer @ Peer::From { .. }) => facts.clients.push(Client {
+            Group::Endpoint(peer @ EndpointId::From { .. }) => facts.clients.push(Client {
                 peer: *peer,
                 split,
-                direction: counted.direction(),
+                traffic: counted.traffic(),
                 pair,
                 destinations: others,
                 ports: seen(counted.ports),
                 ownership,
             }),
-            Group::Port(port, direction) => {
+            Group::Port(port, traffic) => {
                 add_port(&mut facts.ports, *port, split, others);
                 facts.services.push(Service {
                     port: *port,
-                    direction: *direction,
+                    traffic: *traffic,
                     split,
                     far: others,
                     largest: scale.extrapolate(counted.largest),
@@ -222,7 +223,7 @@ pub fn facts(tally: &Tally, census: &Census, owned: Option<&[Owned]>, scale: Sca
             Group::Address(address) => {
                 facts.swept = Some(Swept {
                     address: *address,
-                    direction: counted.direction(),
+                    traffic: counted.traffic(),
                     ports: seen(census.swept_ports),
                     split,
                     ownership,
@@ -271,9 +272,9 @@ fn ownership(owned: &Owned, scale: Scale) -> Ownership {
 }
 
 /// The owner as the diagnosis names it.
-pub fn who(owner: &Owner) -> Who {
+pub fn who(owner: &Owner) -> SocketHolder {
     let process = (owner.processes > 0).then(|| (named(&owner.command), owner.pid));
-    Who {
+    SocketHolder {
         name: owner.who.to_string(),
         unit: owner.who.system_unit(),
         process,

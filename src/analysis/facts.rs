@@ -7,8 +7,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::analysis::tally::Peer;
-use crate::analysis::traffic::Direction;
+use crate::analysis::tally::EndpointId;
+use crate::analysis::traffic::Traffic;
 use crate::model::conntrack::{Class, Protocol};
 use crate::model::few::largest_first;
 
@@ -164,7 +164,7 @@ impl fmt::Display for Port {
 
 /// A holder of sockets on this host: a unit, a command, a container or a user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Who {
+pub struct SocketHolder {
     /// The name to print: `sidekiq.service`, `command ruby`, `user www-data`.
     pub name: String,
     /// The systemd unit that systemctl knows by this name, if it is one of this host's system manager.
@@ -183,7 +183,7 @@ pub struct Who {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Held {
     /// The owner.
-    pub who: Who,
+    pub who: SocketHolder,
     /// Entries of this owner's sockets.
     pub entries: u64,
 }
@@ -217,16 +217,16 @@ impl Ownership {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
     /// The other end: `10.244.4.17`, `10.96.0.50:80/tcp`, `:8080/tcp`.
-    pub other: End,
+    pub other: PairEnd,
     /// Entries between the two.
     pub entries: u64,
 }
 
 /// One end of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum PairEnd {
     /// A client or a destination elsewhere.
-    Remote(Peer),
+    Remote(EndpointId),
     /// A service of this host.
     Service(Port),
     /// Several ports or destinations, none of which has most of the entries.
@@ -237,11 +237,11 @@ pub enum End {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
     /// Its address, port and protocol.
-    pub peer: Peer,
+    pub peer: EndpointId,
     /// Its entries.
     pub split: Split,
     /// The way that most of its entries go.
-    pub direction: Direction,
+    pub traffic: Traffic,
     /// The source of most of its forwarded entries.
     pub pair: Option<Pair>,
     /// Sources that dial it through this host.
@@ -254,11 +254,11 @@ pub struct Destination {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
     /// Its address or network.
-    pub peer: Peer,
+    pub peer: EndpointId,
     /// Its entries.
     pub split: Split,
     /// The way that most of its entries go: to this host, or through it.
-    pub direction: Direction,
+    pub traffic: Traffic,
     /// The destination of most of its entries.
     pub pair: Option<Pair>,
     /// Addresses that it dials through this host.
@@ -275,7 +275,7 @@ pub struct Service {
     /// The port.
     pub port: Port,
     /// The way its entries go.
-    pub direction: Direction,
+    pub traffic: Traffic,
     /// Its entries.
     pub split: Split,
     /// Far addresses: the clients of an inbound service, else the destinations.
@@ -292,7 +292,7 @@ pub struct Swept {
     /// The address.
     pub address: IpAddr,
     /// The way its entries go.
-    pub direction: Direction,
+    pub traffic: Traffic,
     /// Ports of it that are dialled.
     pub ports: Distinct,
     /// Its entries.
@@ -306,8 +306,8 @@ pub struct Swept {
 pub struct Facts {
     /// All entries.
     pub all: Split,
-    /// Entries in each direction, in the order of [`Direction::ALL`].
-    pub directions: [u64; Direction::ALL.len()],
+    /// Entries in each direction, in the order of [`Traffic::ALL`].
+    pub directions: [u64; Traffic::ALL.len()],
     /// Destinations, the one with most entries first.
     pub destinations: Vec<Destination>,
     /// Clients, the one with most entries first.
@@ -325,7 +325,7 @@ pub struct Facts {
     /// Owners of the sockets of all entries, both directions.
     pub ownership: Ownership,
     /// Processes that hold a raw or packet socket: they can send what no TCP or UDP socket shows.
-    pub raw_senders: Vec<Who>,
+    pub raw_senders: Vec<SocketHolder>,
 }
 
 impl Facts {
@@ -337,16 +337,16 @@ impl Facts {
     /// True if this host seems to send packets that no socket of TCP or UDP sends: most of the table got no answer,
     /// most of it goes out, and few sockets are seen.
     pub fn lacks_senders(&self) -> bool {
-        let out = self.in_direction(Direction::Out);
+        let out = self.in_direction(Traffic::Output);
         self.all.is_mostly_unanswered()
             && self.share(out).is_most()
             && !Share::new(self.ownership.seen, out).is_most()
     }
 
     /// Entries of one direction.
-    pub fn in_direction(&self, direction: Direction) -> u64 {
-        let all = Direction::ALL.iter().zip(self.directions);
-        all.filter(|((known, _), _)| *known == direction)
+    pub fn in_direction(&self, traffic: Traffic) -> u64 {
+        let all = Traffic::ALL.iter().zip(self.directions);
+        all.filter(|((known, _), _)| *known == traffic)
             .map(|(_, entries)| entries)
             .sum()
     }

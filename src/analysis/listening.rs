@@ -5,7 +5,7 @@
 //! host, the entry looks as if the server had opened a connection to the client's port.
 
 use crate::model::address::Address;
-use crate::model::conntrack::{Entry, Protocol, Side};
+use crate::model::conntrack::{Entry, Protocol, SocketAddress};
 use crate::model::local_addresses::LocalAddresses;
 
 /// Ports from here on are those of clients: Linux takes them from 32768 on, IANA names those from 49152 on.
@@ -16,15 +16,15 @@ const CLIENT_PORTS: u16 = 32_768;
 #[derive(Debug, Default)]
 pub struct Listening {
     /// The ports, of both protocols: most entries have another one.
-    ports: Ports,
+    ports: PortSet,
     /// Sorted.
-    sides: Vec<(Protocol, Side)>,
+    sides: Vec<(Protocol, SocketAddress)>,
 }
 
 impl Listening {
     /// By the local end of each socket; an unspecified address stands for every address of its family, that of IPv6
     /// for those of IPv4 too.
-    pub fn new(sockets: impl IntoIterator<Item = (Protocol, Side)>) -> Self {
+    pub fn new(sockets: impl IntoIterator<Item = (Protocol, SocketAddress)>) -> Self {
         let mut all = Self::default();
         for (protocol, (address, port)) in sockets {
             all.ports.add(port);
@@ -35,7 +35,7 @@ impl Listening {
     }
 
     /// True if a socket waits there.
-    fn has(&self, protocol: Protocol, (address, port): Side) -> bool {
+    fn has(&self, protocol: Protocol, (address, port): SocketAddress) -> bool {
         let any_v4 = Address::from([0; 4]);
         let any = Address::from([0; 16]);
         let bound = [
@@ -72,15 +72,15 @@ impl Listening {
 
 /// A set of ports.
 #[derive(Debug)]
-struct Ports(Box<[u64; 1024]>);
+struct PortSet(Box<[u64; 1024]>);
 
-impl Default for Ports {
+impl Default for PortSet {
     fn default() -> Self {
         Self(Box::new([0; 1024]))
     }
 }
 
-impl Ports {
+impl PortSet {
     fn add(&mut self, port: u16) {
         if let Some(word) = self.0.get_mut(usize::from(port / 64)) {
             *word |= 1 << (port % 64);

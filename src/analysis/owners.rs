@@ -11,7 +11,7 @@ use crate::model::user::{User, Users};
 
 /// The identity of an owner. Two owners may have the same name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Who {
+pub enum OwnerId {
     /// A unit or a container, by the path of its control group.
     Group(Cgroup),
     /// Processes of one command in a control group that has no name.
@@ -40,7 +40,7 @@ const OTHER_NAMES: [&str; 6] = [
     "command ",
 ];
 
-impl fmt::Display for Who {
+impl fmt::Display for OwnerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Group(Cgroup { path, name }) => {
@@ -59,7 +59,7 @@ impl fmt::Display for Who {
     }
 }
 
-impl Who {
+impl OwnerId {
     /// The name by which systemctl knows it: of a unit of this host's system manager.
     pub fn system_unit(&self) -> Option<String> {
         match self {
@@ -86,7 +86,7 @@ fn looks_like_another(command: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
     /// The identity.
-    pub who: Who,
+    pub who: OwnerId,
     /// The command of the process with the lowest id, which is foreign text; empty without a process.
     pub command: String,
     /// The lowest process id; 0 without a process.
@@ -117,7 +117,7 @@ impl Owner {
         let process = format!("{}[{}]", named(&self.command), self.pid);
         match &self.who {
             who if self.processes == 0 => who.to_string(),
-            Who::Group(group) => group.name.with(&[&process]).unwrap_or(process),
+            OwnerId::Group(group) => group.name.with(&[&process]).unwrap_or(process),
             who => format!("{who} ({process})"),
         }
     }
@@ -130,7 +130,7 @@ pub struct Owners {
     users: Users,
     no_holder: NoHolder,
     /// Each owner once.
-    who: Vec<Who>,
+    who: Vec<OwnerId>,
     /// The place of each process's owner.
     of_process: Vec<u32>,
     /// Inodes, each with the place of a process that holds it; in order.
@@ -169,7 +169,7 @@ impl Owners {
     }
 
     /// The owners of a socket: several if it was passed on and kept.
-    pub fn of(&self, inode: u64) -> Vec<&Who> {
+    pub fn of(&self, inode: u64) -> Vec<&OwnerId> {
         let mut owners: Vec<u32> = Vec::new();
         for (owner, ..) in self.places(inode) {
             if !owners.contains(&owner) {
@@ -221,9 +221,9 @@ impl Owners {
         let of_users = of_users.filter_map(|sockets| {
             let (_, uid) = *sockets.first()?;
             let user = self.users.user(uid);
-            Some(nobody(Who::User(user, self.no_holder), sockets.len()))
+            Some(nobody(OwnerId::User(user, self.no_holder), sockets.len()))
         });
-        let without = (without_inode > 0).then(|| nobody(Who::NoProcess, without_inode));
+        let without = (without_inode > 0).then(|| nobody(OwnerId::NoProcess, without_inode));
         let mut owners: Vec<Owner> = of_processes.chain(of_users).chain(without).collect();
         owners.sort_by_cached_key(|owner| {
             let name = owner.who.to_string();
@@ -272,16 +272,16 @@ fn identity(process: &Process) -> (&str, &str) {
 }
 
 /// The owner that a process belongs to.
-fn who(process: &Process, users: &Users) -> Who {
+fn who(process: &Process, users: &Users) -> OwnerId {
     let mut group = process.cgroup.clone();
     if group.name == Name::Nothing {
-        return Who::Command {
+        return OwnerId::Command {
             command: process.command.clone(),
             path: group.path,
         };
     }
     group.name.name_user(users);
-    Who::Group(group)
+    OwnerId::Group(group)
 }
 
 /// The processes that hold each socket. A service manager that passed one to a service does not count beside it.
@@ -364,7 +364,7 @@ impl Groups {
 }
 
 /// An owner without a process.
-fn nobody(who: Who, connections: usize) -> Owner {
+fn nobody(who: OwnerId, connections: usize) -> Owner {
     Owner {
         who,
         command: String::new(),

@@ -11,7 +11,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::BuildHasher;
 
-use crate::analysis::traffic::Direction;
+use crate::analysis::traffic::Traffic;
 use crate::model::address::Address;
 use crate::model::conntrack::Class;
 use crate::model::few::largest_first;
@@ -23,10 +23,10 @@ mod attribution;
 mod counting;
 mod endpoint;
 mod group;
+mod histogram;
 mod matching;
+mod packed_entries;
 mod port_use;
-mod profiles;
-mod remains;
 mod scale;
 mod services;
 mod sockets;
@@ -35,14 +35,14 @@ mod udp;
 
 pub use attribution::{Attribution, Fit, Holder, Unattributed};
 pub use counting::Counting;
-use endpoint::Key;
-pub use endpoint::{Endpoint, Peer, Service};
+use endpoint::GroupKey;
+pub use endpoint::{Endpoint, EndpointId, LocalService};
 pub use group::{Counted, Group};
+use histogram::Histogram;
 pub use matching::{Matched, Matching};
+use packed_entries::PackedEntries;
 pub use port_use::PortCount;
 use port_use::PortUses;
-use profiles::Profiles;
-use remains::Remains;
 pub use scale::{Scale, half_width};
 use services::Services;
 
@@ -54,18 +54,18 @@ struct Members {
 }
 
 /// A mark of an end that belongs to no group.
-const NONE: u32 = u32::MAX;
+const NO_GROUP: u32 = u32::MAX;
 
 /// Entries by endpoint, class and direction.
 #[derive(Debug)]
 pub struct Tally {
     aggregate: Aggregate,
     /// From key to place in `members`, the number of the group.
-    numbers: HashMap<Key, u32, foldhash::fast::RandomState>,
+    numbers: HashMap<GroupKey, u32, foldhash::fast::RandomState>,
     members: Vec<Members>,
-    remains: Remains,
+    packed: PackedEntries,
     services: Services,
-    profiles: Profiles,
+    histogram: Histogram,
     port_uses: PortUses,
     /// True if an address of this host was seen; looked for in a capture only.
     knows_own: bool,
@@ -81,7 +81,7 @@ impl Tally {
 
     /// Entries counted.
     pub fn read(&self) -> u64 {
-        self.remains.len() as u64
+        self.packed.len() as u64
     }
 
     /// True if an address of the host occurs in the entries of a capture.
@@ -92,18 +92,18 @@ impl Tally {
     /// Entries in each class, in the order of [`Class::ALL`].
     pub fn classes(&self) -> impl Iterator<Item = (Class, u64)> + '_ {
         let classes = Class::ALL.into_iter();
-        classes.map(|(class, _)| (class, self.profiles.of_class(class)))
+        classes.map(|(class, _)| (class, self.histogram.of_class(class)))
     }
 
-    /// Entries in each direction, in the order of [`Direction::ALL`].
-    pub fn directions(&self) -> impl Iterator<Item = (Direction, u64)> + '_ {
-        let directions = Direction::ALL.into_iter();
-        directions.map(|(direction, _)| (direction, self.profiles.of_direction(direction)))
+    /// Entries in each direction, in the order of [`Traffic::ALL`].
+    pub fn directions(&self) -> impl Iterator<Item = (Traffic, u64)> + '_ {
+        let directions = Traffic::ALL.into_iter();
+        directions.map(|(traffic, _)| (traffic, self.histogram.of_direction(traffic)))
     }
 
     /// Entries to which no packet came back yet.
     pub fn unreplied(&self) -> u64 {
-        self.profiles.unreplied()
+        self.histogram.unreplied()
     }
 
     /// The pairs that use most source ports: of local sockets, and of translated connections.
@@ -118,15 +118,15 @@ impl Tally {
 
     /// Entries the kernel may evict.
     pub fn evictable(&self) -> u64 {
-        self.profiles.evictable()
+        self.histogram.evictable()
     }
 
     /// The `n` services of this host that far clients hold most entries with, most first, then by port and protocol.
-    pub fn services(&self, n: usize) -> Vec<Service> {
-        let mut services: Vec<Service> = self
+    pub fn services(&self, n: usize) -> Vec<LocalService> {
+        let mut services: Vec<LocalService> = self
             .services
             .iter()
-            .map(|(protocol, port, count)| Service {
+            .map(|(protocol, port, count)| LocalService {
                 port,
                 protocol,
                 entries: u64::from(count),
@@ -159,7 +159,7 @@ impl Tally {
             }
         }
         // ascending order of what is reversed: most first
-        let best: Vec<(Key, u32)> = best
+        let best: Vec<(GroupKey, u32)> = best
             .into_sorted_vec()
             .into_iter()
             .map(|Reverse((_, Reverse(key), number))| (key, number))
@@ -170,13 +170,13 @@ impl Tally {
             best.iter().map(|(_, number)| Some(*number)),
             self.members.len(),
         );
-        let mut splits = vec![Split::default(); best.len()];
-        for seen in self.remains.iter() {
+        let mut splits = vec![KindCounts::default(); best.len()];
+        for seen in self.packed.iter() {
             let slots = shown.of(seen.groups);
             if slots == [NOT_SHOWN; 2] {
                 continue;
             }
-            let forwarded = seen.groups.iter().all(|group| *group != NONE);
+            let forwarded = seen.groups.iter().all(|group| *group != NO_GROUP);
             for slot in &slots {
                 if let Some(split) = splits.get_mut(usize::from(*slot)) {
                     split.forwarded += u64::from(forwarded);
@@ -196,7 +196,7 @@ impl Tally {
     /// Entries of each group.
     fn counts(&self) -> Vec<u32> {
         let mut counts = vec![0_u32; self.members.len()];
-        for groups in self.remains.all_groups() {
+        for groups in self.packed.all_groups() {
             for group in groups {
                 if let Some(count) = counts.get_mut(*group as usize) {
                     *count = count.saturating_add(1);
@@ -206,7 +206,7 @@ impl Tally {
         counts
     }
 
-    fn endpoint(&self, key: &Key, number: u32, split: &Split) -> Option<Endpoint> {
+    fn endpoint(&self, key: &GroupKey, number: u32, split: &KindCounts) -> Option<Endpoint> {
         let members = self.members.get(number as usize)?;
         let mut classes: Vec<(Class, u64)> = Class::ALL
             .into_iter()
@@ -220,7 +220,7 @@ impl Tally {
         Some(Endpoint {
             peer: key.peer(members.first.into(), members.several, self.aggregate),
             entries,
-            share: entries as f64 / self.remains.len() as f64,
+            share: entries as f64 / self.packed.len() as f64,
             classes,
             unreplied: split.unreplied,
             forwarded: split.forwarded * 2 > entries,
@@ -228,14 +228,14 @@ impl Tally {
     }
 
     /// The number of an endpoint's group.
-    fn number(&self, peer: &Peer) -> Option<u32> {
+    fn number(&self, peer: &EndpointId) -> Option<u32> {
         let key = match *peer {
-            Peer::To {
+            EndpointId::To {
                 address,
                 protocol,
                 local,
-            } => Key::to((address.ip().into(), address.port()), protocol, local),
-            Peer::From { address, .. } => Key::from(address.into(), self.aggregate).0,
+            } => GroupKey::to((address.ip().into(), address.port()), protocol, local),
+            EndpointId::From { address, .. } => GroupKey::from(address.into(), self.aggregate).0,
         };
         self.numbers.get(&key).copied()
     }
@@ -272,7 +272,7 @@ impl Tally {
 
 /// The kinds of the entries of an endpoint.
 #[derive(Debug, Clone, Default)]
-struct Split {
+struct KindCounts {
     /// In the order of [`Class::ALL`].
     classes: [u64; Class::ALL.len()],
     /// A client and a destination at once: neither is here.

@@ -2,7 +2,7 @@
 
 use crate::analysis::owners::Owner;
 use crate::analysis::tally::Endpoint;
-use crate::analysis::traffic::Direction;
+use crate::analysis::traffic::Traffic;
 use crate::model::dump::{Gap, Source};
 use crate::model::error::ReadError;
 
@@ -16,7 +16,7 @@ pub struct TopTable {
     /// Entries of the largest endpoint that is not shown; 0 if all are shown.
     pub largest_of_the_rest: u64,
     /// Shares of the directions, the largest first, 0 to 1.
-    pub directions: Vec<(Direction, f64)>,
+    pub directions: Vec<(Traffic, f64)>,
     /// Shares of the services of this host among all entries, the largest first: `:443/tcp`.
     pub services: Vec<(String, f64)>,
 }
@@ -59,7 +59,7 @@ pub struct Basis {
     /// The reason why the entries are not from a better source.
     pub why: Option<ReadError>,
     /// The part that was read, if it is not the whole table.
-    pub sample: Option<Sample>,
+    pub sample: Option<SampledPart>,
     /// Parts of the table that were not read or not parsed.
     pub gaps: Vec<Gap>,
     /// None of the addresses of the host occur in a capture.
@@ -74,7 +74,7 @@ pub struct Basis {
 
 /// A part that stands for the whole.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sample {
+pub struct SampledPart {
     /// Entries read.
     pub read: u64,
     /// Entries there are.

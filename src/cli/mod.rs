@@ -88,7 +88,7 @@ pub struct Options {
 impl Options {
     /// True if the proc root is the live one, so that netlink tells of the same kernel.
     pub fn is_live(&self) -> bool {
-        self.proc_root == Path::new(LIVE)
+        self.proc_root == Path::new(LIVE_PROC_ROOT)
     }
 
     /// True if the entries themselves may have to be read.
@@ -103,7 +103,7 @@ impl Options {
 }
 
 /// The mount point of procfs by default.
-const LIVE: &str = "/proc";
+const LIVE_PROC_ROOT: &str = "/proc";
 /// Where the recording is unless somebody says otherwise.
 const RECORDING: &str = "/run/check_conntrack";
 /// The directory of the state by default.
@@ -180,7 +180,7 @@ impl Args {
         }
         let recording_is_wanted =
             self.recording.is_some() || self.source.as_deref() == Some("recording");
-        let is_live = proc_root == Path::new(LIVE);
+        let is_live = proc_root == Path::new(LIVE_PROC_ROOT);
         let sample = self.sample.as_deref().unwrap_or(DEFAULT_SAMPLE);
         Ok(Options {
             top: self.top.as_deref().map(top).transpose()?,
@@ -283,7 +283,7 @@ fn proc_root(typed: Option<PathBuf>, elevated: bool) -> Result<PathBuf, UsageErr
             option: "--proc-root",
         }),
         Some(directory) => Ok(directory),
-        None => Ok(PathBuf::from(LIVE)),
+        None => Ok(PathBuf::from(LIVE_PROC_ROOT)),
     }
 }
 
@@ -445,7 +445,7 @@ mod tests {
             &["--sample", "20000"],
             &["--netns", "self"],
             &["--state-dir", STATE],
-            &["--proc-root", LIVE],
+            &["--proc-root", LIVE_PROC_ROOT],
             &["--timeout", "8"],
         ] {
             let given = Options {

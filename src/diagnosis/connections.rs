@@ -3,9 +3,9 @@
 use super::LARGE_SHARE;
 use super::case::Case;
 use super::finding::{Actor, Finding, Flow};
-use crate::analysis::facts::{Client, Destination, Distinct, End, Facts, Held, Pair, Share};
-use crate::analysis::tally::Peer;
-use crate::analysis::traffic::Direction;
+use crate::analysis::facts::{Client, Destination, Distinct, Facts, Held, Pair, PairEnd, Share};
+use crate::analysis::tally::EndpointId;
+use crate::analysis::traffic::Traffic;
 use crate::model::conntrack::Class;
 
 /// So many processes are few: workers of one service. More are the connections of many programs.
@@ -18,17 +18,17 @@ const FAST_GROWTH: u64 = 2;
 pub(super) fn flow_to(facts: &Facts, destination: &Destination) -> Flow {
     Flow {
         actor: dialler(destination),
-        to: End::Remote(destination.peer),
+        to: PairEnd::Remote(destination.peer),
         split: destination.split,
         share: facts.share(destination.split.entries),
     }
 }
 
 fn dialler(destination: &Destination) -> Actor {
-    if destination.direction == Direction::Forwarded {
+    if destination.traffic == Traffic::Forward {
         return match destination.pair {
             Some(Pair {
-                other: End::Remote(client),
+                other: PairEnd::Remote(client),
                 ..
             }) => Actor::Client(client),
             _ => Actor::Clients(destination.sources),
@@ -71,7 +71,7 @@ pub(super) fn kept_open(facts: &Facts) -> Option<Finding> {
     }
     let client = facts.clients.iter().find(|client| {
         is_large(client.split.entries)
-            && client.direction == Direction::In
+            && client.traffic == Traffic::Input
             && client.split.is_mostly(Class::Established)
             && hold_most(
                 &client.ownership.owners,
@@ -113,19 +113,19 @@ pub(super) fn not_closed(facts: &Facts) -> Option<Finding> {
         return Some(Finding::NotClosed(flow_to(facts, destination)));
     }
     let service = facts.services.iter().find(|service| {
-        service.direction == Direction::In && has_most(service.split.of(Class::CloseWait))
+        service.traffic == Traffic::Input && has_most(service.split.of(Class::CloseWait))
     });
     let (actor, to, split) = match service {
         Some(service) => (
             Actor::of(&service.ownership),
-            End::Service(service.port),
+            PairEnd::Service(service.port),
             service.split,
         ),
         None => {
             let largest = facts.destinations.first()?;
             (
                 Actor::Clients(Distinct::default()),
-                End::Remote(largest.peer),
+                PairEnd::Remote(largest.peer),
                 facts.all,
             )
         }
@@ -146,7 +146,7 @@ pub(super) fn peers_vanished(case: &Case<'_>, facts: &Facts) -> Option<Finding> 
         .growth
         .and_then(|growth| u64::try_from(growth).ok())
         .is_some_and(|growth| facts.share(growth).is_at_least(FAST_GROWTH));
-    let forwarded = facts.share(facts.in_direction(Direction::Forwarded));
+    let forwarded = facts.share(facts.in_direction(Traffic::Forward));
     if !facts.all.is_mostly(Class::Established)
         || !Share::new(ownership.without_socket, established).is_most()
         || !ownership.complete
@@ -162,10 +162,10 @@ pub(super) fn peers_vanished(case: &Case<'_>, facts: &Facts) -> Option<Finding> 
 }
 
 /// True if a peer is a network of several addresses.
-pub(super) fn is_network(peer: &Peer) -> bool {
+pub(super) fn is_network(peer: &EndpointId) -> bool {
     matches!(
         peer,
-        Peer::From {
+        EndpointId::From {
             length: Some(_),
             ..
         }
@@ -202,9 +202,9 @@ mod tests {
     #[test]
     fn the_source_of_a_forwarded_destination_is_the_one_that_opens_connections() {
         let mut facts = dialling(of_class(Class::TimeWait, 300), Ownership::default());
-        facts.destinations[0].direction = Direction::Forwarded;
+        facts.destinations[0].traffic = Traffic::Forward;
         facts.destinations[0].pair = Some(Pair {
-            other: End::Remote(from("10.244.4.17")),
+            other: PairEnd::Remote(from("10.244.4.17")),
             entries: 290,
         });
         let Some(Finding::NotReused(flow)) = found(&facts) else {
@@ -288,7 +288,7 @@ mod tests {
         assert!(!matches!(found(&facts(500)), Some(Finding::NotClosed(_))));
         let service = of_port(
             tcp(8080),
-            Direction::In,
+            Traffic::Input,
             of_class(Class::CloseWait, 400),
             10,
         );
@@ -299,7 +299,7 @@ mod tests {
         assert!(matches!(
             found(&service),
             Some(Finding::NotClosed(Flow {
-                to: End::Service(_),
+                to: PairEnd::Service(_),
                 ..
             }))
         ));

@@ -5,8 +5,8 @@ use super::connections::{flow_of, is_network, peers_vanished};
 use super::finding::{Actor, Crowd, Finding, Flow};
 use super::unanswered::DNS_PORT;
 use super::{LARGE_SHARE, NAMED_SHARE};
-use crate::analysis::facts::{Client, Distinct, End, Facts, Share, Split};
-use crate::analysis::traffic::Direction;
+use crate::analysis::facts::{Client, Distinct, Facts, PairEnd, Share, Split};
+use crate::analysis::traffic::Traffic;
 use crate::model::conntrack::Class;
 
 /// A client that holds half of the table needs no comparison. Percent.
@@ -26,7 +26,7 @@ pub(super) fn crowd(case: &Case<'_>, facts: &Facts) -> Option<Finding> {
     let large = |entries| facts.share(entries).is_most();
     let none_named = |largest| !facts.share(largest).is_at_least(NAMED_SHARE);
     let service = facts.services.iter().find(|service| {
-        service.direction == Direction::In
+        service.traffic == Traffic::Input
             && large(service.split.entries)
             && none_named(service.largest)
             && service.port.number != DNS_PORT
@@ -34,7 +34,7 @@ pub(super) fn crowd(case: &Case<'_>, facts: &Facts) -> Option<Finding> {
     if let Some(service) = service {
         let owner = service.ownership.main().map(|held| held.who.clone());
         return Some(Finding::Crowd(Crowd {
-            service: End::Service(service.port),
+            service: PairEnd::Service(service.port),
             owner,
             clients: service.far,
             networks,
@@ -49,12 +49,12 @@ pub(super) fn crowd(case: &Case<'_>, facts: &Facts) -> Option<Finding> {
         .first()
         .map_or(0, |client| client.split.entries);
     let destination = facts.destinations.iter().find(|destination| {
-        destination.direction == Direction::Forwarded
+        destination.traffic == Traffic::Forward
             && large(destination.split.entries)
             && none_named(largest)
     })?;
     Some(Finding::Crowd(Crowd {
-        service: End::Remote(destination.peer),
+        service: PairEnd::Remote(destination.peer),
         owner: None,
         clients: destination.sources,
         networks,
@@ -96,7 +96,7 @@ fn flow(facts: &Facts, client: &Client) -> Flow {
     let one_end = flow_of(facts, client).filter(|_| has_nearly_all);
     one_end.unwrap_or_else(|| Flow {
         actor: Actor::Client(client.peer),
-        to: End::Several(most(client.ports, client.destinations)),
+        to: PairEnd::Several(most(client.ports, client.destinations)),
         split: client.split,
         share: facts.share(client.split.entries),
     })
@@ -122,7 +122,7 @@ mod tests {
         let facts = |n, clients| {
             of_port(
                 tcp(443),
-                Direction::In,
+                Traffic::Input,
                 of_class(Class::Established, n),
                 clients,
             )
@@ -143,7 +143,7 @@ mod tests {
     fn clients_whose_connections_have_no_socket_any_more_are_no_crowd() {
         let mut facts = of_port(
             tcp(443),
-            Direction::In,
+            Traffic::Input,
             of_class(Class::Established, ALL),
             900,
         );
@@ -161,7 +161,7 @@ mod tests {
                 of_class(Class::SynRecv, half_open),
                 of_class(Class::Established, ALL - half_open),
             );
-            of_port(tcp(443), Direction::In, split, 900)
+            of_port(tcp(443), Traffic::Input, split, 900)
         };
         let is_flood = |half_open| match found(&facts(half_open)) {
             Some(Finding::Crowd(crowd)) => crowd.flood,
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_crowd_of_a_name_server_is_left_to_the_rule_of_dns() {
-        let facts = of_port(udp(53), Direction::In, of_class(Class::Udp, 900), 900);
+        let facts = of_port(udp(53), Traffic::Input, of_class(Class::Udp, 900), 900);
         assert!(matches!(found(&facts), Some(Finding::Dns { .. })));
     }
 
@@ -187,8 +187,8 @@ mod tests {
             };
             flow.to
         };
-        assert_eq!(to(810), End::Service(tcp(8080)));
-        assert!(matches!(to(809), End::Several(_)));
+        assert_eq!(to(810), PairEnd::Service(tcp(8080)));
+        assert!(matches!(to(809), PairEnd::Several(_)));
     }
 
     #[test]

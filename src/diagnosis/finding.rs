@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 
 use super::case::{Configured, Listed, PortUse};
-use crate::analysis::facts::{Distinct, End, Held, Ownership, Port, Share, Split, Who};
-use crate::analysis::tally::Peer;
-use crate::analysis::traffic::Direction;
+use crate::analysis::facts::{
+    Distinct, Held, Ownership, PairEnd, Port, Share, SocketHolder, Split,
+};
+use crate::analysis::tally::EndpointId;
+use crate::analysis::traffic::Traffic;
 
 /// The actor that opens the connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub enum Actor {
     /// Several units, commands or users of this host, the one with most entries first. None of them has most.
     Owners(Vec<Held>),
     /// An address elsewhere, or in a container of this host.
-    Client(Peer),
+    Client(EndpointId),
     /// This host, but no socket tells who.
     ThisHost,
     /// Several addresses elsewhere, none of which has most of the entries.
@@ -47,7 +49,7 @@ pub struct Flow {
     /// The actor that opens the connections.
     pub actor: Actor,
     /// The far end, or the service of this host.
-    pub to: End,
+    pub to: PairEnd,
     /// The entries between the two.
     pub split: Split,
     /// These entries in the table.
@@ -58,9 +60,9 @@ pub struct Flow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Crowd {
     /// The service: of this host, or a destination behind it.
-    pub service: End,
+    pub service: PairEnd,
     /// The owner on this host that answers.
-    pub owner: Option<Who>,
+    pub owner: Option<SocketHolder>,
     /// Clients that were seen.
     pub clients: Distinct,
     /// True if clients are counted by network (`--aggregate`).
@@ -92,13 +94,13 @@ pub enum ScanTarget {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sweep {
     /// Out of this host, into it or through it.
-    pub direction: Direction,
+    pub traffic: Traffic,
     /// The actor that scans.
     pub actor: Actor,
     /// The target.
     pub target: ScanTarget,
     /// Processes that could send without a TCP or UDP socket.
-    pub candidates: Vec<Who>,
+    pub candidates: Vec<SocketHolder>,
     /// The entries of the scan.
     pub split: Split,
     /// These entries in the table.
@@ -156,9 +158,9 @@ pub enum Finding {
         /// The actor that asks or answers.
         actor: Actor,
         /// The one resolver that is asked; none if this host answers, or if there are several.
-        resolver: Option<Peer>,
+        resolver: Option<EndpointId>,
         /// The way the queries go.
-        direction: Direction,
+        traffic: Traffic,
         /// Clients or resolvers.
         far: Distinct,
         /// Its entries in the table.
@@ -167,7 +169,7 @@ pub enum Finding {
     /// 14: connections are seen from one side only.
     OneSided {
         /// The service that has most of them, if one does.
-        service: Option<End>,
+        service: Option<PairEnd>,
         /// Entries that are seen from one side only, in the table.
         share: Share,
     },
@@ -182,7 +184,7 @@ pub enum Finding {
         /// Entries of the largest endpoint, in the table.
         largest: Share,
         /// The largest endpoint, if it holds much of the table and no rule explains its entries.
-        holder: Option<Peer>,
+        holder: Option<EndpointId>,
     },
 }
 
@@ -232,7 +234,7 @@ impl Finding {
                 let resolver = resolver.as_ref().and_then(address_of);
                 actor.address().into_iter().chain(resolver).collect()
             }
-            Self::OneSided { service, .. } => service.iter().filter_map(End::address).collect(),
+            Self::OneSided { service, .. } => service.iter().filter_map(PairEnd::address).collect(),
             Self::LongChains { .. }
             | Self::NotConfigured(_)
             | Self::OneWay { .. }
@@ -259,7 +261,7 @@ impl Actor {
     }
 }
 
-impl End {
+impl PairEnd {
     fn address(&self) -> Option<IpAddr> {
         match self {
             Self::Remote(peer) => address_of(peer),
@@ -269,13 +271,13 @@ impl End {
 }
 
 /// The address of an endpoint, unless it is a network.
-fn address_of(peer: &Peer) -> Option<IpAddr> {
+fn address_of(peer: &EndpointId) -> Option<IpAddr> {
     match peer {
-        Peer::To { address, .. } => Some(address.ip()),
-        Peer::From {
+        EndpointId::To { address, .. } => Some(address.ip()),
+        EndpointId::From {
             address,
             length: None,
         } => Some(*address),
-        Peer::From { .. } => None,
+        EndpointId::From { .. } => None,
     }
 }

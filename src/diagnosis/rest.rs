@@ -5,8 +5,8 @@ use super::case::Case;
 use super::finding::{Actor, Finding};
 use super::unanswered::DNS_PORT;
 use crate::analysis::facts::{Facts, Ownership, Service};
-use crate::analysis::tally::Peer;
-use crate::analysis::traffic::Direction;
+use crate::analysis::tally::EndpointId;
+use crate::analysis::traffic::Traffic;
 use crate::model::conntrack::Protocol;
 
 /// Rule 13: DNS over UDP holds much of the table.
@@ -27,20 +27,20 @@ pub(super) fn dns(facts: &Facts) -> Option<Finding> {
     Some(Finding::Dns {
         actor: asker(service, &service.ownership),
         resolver: resolver.map(|destination| destination.peer),
-        direction: service.direction,
+        traffic: service.traffic,
         far: service.far,
         share: facts.share(split.entries),
     })
 }
 
-fn asks(peer: &Peer) -> bool {
-    matches!(peer, Peer::To { address, protocol, .. }
+fn asks(peer: &EndpointId) -> bool {
+    matches!(peer, EndpointId::To { address, protocol, .. }
         if address.port() == DNS_PORT && *protocol == Protocol::UDP)
 }
 
 fn asker(service: &Service, ownership: &Ownership) -> Actor {
-    match (service.direction, Actor::of(ownership)) {
-        (Direction::In | Direction::Forwarded, Actor::ThisHost) => Actor::Clients(service.far),
+    match (service.traffic, Actor::of(ownership)) {
+        (Traffic::Input | Traffic::Forward, Actor::ThisHost) => Actor::Clients(service.far),
         (_, actor) => actor,
     }
 }
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn dns_holds_a_quarter_of_the_table() {
-        let facts = |n| of_port(udp(53), Direction::Out, of_class(Class::Udp, n), 2);
+        let facts = |n| of_port(udp(53), Traffic::Output, of_class(Class::Udp, n), 2);
         assert!(matches!(
             found(&facts(250)),
             Some(Finding::Dns {
@@ -110,7 +110,7 @@ mod tests {
         ));
         let tcp = of_port(
             tcp(53),
-            Direction::Out,
+            Traffic::Output,
             of_class(Class::Established, 250),
             2,
         );
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn no_finding_rests_on_a_list_that_lacks_more_than_a_tenth() {
-        let facts = of_port(udp(53), Direction::Out, of_class(Class::Udp, 900), 2);
+        let facts = of_port(udp(53), Traffic::Output, of_class(Class::Udp, 900), 2);
         let with = |listed| {
             diagnose(&Case {
                 listed: Some(Listed {

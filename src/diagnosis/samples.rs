@@ -5,10 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use super::case::Case;
 use super::finding::Finding;
 use crate::analysis::facts::{
-    Client, Destination, Distinct, End, Facts, Held, Ownership, Pair, Port, Service, Split, Who,
+    Client, Destination, Distinct, Facts, Held, Ownership, Pair, PairEnd, Port, Service,
+    SocketHolder, Split,
 };
-use crate::analysis::tally::Peer;
-use crate::analysis::traffic::Direction;
+use crate::analysis::tally::EndpointId;
+use crate::analysis::traffic::Traffic;
 use crate::model::conntrack::{Class, Protocol};
 
 /// Entries of every sample.
@@ -40,16 +41,16 @@ pub(super) fn unreplied_udp(n: u64) -> Split {
     }
 }
 
-pub(super) fn to(address: &str, protocol: Protocol) -> Peer {
-    Peer::To {
+pub(super) fn to(address: &str, protocol: Protocol) -> EndpointId {
+    EndpointId::To {
         address: address.parse::<SocketAddr>().unwrap(),
         protocol,
         local: false,
     }
 }
 
-pub(super) fn from(address: &str) -> Peer {
-    Peer::From {
+pub(super) fn from(address: &str) -> EndpointId {
+    EndpointId::From {
         address: address.parse::<IpAddr>().unwrap(),
         length: None,
     }
@@ -81,7 +82,7 @@ pub(super) fn sidekiq(entries: u64) -> Ownership {
     Ownership {
         seen: entries,
         owners: vec![Held {
-            who: Who {
+            who: SocketHolder {
                 name: "sidekiq.service".to_owned(),
                 unit: Some("sidekiq.service".to_owned()),
                 process: Some(("ruby".to_owned(), 812)),
@@ -111,7 +112,7 @@ pub(super) fn dialling(split: Split, ownership: Ownership) -> Facts {
         destinations: vec![Destination {
             peer: to("10.0.3.7:6379", Protocol::TCP),
             split,
-            direction: Direction::Out,
+            traffic: Traffic::Output,
             pair: None,
             sources: Distinct::default(),
             ownership,
@@ -127,9 +128,9 @@ pub(super) fn dialled_by(client: &str, split: Split, ownership: Ownership) -> Fa
         clients: vec![Client {
             peer: from(client),
             split,
-            direction: Direction::In,
+            traffic: Traffic::Input,
             pair: Some(Pair {
-                other: End::Service(tcp(8080)),
+                other: PairEnd::Service(tcp(8080)),
                 entries: split.entries,
             }),
             destinations: Distinct::default(),
@@ -142,19 +143,19 @@ pub(super) fn dialled_by(client: &str, split: Split, ownership: Ownership) -> Fa
 }
 
 /// A table in which one port is dialled.
-pub(super) fn of_port(port: Port, direction: Direction, split: Split, far: u64) -> Facts {
+pub(super) fn of_port(port: Port, traffic: Traffic, split: Split, far: u64) -> Facts {
     Facts {
         services: vec![Service {
             port,
-            direction,
+            traffic,
             split,
             far: seen(far),
             largest: split.entries / far.max(1),
             ownership: Ownership::default(),
         }],
         ports: vec![(port, split, seen(far))],
-        directions: match direction {
-            Direction::Out => [split.entries, ALL - split.entries, 0, 0],
+        directions: match traffic {
+            Traffic::Output => [split.entries, ALL - split.entries, 0, 0],
             _ => [ALL - split.entries, split.entries, 0, 0],
         },
         ..table(split)

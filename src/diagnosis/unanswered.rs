@@ -3,9 +3,9 @@
 use super::LARGE_SHARE;
 use super::connections::flow_to;
 use super::finding::{Actor, Finding, ScanTarget, Sweep};
-use crate::analysis::facts::{End, Facts, Port, Share, Who};
-use crate::analysis::tally::Peer;
-use crate::analysis::traffic::Direction;
+use crate::analysis::facts::{Facts, PairEnd, Port, Share, SocketHolder};
+use crate::analysis::tally::EndpointId;
+use crate::analysis::traffic::Traffic;
 use crate::model::conntrack::Protocol;
 
 /// So many addresses or ports without an answer are a scan, and not a service that is down.
@@ -30,8 +30,8 @@ pub(super) fn no_answer(facts: &Facts) -> Option<Finding> {
     Some(Finding::NoAnswer(flow_to(facts, destination)))
 }
 
-fn is_tcp(peer: &Peer) -> bool {
-    matches!(peer, Peer::To { protocol, .. } if *protocol == Protocol::TCP)
+fn is_tcp(peer: &EndpointId) -> bool {
+    matches!(peer, EndpointId::To { protocol, .. } if *protocol == Protocol::TCP)
 }
 
 /// Rule 5: a port of UDP, or a protocol without ports, whose packets are never answered from the port they went to.
@@ -67,7 +67,7 @@ fn goes_both_ways(facts: &Facts, port: Port) -> bool {
         .map(|service| service.split.entries)
         .sum();
     let large = directions.filter(|service| {
-        matches!(service.direction, Direction::In | Direction::Out)
+        matches!(service.traffic, Traffic::Input | Traffic::Output)
             && Share::new(service.split.entries, all).is_at_least(OTHER_WAY)
     });
     large.count() > 1
@@ -89,7 +89,7 @@ pub(super) fn scan(facts: &Facts) -> Option<Finding> {
 fn ports_of_one_address(facts: &Facts) -> Option<Sweep> {
     let swept = facts.swept.as_ref()?;
     let share = facts.share(swept.split.entries);
-    if swept.direction != Direction::Out
+    if swept.traffic != Traffic::Output
         || swept.ports.seen < MANY_TARGETS
         || !share.is_at_least(LARGE_SHARE)
         || !swept.split.is_mostly_unanswered()
@@ -98,7 +98,7 @@ fn ports_of_one_address(facts: &Facts) -> Option<Sweep> {
     }
     let actor = Actor::of(&swept.ownership);
     Some(Sweep {
-        direction: Direction::Out,
+        traffic: Traffic::Output,
         candidates: candidates(facts, &actor),
         actor,
         target: ScanTarget::PortsOf(swept.address, swept.ports),
@@ -110,7 +110,7 @@ fn ports_of_one_address(facts: &Facts) -> Option<Sweep> {
 /// One port of many addresses, dialled from this host.
 fn one_port_of_many_addresses(facts: &Facts) -> Option<Sweep> {
     let service = facts.services.iter().find(|service| {
-        service.direction == Direction::Out
+        service.traffic == Traffic::Output
             && service.far.seen >= MANY_TARGETS
             && facts.share(service.split.entries).is_at_least(LARGE_SHARE)
             && service.split.is_mostly_unanswered()
@@ -118,7 +118,7 @@ fn one_port_of_many_addresses(facts: &Facts) -> Option<Sweep> {
     })?;
     let actor = Actor::of(&service.ownership);
     Some(Sweep {
-        direction: Direction::Out,
+        traffic: Traffic::Output,
         candidates: candidates(facts, &actor),
         actor,
         target: ScanTarget::Addresses(service.port, service.far),
@@ -134,12 +134,12 @@ fn by_one_client(facts: &Facts) -> Option<Sweep> {
             && client.split.is_mostly_unanswered()
             && client.ports.seen.max(client.destinations.seen) >= MANY_TARGETS
     })?;
-    let target = match client.direction {
-        Direction::In => ScanTarget::PortsHere(client.ports),
+    let target = match client.traffic {
+        Traffic::Input => ScanTarget::PortsHere(client.ports),
         _ => ScanTarget::Everything(client.destinations),
     };
     Some(Sweep {
-        direction: client.direction,
+        traffic: client.traffic,
         actor: Actor::Client(client.peer),
         target,
         candidates: Vec::new(),
@@ -150,7 +150,7 @@ fn by_one_client(facts: &Facts) -> Option<Sweep> {
 
 /// Many addresses and many ports, dialled from this host.
 fn out_to_everywhere(facts: &Facts) -> Option<Sweep> {
-    let share = facts.share(facts.in_direction(Direction::Out));
+    let share = facts.share(facts.in_direction(Traffic::Output));
     let destinations = facts.dialled;
     let named = facts.destinations.first().is_some_and(|destination| {
         facts
@@ -162,7 +162,7 @@ fn out_to_everywhere(facts: &Facts) -> Option<Sweep> {
     }
     let actor = Actor::of(&facts.ownership);
     Some(Sweep {
-        direction: Direction::Out,
+        traffic: Traffic::Output,
         candidates: candidates(facts, &actor),
         actor,
         target: ScanTarget::Everything(destinations),
@@ -172,7 +172,7 @@ fn out_to_everywhere(facts: &Facts) -> Option<Sweep> {
 }
 
 /// Processes that may be the sender if no socket tells.
-fn candidates(facts: &Facts, actor: &Actor) -> Vec<Who> {
+fn candidates(facts: &Facts, actor: &Actor) -> Vec<SocketHolder> {
     match actor {
         Actor::ThisHost => facts.raw_senders.clone(),
         _ => Vec::new(),
@@ -189,14 +189,14 @@ pub(super) fn one_sided(facts: &Facts) -> Option<Finding> {
     let service = facts
         .services
         .iter()
-        .filter(|service| matches!(service.direction, Direction::In | Direction::Forwarded))
+        .filter(|service| matches!(service.traffic, Traffic::Input | Traffic::Forward))
         .find(|service| Share::new(service.split.one_sided, facts.all.one_sided).is_most())
-        .map(|service| End::Service(service.port));
+        .map(|service| PairEnd::Service(service.port));
     let destination = facts
         .destinations
         .iter()
         .find(|destination| Share::new(destination.split.one_sided, facts.all.one_sided).is_most())
-        .map(|destination| End::Remote(destination.peer));
+        .map(|destination| PairEnd::Remote(destination.peer));
     Some(Finding::OneSided {
         service: destination.or(service),
         share,
@@ -247,9 +247,9 @@ mod tests {
     #[test]
     fn a_tunnel_is_dialled_both_ways_without_an_answer() {
         let tunnel = |port, n| {
-            let mut facts = of_port(udp(port), Direction::Out, unreplied_udp(n / 2), 3);
+            let mut facts = of_port(udp(port), Traffic::Output, unreplied_udp(n / 2), 3);
             let mut inbound = facts.services[0].clone();
-            inbound.direction = Direction::In;
+            inbound.traffic = Traffic::Input;
             facts.services.push(inbound);
             facts.ports[0].1 = unreplied_udp(n);
             facts
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn syslog_has_no_answers_by_design_and_another_port_may_be_down() {
-        let one_way = |port| found(&of_port(udp(port), Direction::Out, unreplied_udp(300), 1));
+        let one_way = |port| found(&of_port(udp(port), Traffic::Output, unreplied_udp(300), 1));
         assert!(matches!(
             one_way(514),
             Some(Finding::OneWay {
@@ -283,7 +283,7 @@ mod tests {
             })
         ));
         assert!(!matches!(one_way(7777), Some(Finding::OneWay { .. })));
-        let answered = of_port(udp(514), Direction::Out, of_class(Class::Udp, 300), 1);
+        let answered = of_port(udp(514), Traffic::Output, of_class(Class::Udp, 300), 1);
         assert!(!matches!(found(&answered), Some(Finding::OneWay { .. })));
     }
 
@@ -293,7 +293,7 @@ mod tests {
             number: 0,
             protocol: Protocol(47),
         };
-        let facts = of_port(gre, Direction::Out, of_class(Class::Other, 250), 1);
+        let facts = of_port(gre, Traffic::Output, of_class(Class::Other, 250), 1);
         assert!(matches!(found(&facts), Some(Finding::OneWay { .. })));
     }
 
@@ -302,12 +302,12 @@ mod tests {
         crate::analysis::facts::Facts {
             swept: Some(Swept {
                 address: "198.51.100.7".parse().unwrap(),
-                direction: Direction::Out,
+                traffic: Traffic::Output,
                 ports: seen(ports),
                 split,
                 ownership: sidekiq(n),
             }),
-            ..of_port(tcp(1), Direction::Out, split, 1)
+            ..of_port(tcp(1), Traffic::Output, split, 1)
         }
     }
 
@@ -317,7 +317,7 @@ mod tests {
         let Some(Finding::Scan(sweep)) = found(&facts) else {
             panic!("{:?}", found(&facts))
         };
-        assert_eq!(sweep.direction, Direction::Out);
+        assert_eq!(sweep.traffic, Traffic::Output);
         assert!(matches!(sweep.actor, Actor::Here { .. }));
         assert!(matches!(
             sweep.target,
@@ -332,8 +332,8 @@ mod tests {
 
     #[test]
     fn a_scan_of_one_port_of_many_addresses_names_raw_senders_if_no_socket_tells() {
-        let mut facts = of_port(tcp(23), Direction::Out, of_class(Class::SynSent, 600), 100);
-        facts.raw_senders = vec![crate::analysis::facts::Who {
+        let mut facts = of_port(tcp(23), Traffic::Output, of_class(Class::SynSent, 600), 100);
+        facts.raw_senders = vec![crate::analysis::facts::SocketHolder {
             process: Some(("masscan".to_owned(), 99)),
             ..Default::default()
         }];
@@ -346,7 +346,7 @@ mod tests {
             sweep.target,
             ScanTarget::Addresses(_, Distinct { seen: 100, .. })
         ));
-        let few = of_port(tcp(23), Direction::Out, of_class(Class::SynSent, 600), 99);
+        let few = of_port(tcp(23), Traffic::Output, of_class(Class::SynSent, 600), 99);
         assert!(!matches!(found(&few), Some(Finding::Scan(_))));
     }
 
@@ -357,7 +357,7 @@ mod tests {
         let Some(Finding::Scan(sweep)) = found(&facts) else {
             panic!("{:?}", found(&facts))
         };
-        assert_eq!(sweep.direction, Direction::In);
+        assert_eq!(sweep.traffic, Traffic::Input);
         assert!(matches!(sweep.target, ScanTarget::PortsHere(_)));
         facts.clients[0].ports = seen(99);
         assert!(!matches!(found(&facts), Some(Finding::Scan(_))));
@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn many_addresses_and_ports_are_a_scan_unless_one_of_them_stands_out() {
-        let mut facts = of_port(tcp(1), Direction::Out, of_class(Class::SynSent, 600), 50);
+        let mut facts = of_port(tcp(1), Traffic::Output, of_class(Class::SynSent, 600), 50);
         facts.dialled = seen(100);
         assert!(matches!(
             found(&facts),
@@ -388,11 +388,11 @@ mod tests {
             one_sided,
             ..of_class(Class::Established, ALL)
         };
-        let facts = |one_sided| of_port(tcp(80), Direction::In, split(one_sided), 500);
+        let facts = |one_sided| of_port(tcp(80), Traffic::Input, split(one_sided), 500);
         let Some(Finding::OneSided { service, share }) = found(&facts(501)) else {
             panic!("{:?}", found(&facts(501)))
         };
-        assert_eq!(service, Some(End::Service(tcp(80))));
+        assert_eq!(service, Some(PairEnd::Service(tcp(80))));
         assert_eq!(share, Share::new(501, ALL));
         assert!(!matches!(
             found(&facts(500)),

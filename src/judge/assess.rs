@@ -199,7 +199,7 @@ fn judge(metric: Metric, readings: &Readings, assessment: &mut Assessment) {
             }
             Err(why) => {
                 // from now on there is something to compare with
-                let baseline = matches!(why, ReadError::FirstRun { .. });
+                let baseline = matches!(why, ReadError::NoBaseline { .. });
                 if threshold.given && !baseline {
                     assessment.unmeasured.push(Unmeasured { metric, why });
                 }
@@ -443,7 +443,7 @@ mod tests {
             r.untracked = untracked;
             assert_eq!(state(&r, "80", CRITICAL), OK);
         }
-        for untracked in [1, Readings::MANY] {
+        for untracked in [1, Readings::MAX_UNTRACKED] {
             r.untracked = Ok(untracked);
             for empty in [OK, WARNING, CRITICAL, UNKNOWN] {
                 assert_eq!(state(&r, "80", empty), empty);
@@ -505,7 +505,7 @@ mod tests {
             CRITICAL,
             "by free as well"
         );
-        let first = Err(ReadError::FirstRun {
+        let first = Err(ReadError::NoBaseline {
             why: NoBaseline::FirstRun,
         });
         let r = readings(850, Limit::Entries(1000), 1000);

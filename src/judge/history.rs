@@ -207,14 +207,14 @@ impl Baseline {
     /// Returns what changed in a namespace up to now.
     ///
     /// # Errors
-    /// [`ReadError::FirstRun`], or [`ReadError::PreviousRunIncomplete`] if losses may have been missed.
+    /// [`ReadError::NoBaseline`], or [`ReadError::PreviousRunIncomplete`] if losses may have been missed.
     pub fn change(
         &self,
         run: &Snapshot,
         id: NetnsId,
         now: &NetnsSnapshot,
     ) -> Result<Change, ReadError> {
-        let first_run = |why| ReadError::FirstRun { why };
+        let first_run = |why| ReadError::NoBaseline { why };
         self.usable(&run.boot, run.at).map_err(first_run)?;
         let Some(history) = self.history(id) else {
             let since = self.began_after(run).ok_or(match run.walk {
@@ -521,7 +521,7 @@ mod tests {
         let elsewhere = run(300, Walk::NotDone, &[(NetnsId::Cookie(1), dropped(9))]);
         assert_eq!(
             lost(&baseline, &elsewhere, NetnsId::Cookie(1)),
-            Err(ReadError::FirstRun {
+            Err(ReadError::NoBaseline {
                 why: NoBaseline::OtherNamespace
             })
         );
@@ -590,7 +590,7 @@ mod tests {
         let baseline = after(&[all(0, 0, 100)]);
         assert_eq!(
             lost(&baseline, &all(300, 0, 30), POD),
-            Err(ReadError::FirstRun {
+            Err(ReadError::NoBaseline {
                 why: NoBaseline::Reset
             })
         );
@@ -632,7 +632,7 @@ mod tests {
         let late = 7 * 86_400 + 100;
         assert_eq!(
             lost(&baseline, &all(late, 0, 50), POD),
-            Err(ReadError::FirstRun {
+            Err(ReadError::NoBaseline {
                 why: NoBaseline::TooOld
             })
         );

@@ -31,7 +31,7 @@ use crate::judge::history::{Baseline, Counters, NetnsHistory, NetnsSnapshot};
 use crate::model::error::NoBaseline;
 use crate::model::netns::NetnsId;
 use crate::model::readings::Statistics;
-use crate::model::sealed::{Lines, fact, hundredths, number, seal, time, unseal};
+use crate::model::sealed::{TextLines, fact, hundredths, number, seal, time, unseal};
 
 /// The first line but for the version.
 const HEADER: &str = "check_conntrack state ";
@@ -72,7 +72,7 @@ fn parse_facts(text: &str) -> Option<Baseline> {
     })
 }
 
-fn parse_history(lines: &mut Lines<'_>) -> Option<NetnsHistory> {
+fn parse_history(lines: &mut TextLines<'_>) -> Option<NetnsHistory> {
     let id = NetnsId::parse(fact(lines, "namespace")?)?;
     let last = parse_snapshot(lines)?;
     let has_another = lines.peek().is_some_and(|line| line.starts_with("at "));
@@ -87,7 +87,7 @@ fn parse_history(lines: &mut Lines<'_>) -> Option<NetnsHistory> {
     })
 }
 
-fn parse_snapshot(lines: &mut Lines<'_>) -> Option<NetnsSnapshot> {
+fn parse_snapshot(lines: &mut TextLines<'_>) -> Option<NetnsSnapshot> {
     let at = time(fact(lines, "at")?)?;
     let count = number(fact(lines, "count")?)?;
     let max = match fact(lines, "max") {
@@ -109,7 +109,7 @@ fn parse_snapshot(lines: &mut Lines<'_>) -> Option<NetnsSnapshot> {
     })
 }
 
-fn parse_rows(lines: &mut Lines<'_>) -> Option<Statistics> {
+fn parse_rows(lines: &mut TextLines<'_>) -> Option<Statistics> {
     let mut processors = Vec::new();
     while let Some(text) = fact(lines, "processor") {
         let mut row = [None; 4];

@@ -181,14 +181,14 @@ fn of_table(metric: Metric, table: &TableNumbers, max: Option<u32>) -> Reading<M
 fn increase(numbers: Numbers<'_>, of: impl Fn(&Change) -> Option<u64>) -> Reading<Measured> {
     let change = match numbers.change {
         // there is no state to compare with, whatever else is missing
-        Err(why) if !matches!(why, ReadError::FirstRun { .. }) => return Err(why.clone()),
+        Err(why) if !matches!(why, ReadError::NoBaseline { .. }) => return Err(why.clone()),
         change => {
             let statistics = numbers.readings.statistics.as_ref();
             statistics.map_err(Clone::clone)?;
             change.clone()?
         }
     };
-    let increase = of(&change).ok_or(ReadError::FirstRun {
+    let increase = of(&change).ok_or(ReadError::NoBaseline {
         why: NoBaseline::NoCounters,
     })?;
     Ok(number(Some(Ratio::from_int(signed(increase)))))
@@ -218,7 +218,7 @@ fn full_in(count: i64, limit: &Limit, change: &Reading<Change>) -> Reading<Measu
     // it is full, whether it grows or not
     let comparable = matches!(
         growing,
-        Ok(_) | Err(ReadError::FirstRun { .. } | ReadError::PreviousRunIncomplete)
+        Ok(_) | Err(ReadError::NoBaseline { .. } | ReadError::PreviousRunIncomplete)
     );
     if free <= 0 && comparable {
         return Ok(number(Some(Ratio::from_int(0))));
@@ -238,7 +238,7 @@ fn full_in(count: i64, limit: &Limit, change: &Reading<Change>) -> Reading<Measu
 fn growing(change: &Reading<Change>) -> Reading<Change> {
     let change = change.clone()?;
     if change.elapsed < Change::MIN_GROWTH_INTERVAL {
-        return Err(ReadError::FirstRun {
+        return Err(ReadError::NoBaseline {
             why: NoBaseline::TooRecent,
         });
     }

@@ -7,19 +7,19 @@ use crate::judge::losses::{Losses, losses};
 use crate::judge::measure::{Measurements, Numbers};
 use crate::judge::metric::Metric;
 use crate::judge::threshold::Thresholds;
-use crate::model::netns::{Compared, Resident};
+use crate::model::netns::{Compared, NetnsRepresentative};
 use crate::model::readings::Readings;
 
 /// A namespace and the verdict on it alone.
 #[derive(Debug, Clone)]
-pub struct Judged {
+pub struct AssessedNetns {
     /// The namespace.
     pub netns: Compared,
     /// The verdict, without the metrics of the table, which is read of the deciding namespace only.
     pub assessment: Assessment,
 }
 
-impl Judged {
+impl AssessedNetns {
     /// Packets that the namespace lost since the previous run.
     pub fn losses(&self) -> Option<Losses> {
         losses(
@@ -49,11 +49,11 @@ pub fn worst_first(
     own: Compared,
     others: Vec<Compared>,
     bench: Bench<'_>,
-) -> (Judged, Vec<Box<Judged>>) {
+) -> (AssessedNetns, Vec<Box<AssessedNetns>>) {
     let thresholds = bench.thresholds.clone().without_table();
     let mut deciding = judge(own, &thresholds, bench);
     // each at its place, as a pointer: a few hundred of them, and a sort of these large values is 10 KB of code
-    let mut sorted: Vec<Box<Judged>> = Vec::with_capacity(others.len());
+    let mut sorted: Vec<Box<AssessedNetns>> = Vec::with_capacity(others.len());
     for other in others {
         let mut judged = judge(other, &thresholds, bench);
         if is_worse(&judged, &deciding) {
@@ -65,7 +65,7 @@ pub fn worst_first(
     (deciding, sorted)
 }
 
-fn judge(netns: Compared, thresholds: &Thresholds, bench: Bench<'_>) -> Judged {
+fn judge(netns: Compared, thresholds: &Thresholds, bench: Bench<'_>) -> AssessedNetns {
     let readings = &netns.namespace.readings;
     let measurements = Measurements::of(Numbers {
         readings,
@@ -79,11 +79,11 @@ fn judge(netns: Compared, thresholds: &Thresholds, bench: Bench<'_>) -> Judged {
         others_unseen: bench.others_unseen,
     };
     let assessment = assess(subject, thresholds, bench.policy);
-    Judged { netns, assessment }
+    AssessedNetns { netns, assessment }
 }
 
-fn is_worse(one: &Judged, other: &Judged) -> bool {
-    let of = |judged: &Judged| rank(judged.assessment.state);
+fn is_worse(one: &AssessedNetns, other: &AssessedNetns) -> bool {
+    let of = |judged: &AssessedNetns| rank(judged.assessment.state);
     let order = of(other)
         .cmp(&of(one))
         .then_with(|| {
@@ -96,7 +96,7 @@ fn is_worse(one: &Judged, other: &Judged) -> bool {
     order == Ordering::Less
 }
 
-fn lowest_pid(judged: &Judged) -> i32 {
+fn lowest_pid(judged: &AssessedNetns) -> i32 {
     let seen = judged.netns.namespace.seen;
     seen.map_or(i32::MAX, |seen| seen.pid)
 }
@@ -121,26 +121,26 @@ fn by_usage(one: &Readings, other: &Readings) -> Ordering {
 
 /// The report on the namespaces besides the verdict on the deciding one.
 #[derive(Debug, Clone)]
-pub struct Overview {
+pub struct NetnsSummary {
     /// The number that was seen.
     pub number: usize,
     /// The resident of the deciding namespace; none if that is the namespace of this check.
-    pub deciding: Option<Resident>,
+    pub deciding: Option<NetnsRepresentative>,
     /// The one of this check, if another one decides.
-    pub own: Option<Judged>,
+    pub own: Option<AssessedNetns>,
     /// The number of other namespaces that lost packets since the previous run.
     pub losing: usize,
     /// The others one by one, worst first, if somebody asked for them.
-    pub others: Vec<Other>,
+    pub others: Vec<OtherNetns>,
 }
 
 /// A namespace that does not decide.
 #[derive(Debug, Clone)]
-pub struct Other {
+pub struct OtherNetns {
     /// The resident of the namespace.
-    pub resident: Resident,
+    pub resident: NetnsRepresentative,
     /// The readings of the namespace, and the verdict on it alone.
-    pub judged: Judged,
+    pub judged: AssessedNetns,
 }
 
 #[cfg(test)]
@@ -151,7 +151,7 @@ mod tests {
 
     use nagiosplugin::ServiceState;
 
-    use crate::model::netns::{Namespace, NetnsId, Seen};
+    use crate::model::netns::{Namespace, NetnsId, Sighting};
     use crate::model::readings::{Change, Limit, Statistics};
 
     fn namespace(pid: i32, count: u32, limit: Limit) -> Compared {
@@ -165,7 +165,7 @@ mod tests {
                     buckets: Ok(u32::MAX),
                     ..Readings::none()
                 },
-                seen: Some(Seen { pid, inode }),
+                seen: Some(Sighting { pid, inode }),
                 own: false,
             },
             change: Err(ReadError::NotReached),

@@ -25,17 +25,17 @@ pub enum Suffixes {
 }
 
 impl Suffixes {
-    fn units(self) -> &'static [Unit] {
+    fn units(self) -> &'static [Suffix] {
         match self {
-            Self::Percent => &[Unit::Percent],
-            Self::Time => &[Unit::Seconds, Unit::Minutes, Unit::Hours],
+            Self::Percent => &[Suffix::Percent],
+            Self::Time => &[Suffix::Seconds, Suffix::Minutes, Suffix::Hours],
         }
     }
 }
 
 /// The suffix after the number of a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Unit {
+enum Suffix {
     /// Nothing: it is in the unit of the value.
     Bare,
     /// Percent of nf_conntrack_max.
@@ -45,7 +45,7 @@ enum Unit {
     Hours,
 }
 
-impl Unit {
+impl Suffix {
     fn suffix(self) -> &'static str {
         match self {
             Self::Bare => "",
@@ -70,7 +70,7 @@ impl Unit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Bound {
     number: Decimal,
-    unit: Unit,
+    unit: Suffix,
 }
 
 impl Bound {
@@ -79,7 +79,7 @@ impl Bound {
     const fn bare(number: Decimal) -> Self {
         Self {
             number,
-            unit: Unit::Bare,
+            unit: Suffix::Bare,
         }
     }
 
@@ -88,7 +88,7 @@ impl Bound {
             .units()
             .iter()
             .find_map(|unit| Some((text.strip_suffix(unit.suffix())?, *unit)));
-        let (digits, unit) = suffixed.unwrap_or((text, Unit::Bare));
+        let (digits, unit) = suffixed.unwrap_or((text, Suffix::Bare));
         let number = Decimal::parse(digits).map_err(|error| match error {
             // quote what was typed, sign and all
             RangeError::NotANumber { .. } => RangeError::NotANumber {
@@ -99,7 +99,7 @@ impl Bound {
         // 0% of anything is 0: one form, so that printing round-trips
         Ok(Self {
             number,
-            unit: if number.is_zero() { Unit::Bare } else { unit },
+            unit: if number.is_zero() { Suffix::Bare } else { unit },
         })
     }
 
@@ -109,7 +109,7 @@ impl Bound {
     }
 
     fn is_percent(self) -> bool {
-        self.unit == Unit::Percent
+        self.unit == Suffix::Percent
     }
 
     /// The order of two bounds. A percentage and a number cannot be compared unless one of them is 0.

@@ -21,12 +21,12 @@ pub struct Tuple {
 
 impl Tuple {
     /// The end that sends.
-    pub fn from(&self) -> Side {
+    pub fn from(&self) -> SocketAddress {
         (self.source, self.source_port)
     }
 
     /// The end that receives.
-    pub fn to(&self) -> Side {
+    pub fn to(&self) -> SocketAddress {
         (self.destination, self.destination_port)
     }
 }
@@ -250,28 +250,28 @@ impl Entry {
     }
 
     /// Both sides of the original direction, as a socket of either end would have them.
-    pub fn original_sides(&self) -> Sides {
-        Sides::of(self.protocol, self.original.from(), self.original.to())
+    pub fn original_flow(&self) -> FlowKey {
+        FlowKey::of(self.protocol, self.original.from(), self.original.to())
     }
 
     /// Both sides of the reply direction: different from the original where addresses are translated.
-    pub fn reply_sides(&self) -> Sides {
-        Sides::of(self.protocol, self.reply.from(), self.reply.to())
+    pub fn reply_flow(&self) -> FlowKey {
+        FlowKey::of(self.protocol, self.reply.from(), self.reply.to())
     }
 }
 
 /// An address and a port, which means nothing where the protocol has none.
-pub type Side = (Address, u16);
+pub type SocketAddress = (Address, u16);
 
 /// A protocol and two address-port pairs in no order: what an entry and the socket behind it have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sides {
+pub struct FlowKey {
     protocol: Protocol,
-    lower: Side,
-    higher: Side,
+    lower: SocketAddress,
+    higher: SocketAddress,
 }
 
-impl Hash for Sides {
+impl Hash for FlowKey {
     /// Two or three writes instead of a dozen: it is computed for every entry of a table.
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Self {
@@ -293,14 +293,14 @@ impl Hash for Sides {
     }
 }
 
-impl Sides {
+impl FlowKey {
     /// Between two ends; IPv4 addresses mapped into IPv6 are taken as what they are.
     pub fn between(protocol: Protocol, one: SocketAddr, other: SocketAddr) -> Self {
         let side = |end: SocketAddr| (end.ip().into(), end.port());
         Self::of(protocol, side(one), side(other))
     }
 
-    fn of(protocol: Protocol, one: Side, other: Side) -> Self {
+    fn of(protocol: Protocol, one: SocketAddress, other: SocketAddress) -> Self {
         Self {
             protocol,
             lower: one.min(other),

@@ -65,7 +65,7 @@ impl From<u64> for Extent {
 
 /// The end of a dump of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub enum DumpEnd {
     /// At its end.
     Whole,
     /// When as many entries as wanted were read.
@@ -78,7 +78,7 @@ pub enum End {
 
 /// The summary of a dump of the table, besides its entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listing {
+pub struct DumpSummary {
     /// The source.
     pub source: Source,
     /// Entries that were handed on.
@@ -94,14 +94,14 @@ pub struct Listing {
     /// The number of entries that `conntrack -L` says it listed, if its summary stands in a capture.
     pub shown: Option<u64>,
     /// The end of the dump.
-    pub end: End,
+    pub end: DumpEnd,
     /// The hash table was resized meanwhile, so entries are missing or double.
     pub inexact: bool,
 }
 
-impl Listing {
+impl DumpSummary {
     /// A reading from this source that ended so; nothing was left out.
-    pub fn new(source: Source, read: u64, end: End) -> Self {
+    pub fn new(source: Source, read: u64, end: DumpEnd) -> Self {
         Self {
             source,
             read,
@@ -129,7 +129,7 @@ impl Listing {
         });
         // lines that could not be parsed were there all the same
         let listed = self.seen + self.broken;
-        let whole = matches!(self.end, End::Whole | End::Sampled);
+        let whole = matches!(self.end, DumpEnd::Whole | DumpEnd::Sampled);
         let excerpt = self.shown.filter(|shown| whole && listed < *shown);
         let excerpt = excerpt.map(|shown| Gap::Excerpt {
             read: self.seen,
@@ -137,7 +137,7 @@ impl Listing {
         });
         let count = count
             .map(u64::from)
-            .filter(|_| self.end == End::Whole || self.counted);
+            .filter(|_| self.end == DumpEnd::Whole || self.counted);
         let short = count.filter(|count| listed * 10 < count * 9);
         let short = short.map(|count| Gap::Listed { listed, count });
         [unparsed, excerpt, short].into_iter().flatten().collect()

@@ -19,7 +19,7 @@ pub enum ReadError {
     #[error("{path}{kind}")]
     File {
         /// What it is for.
-        what: Subject,
+        what: FilePurpose,
         /// Its path.
         path: String,
         /// What is the matter with it.
@@ -63,7 +63,7 @@ pub enum ReadError {
     #[error(
         "dump skipped: walking {elsewhere} entries of other network namespaces would stall a CPU"
     )]
-    Crowded {
+    DumpWouldStall {
         /// Entries of the other namespaces.
         elsewhere: u64,
     },
@@ -71,7 +71,7 @@ pub enum ReadError {
     #[error(
         "reading {entries} entries from /proc/net/nf_conntrack takes too long before kernel 6.16"
     )]
-    Quadratic {
+    ProcfsTooSlow {
         /// nf_conntrack_count.
         entries: u32,
     },
@@ -117,7 +117,7 @@ pub enum ReadError {
     },
     /// There is nothing to compare with, and that is as it should be: this run writes the baseline for the next one.
     #[error("first run: {why}")]
-    FirstRun {
+    NoBaseline {
         /// The reason.
         why: NoBaseline,
     },
@@ -169,7 +169,7 @@ pub enum ReadError {
 
 /// What a file is for, if a reader needs other advice about it than about any file of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subject {
+pub enum FilePurpose {
     /// A file of the kernel.
     File,
     /// The directory sys/net.
@@ -316,7 +316,7 @@ impl ReadError {
     /// An error of a file that needs no other advice than any file of the kernel. The path is safe to print.
     pub fn file(path: String, kind: FileError) -> Self {
         Self::File {
-            what: Subject::File,
+            what: FilePurpose::File,
             path,
             kind,
         }
@@ -324,7 +324,7 @@ impl ReadError {
 
     /// The same error with the subject of its file, if it is one of a file.
     #[must_use]
-    pub fn about(mut self, subject: Subject) -> Self {
+    pub fn about(mut self, subject: FilePurpose) -> Self {
         if let Self::File { what, .. } = &mut self {
             *what = subject;
         }
@@ -350,7 +350,7 @@ impl ReadError {
                 Some("more time is given with --timeout")
             }
             Self::OnlySockets => Some("the table needs CAP_NET_ADMIN"),
-            Self::Crowded { .. } => Some("use --source netlink to dump anyway"),
+            Self::DumpWouldStall { .. } => Some("use --source netlink to dump anyway"),
             Self::NoState {
                 problem: NoState::Missing,
                 ..
@@ -377,7 +377,7 @@ impl ReadError {
                 problem: NoRecording::OtherProcRoot,
                 ..
             } => Some("--recording names one"),
-            Self::FirstRun { .. }
+            Self::NoBaseline { .. }
             | Self::NoRecording { .. }
             | Self::PreviousRunIncomplete
             | Self::NoState { .. }
@@ -386,7 +386,7 @@ impl ReadError {
             | Self::ProcessGone { .. }
             | Self::NotReached
             | Self::OtherProcRoot
-            | Self::Quadratic { .. } => None,
+            | Self::ProcfsTooSlow { .. } => None,
             Self::NotPermitted { .. } => Some(
                 "the capability must be held in the user namespace that owns this network namespace, check for a sandbox",
             ),
@@ -409,7 +409,9 @@ impl ReadError {
     pub fn needs_privilege(&self) -> bool {
         match self {
             Self::NotPermitted { .. } | Self::NotEntered { .. } => true,
-            Self::File { what, kind, .. } => *what == Subject::Table && *kind == FileError::Denied,
+            Self::File { what, kind, .. } => {
+                *what == FilePurpose::Table && *kind == FileError::Denied
+            }
             _ => false,
         }
     }
@@ -423,24 +425,24 @@ impl ReadError {
 
 impl FileError {
     /// What would help; none if the error says it all.
-    fn hint(&self, what: Subject) -> Option<&'static str> {
+    fn hint(&self, what: FilePurpose) -> Option<&'static str> {
         match (self, what) {
-            (Self::Missing, Subject::SysNet) => Some(
+            (Self::Missing, FilePurpose::SysNet) => Some(
                 "is this a procfs? mounted with subset=pid, as ProcSubset=pid in a systemd unit does?",
             ),
-            (Self::Missing, Subject::Statistics) => Some(
+            (Self::Missing, FilePurpose::Statistics) => Some(
                 "kernel built without CONFIG_NF_CONNTRACK_PROCFS, reading its counters requires CAP_NET_ADMIN",
             ),
-            (Self::Missing, Subject::Table) => {
+            (Self::Missing, FilePurpose::Table) => {
                 Some("kernels built without CONFIG_NF_CONNTRACK_PROCFS have no such file")
             }
-            (Self::Missing, Subject::Namespace) => Some(
+            (Self::Missing, FilePurpose::Namespace) => Some(
                 "kernels built without CONFIG_NF_CONNTRACK_PROCFS do not show other network namespaces",
             ),
             (Self::Missing | Self::MissingBeside { .. }, _) => {
                 Some("is the nf_conntrack module loaded? does a sandbox hide part of /proc?")
             }
-            (Self::Denied, Subject::Table) => {
+            (Self::Denied, FilePurpose::Table) => {
                 Some("reading it requires root, gid 0 or CAP_DAC_READ_SEARCH")
             }
             (Self::Denied, _) => Some(

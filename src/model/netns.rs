@@ -77,7 +77,7 @@ pub struct Namespace {
     /// The readings of the namespace.
     pub readings: Readings,
     /// The place where the namespace was seen; none if no processes were looked at.
-    pub seen: Option<Seen>,
+    pub seen: Option<Sighting>,
     /// True if it is the one of this process.
     pub own: bool,
 }
@@ -136,7 +136,7 @@ impl Observation {
 
 /// The place where a namespace was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
+pub struct Sighting {
     /// The lowest of its processes.
     pub pid: i32,
     /// The inode of its net/stat/nf_conntrack, by which it is known again.
@@ -145,7 +145,7 @@ pub struct Seen {
 
 /// The resident of a namespace, as far as it could still be read: its process with the lowest id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Resident {
+pub struct NetnsRepresentative {
     /// The process; none where the namespace of this check has no process that could be seen.
     pub pid: Option<i32>,
     /// Its command; none where it ended meanwhile.
@@ -154,7 +154,7 @@ pub struct Resident {
     pub name: Name,
 }
 
-impl fmt::Display for Resident {
+impl fmt::Display for NetnsRepresentative {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (pid, command) = match (self.pid, &self.command) {
             (None, _) => return f.write_str("this check"),
@@ -166,7 +166,7 @@ impl fmt::Display for Resident {
     }
 }
 
-impl Resident {
+impl NetnsRepresentative {
     /// The resident with its address: `container 4f2ac1d2e3f4 (python3[4144], 172.17.0.5)`.
     pub fn at(&self, address: IpAddr) -> String {
         let address = address.to_string();
@@ -195,7 +195,7 @@ mod tests {
                 buckets: Ok(u32::MAX),
                 ..Readings::none()
             },
-            seen: Some(Seen { pid, inode }),
+            seen: Some(Sighting { pid, inode }),
             own: false,
         }
     }
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn a_resident_is_told_as_far_as_it_is_known() {
         let resident = |pid, command: Option<&str>, name| {
-            Resident {
+            NetnsRepresentative {
                 pid,
                 command: command.map(str::to_owned),
                 name,

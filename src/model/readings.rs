@@ -20,7 +20,7 @@ pub struct Readings {
     /// /proc/net/stat/nf_conntrack.
     pub statistics: Reading<Statistics>,
     /// Established TCP connections to other hosts while the table holds no entry: it looks as if it should.
-    /// [`Self::MANY`] is as many or more.
+    /// [`Self::MAX_UNTRACKED`] is as many or more.
     pub untracked: Reading<u64>,
     /// The moment of the highest usage since the previous run, from a recording.
     pub peak: Reading<Usage>,
@@ -125,7 +125,7 @@ impl Change {
 
 impl Readings {
     /// No more untracked connections than these are counted.
-    pub const MANY: u64 = 1000;
+    pub const MAX_UNTRACKED: u64 = 1000;
 
     /// Nothing has been read yet.
     pub fn none() -> Self {

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 
 /// The lines of a text, without their line breaks.
-pub type Lines<'a> = std::iter::Peekable<std::str::SplitTerminator<'a, char>>;
+pub type TextLines<'a> = std::iter::Peekable<std::str::SplitTerminator<'a, char>>;
 
 /// Adds the last line to the facts, each of which ends with a line break.
 pub fn seal(facts: String) -> String {
@@ -14,7 +14,7 @@ pub fn seal(facts: String) -> String {
 }
 
 /// The lines of a sealed text without its last line; none if the text is not as it was sealed.
-pub fn unseal(text: &str) -> Option<Lines<'_>> {
+pub fn unseal(text: &str) -> Option<TextLines<'_>> {
     let end = text
         .trim_end_matches('\n')
         .rfind('\n')
@@ -32,7 +32,7 @@ fn check_line(facts: &str) -> String {
 }
 
 /// Returns the rest of the next line if it is about this fact.
-pub fn fact<'a>(lines: &mut Lines<'a>, name: &str) -> Option<&'a str> {
+pub fn fact<'a>(lines: &mut TextLines<'a>, name: &str) -> Option<&'a str> {
     let next = lines.next_if(|line| line.split_once(' ').is_some_and(|(fact, _)| fact == name))?;
     next.split_once(' ').map(|(_, rest)| rest)
 }

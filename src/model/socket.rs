@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::net::SocketAddr;
 
 use crate::model::cgroup::Cgroup;
-use crate::model::conntrack::{Protocol, Sides, TcpState};
+use crate::model::conntrack::{FlowKey, Protocol, TcpState};
 
 /// A local socket as sock_diag tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +27,8 @@ pub struct LocalSocket {
 
 impl LocalSocket {
     /// Both ends, comparable with those of an entry.
-    pub fn sides(&self) -> Sides {
-        Sides::between(self.protocol, self.local, self.remote)
+    pub fn sides(&self) -> FlowKey {
+        FlowKey::between(self.protocol, self.local, self.remote)
     }
 }
 

@@ -7,20 +7,20 @@ use crate::analysis::tally::{Counting, Scale, Tally};
 use crate::cli::Options;
 use crate::judge::metric::Metric;
 use crate::model::conntrack::Entry;
-use crate::model::dump::{Choice, End, Listing};
+use crate::model::dump::{Choice, DumpEnd, DumpSummary};
 use crate::model::error::ReadError;
 use crate::model::local_addresses::LocalAddresses;
 use crate::model::readings::{InUse, Reading};
 use crate::runtime::unsafe_calls::check_netlink_strictly;
 use crate::source::addresses::{Origin, addresses};
-use crate::source::enter_netns::Place;
-use crate::source::entries::{self, Wanted};
+use crate::source::enter_netns::NetnsAccess;
+use crate::source::entries::{self, EntryQuery};
 use crate::source::expectations::expectations;
 use crate::source::udp_settings;
 
 /// A reading of the entries, counted.
 pub(super) struct Read {
-    pub(super) listing: Listing,
+    pub(super) listing: DumpSummary,
     /// The reason why no better source was read.
     pub(super) why: Option<ReadError>,
     pub(super) tally: Tally,
@@ -32,7 +32,7 @@ pub(super) struct Read {
 }
 
 /// Reads and counts the entries.
-pub(super) fn count(options: &Options, wanted: &Wanted) -> Result<Read, ReadError> {
+pub(super) fn count(options: &Options, wanted: &EntryQuery) -> Result<Read, ReadError> {
     let (own, own_error) = own_addresses(options, &wanted.place, wanted.deadline);
     let mut counting = counting(options, wanted, own);
     let add = |entry: &Entry| counting.add(entry);
@@ -45,7 +45,7 @@ pub(super) fn count(options: &Options, wanted: &Wanted) -> Result<Read, ReadErro
         None => {
             let read = entries::entries(wanted, add)?;
             let total = match read.listing.end {
-                End::Whole => read.listing.read,
+                DumpEnd::Whole => read.listing.read,
                 _ if read.listing.counted => read.listing.seen,
                 // what is there is at least what was read, whatever the count says by now
                 _ => read
@@ -60,9 +60,9 @@ pub(super) fn count(options: &Options, wanted: &Wanted) -> Result<Read, ReadErro
     // no entry was seen before the reading ended, so nothing can be said
     if options.table.is_none() && tally.read() == 0 {
         match listing.end {
-            End::TimeUp => return Err(ReadError::NotReached),
-            End::Failed(error) => return Err(error),
-            End::Whole | End::Sampled => {}
+            DumpEnd::TimeUp => return Err(ReadError::NotReached),
+            DumpEnd::Failed(error) => return Err(error),
+            DumpEnd::Whole | DumpEnd::Sampled => {}
         }
     }
     Ok(Read {
@@ -79,7 +79,7 @@ pub(super) fn count(options: &Options, wanted: &Wanted) -> Result<Read, ReadErro
 }
 
 /// A counter that knows by what to tell which side opened a connection.
-fn counting(options: &Options, wanted: &Wanted, own: LocalAddresses) -> Counting {
+fn counting(options: &Options, wanted: &EntryQuery, own: LocalAddresses) -> Counting {
     let local_ports = udp_settings(&wanted.proc_root).ephemeral;
     let counting = Counting::new(own, options.aggregate).with_local_ports(local_ports);
     if options.table.is_some() {
@@ -91,7 +91,7 @@ fn counting(options: &Options, wanted: &Wanted, own: LocalAddresses) -> Counting
     }
     // the table needs the time more
     let now = Instant::now();
-    let wanted = Wanted {
+    let wanted = EntryQuery {
         deadline: now + wanted.deadline.saturating_duration_since(now) / 4,
         ..wanted.clone()
     };
@@ -104,7 +104,7 @@ fn counting(options: &Options, wanted: &Wanted, own: LocalAddresses) -> Counting
 /// The local addresses of this host, and the reason if some may be missing.
 fn own_addresses(
     options: &Options,
-    place: &Place,
+    place: &NetnsAccess,
     deadline: Instant,
 ) -> (LocalAddresses, Option<ReadError>) {
     // --own says that a capture is from elsewhere
@@ -123,7 +123,7 @@ fn own_addresses(
 }
 
 /// The expectations, if a range was given on them.
-pub(super) fn wanted_expectations(options: &Options, wanted: &Wanted) -> Reading<InUse> {
+pub(super) fn wanted_expectations(options: &Options, wanted: &EntryQuery) -> Reading<InUse> {
     if options.table.is_some() {
         return Err(ReadError::NoExpectations);
     }

@@ -16,7 +16,7 @@ use crate::judge::losses::lost_below_limit;
 use crate::judge::metric::Metric;
 use crate::model::error::ReadError;
 use crate::model::timeouts::Timeouts;
-use crate::report::advice::{Advice, Basis, advice};
+use crate::report::advice::{Advice, AdviceContext, advice};
 use crate::report::finding::AddressNames;
 use crate::report::recorded::Told;
 use crate::report::{Answer, Report, Shown, Style, render};
@@ -73,7 +73,7 @@ fn of(options: &Options, verdict: &Verdict, table: Option<(&Table, Deadlines)>) 
     let timeouts = settings_root(options, table).map_or_else(Timeouts::default, source::timeouts);
     let advice = advice(
         finding.as_ref(),
-        Basis {
+        AdviceContext {
             names: &names,
             timeouts,
             relief: room(options, &case).and_then(relief),
@@ -157,16 +157,17 @@ fn configured(options: &Options, verdict: &Verdict) -> Option<Configured> {
     }
     let readings = verdict.readings();
     let limits = source::configured::configured_limits(Path::new("/"));
-    let of = |setting, configured: Option<source::configured::Setting>, live: Option<u32>| {
-        let configured = configured?;
-        let live = u64::from(live?);
-        (configured.value > live).then_some(Configured {
-            setting,
-            file: configured.file,
-            value: configured.value,
-            live,
-        })
-    };
+    let of =
+        |setting, configured: Option<source::configured::ConfiguredValue>, live: Option<u32>| {
+            let configured = configured?;
+            let live = u64::from(live?);
+            (configured.value > live).then_some(Configured {
+                setting,
+                file: configured.file,
+                value: configured.value,
+                live,
+            })
+        };
     let buckets = readings.buckets.as_ref().ok().copied();
     of(Setting::Max, limits.max, readings.max())
         .or_else(|| of(Setting::Buckets, limits.buckets, buckets))

@@ -2,7 +2,7 @@
 
 use super::table::Table;
 use super::verdict::Verdict;
-use crate::analysis::top::{Basis, Sample};
+use crate::analysis::top::{Basis, SampledPart};
 use crate::cli::Options;
 use crate::judge::measure::TableNumbers;
 use crate::model::dump::Choice;
@@ -51,7 +51,7 @@ impl Table {
     ) -> Self {
         let now = verdict.readings().count.as_ref().copied();
         let now = now.unwrap_or(u32::MAX);
-        let sample = (survey.read < survey.total).then_some(Sample {
+        let sample = (survey.read < survey.total).then_some(SampledPart {
             read: survey.read,
             total: survey.total,
             half_width: None,

@@ -6,16 +6,18 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::analysis::census::{self, Census, Owned};
-use crate::analysis::facts::Who;
+use crate::analysis::facts::SocketHolder;
 use crate::analysis::owners::{self, Owner, Owners};
-use crate::analysis::tally::{Attribution, Group, Holder, Matched, Matching, Peer, Scale, Tally};
+use crate::analysis::tally::{
+    Attribution, EndpointId, Group, Holder, Matched, Matching, Scale, Tally,
+};
 use crate::model::conntrack::Protocol;
 use crate::model::error::ReadError;
 use crate::model::socket::{LocalSocket, NoHolder, Process, SearchCut};
 use crate::model::udp::UdpSettings;
 use crate::model::user::Users;
 use crate::runtime::privilege;
-use crate::source::entries::{self, Wanted};
+use crate::source::entries::{self, EntryQuery};
 use crate::source::procfs::processes::{self, Search as ProcessSearch};
 use crate::source::udp_settings;
 use crate::source::users::{PASSWD, users};
@@ -24,10 +26,10 @@ use crate::source::users::{PASSWD, users};
 const PROC: &str = "/proc";
 
 /// A socket by its inode and user id.
-type Socket = (u64, u32);
+type InodeAndUser = (u64, u32);
 
 /// The owners behind the groups of a census.
-pub(super) struct Search {
+pub(super) struct OwnerSearch {
     /// In the order of the groups.
     pub(super) of_groups: Vec<Owned>,
     /// The reason why names may be missing, in words.
@@ -37,7 +39,7 @@ pub(super) struct Search {
 }
 
 /// The processes that hold a raw or packet socket, those that hold most of them first.
-pub(super) fn raw_senders(wanted: &Wanted) -> Vec<Who> {
+pub(super) fn raw_senders(wanted: &EntryQuery) -> Vec<SocketHolder> {
     let sockets = entries::raw_sockets(wanted);
     let mut search = ProcessSearch::new(&wanted.proc_root, sockets.clone(), wanted.deadline);
     privilege::with(privilege::PROCESSES, || search.look());
@@ -55,9 +57,9 @@ pub(super) fn owners_of(
     tally: &Tally,
     census: &Census,
     scale: Scale,
-    wanted: &Wanted,
+    wanted: &EntryQuery,
     read_at: Instant,
-) -> Search {
+) -> OwnerSearch {
     let (matched, mut dialled, look) = match_sockets(tally, census, scale, wanted);
     let mut attributions = matched.attributions(&[]);
     let asked_for = sockets(census, &attributions, &dialled).flatten().collect();
@@ -99,7 +101,7 @@ pub(super) fn owners_of(
             }
         })
         .collect();
-    Search {
+    OwnerSearch {
         of_groups,
         names_incomplete: cut.map(|cut| incomplete(cut, &names)),
         note: note(&look, missing, no_holder),
@@ -121,7 +123,7 @@ fn held(attribution: &Attribution, owners: &[Owner], by_process: &Owners) -> Vec
         if !is_held {
             let user = by_process.user(holder.uid);
             let of_user = held.iter_mut().find(
-                |(owner, _)| matches!(&owner.who, owners::Who::User(known, _) if *known == user),
+                |(owner, _)| matches!(&owner.who, owners::OwnerId::User(known, _) if *known == user),
             );
             if let Some((_, entries)) = of_user {
                 *entries += u64::from(holder.entries);
@@ -145,18 +147,18 @@ struct Look {
 /// All sockets to the shown destinations. If only a sample of the entries was read these count, not only those whose
 /// entry happens to be in the sample.
 #[derive(Default)]
-struct Dialled {
+struct DialledSockets {
     places: HashMap<(SocketAddr, Protocol), usize>,
     /// For each endpoint.
-    sockets: Vec<Vec<Socket>>,
+    sockets: Vec<Vec<InodeAndUser>>,
 }
 
-impl Dialled {
+impl DialledSockets {
     fn new(census: &Census, scale: Scale) -> Self {
         let mut places = HashMap::new();
         if scale.is_sample() {
             for (place, group) in census.groups.iter().enumerate() {
-                if let Group::Endpoint(Peer::To {
+                if let Group::Endpoint(EndpointId::To {
                     address,
                     protocol,
                     local: false,
@@ -202,15 +204,15 @@ fn match_sockets<'t>(
     tally: &'t Tally,
     census: &Census,
     scale: Scale,
-    wanted: &Wanted,
-) -> (Matched<'t>, Dialled, Look) {
+    wanted: &EntryQuery,
+) -> (Matched<'t>, DialledSockets, Look) {
     // the directory of a process in another namespace has no settings
     let settings = match wanted.place.not_entered {
         None => udp_settings(&wanted.proc_root),
         Some(_) => UdpSettings::default(),
     };
     let mut matching: Matching<'t> = tally.matching_of(census.groups.clone(), settings);
-    let mut dialled = Dialled::new(census, scale);
+    let mut dialled = DialledSockets::new(census, scale);
     let mut look = Look::default();
     let read = entries::all_sockets(wanted, |socket| {
         look.any = true;
@@ -225,15 +227,15 @@ fn match_sockets<'t>(
 fn sockets<'a>(
     census: &'a Census,
     attributions: &'a [Attribution],
-    dialled: &'a Dialled,
-) -> impl Iterator<Item = Vec<Socket>> + 'a {
+    dialled: &'a DialledSockets,
+) -> impl Iterator<Item = Vec<InodeAndUser>> + 'a {
     let groups = attributions
         .iter()
         .zip(&census.groups)
         .zip(&dialled.sockets);
     groups.map(|((attribution, group), dialled)| {
         // within this host both ends have a socket: the client's tells who opens the connections
-        let within = matches!(group, Group::Endpoint(Peer::To { local: true, .. }));
+        let within = matches!(group, Group::Endpoint(EndpointId::To { local: true, .. }));
         let clients_only = within && attribution.holders.iter().any(|holder| !holder.dialled);
         let matched = attribution
             .holders
@@ -248,10 +250,10 @@ fn sockets<'a>(
 /// that was closed meanwhile must not look like another owner's socket. Returns the closed ones too, in order, among
 /// them those that were not asked for.
 fn search(
-    wanted: &Wanted,
-    asked_for: Vec<Socket>,
+    wanted: &EntryQuery,
+    asked_for: Vec<InodeAndUser>,
     attributions: &[Attribution],
-) -> (processes::Owners, Vec<u64>) {
+) -> (processes::SocketProcesses, Vec<u64>) {
     let mut search = ProcessSearch::new(&wanted.proc_root, asked_for, wanted.deadline);
     privilege::with(privilege::PROCESSES, || search.look());
     if search.has_found_all() {
@@ -282,10 +284,10 @@ fn search(
 
 /// The names of the users that may be shown. /etc/passwd has none of those below another proc root.
 fn names(
-    wanted: &Wanted,
-    found: &processes::Owners,
+    wanted: &EntryQuery,
+    found: &processes::SocketProcesses,
     attributions: &[Attribution],
-    dialled: &Dialled,
+    dialled: &DialledSockets,
 ) -> Users {
     if wanted.proc_root != Path::new(PROC) {
         return Users::default();

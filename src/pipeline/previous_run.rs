@@ -9,13 +9,13 @@ use crate::model::error::{NoBaseline, NoState, ReadError};
 use crate::model::netns::{Compared, Namespace, NetnsId, Walk};
 use crate::model::readings::Reading;
 use crate::model::text::{clean, clean_path};
-use crate::runtime::state_file::{StateDirectory, StateFile, StateKey, Stored, Unfinished};
+use crate::runtime::state_file::{StateDirectory, StateFile, StateKey, StoredState, Unfinished};
 use crate::source::procfs::boot;
 use crate::source::procfs::netns_id::{self, CookieOf};
 
 /// The service whose state is meant, and the circumstances of its run.
 #[derive(Debug, Clone, Copy)]
-pub struct Service<'a> {
+pub struct CheckedService<'a> {
     /// The directory of the state.
     pub directory: &'a Path,
     /// False in a setuid or setgid program, which would write the state as a user that its caller is not.
@@ -37,7 +37,7 @@ pub struct Service<'a> {
 pub struct NextState {
     file: StateFile,
     directory: PathBuf,
-    stored: Stored,
+    stored: StoredState,
     boot: String,
     at: Duration,
     /// None if this run adds nothing to the stored state.
@@ -50,7 +50,7 @@ pub struct NextState {
 pub struct Written {
     file: StateFile,
     /// The state that stood there when this run began.
-    stored: Stored,
+    stored: StoredState,
     unfinished: Unfinished,
     boot: String,
     at: Duration,
@@ -97,7 +97,7 @@ impl Comparison {
 }
 
 /// Compares each namespace with what the previous run read of it.
-pub fn compare(service: Service<'_>, own: Namespace, others: Vec<Namespace>) -> Comparison {
+pub fn compare(service: CheckedService<'_>, own: Namespace, others: Vec<Namespace>) -> Comparison {
     if own.readings.capture {
         return Comparison::failed(own, others, &ReadError::NoPreviousCapture);
     }
@@ -109,9 +109,9 @@ pub fn compare(service: Service<'_>, own: Namespace, others: Vec<Namespace>) -> 
         }
     };
     let previous = match &next.stored {
-        Stored::Text(text) => Baseline::parse(text),
-        Stored::Foreign => Err(NoBaseline::Foreign),
-        Stored::Nothing => Err(NoBaseline::FirstRun),
+        StoredState::Text(text) => Baseline::parse(text),
+        StoredState::Foreign => Err(NoBaseline::Foreign),
+        StoredState::Nothing => Err(NoBaseline::FirstRun),
     };
     let numbered = others.iter().map(|other| (&other.id, &other.readings));
     let all = std::iter::once((&own_id, &own.readings)).chain(numbered);
@@ -125,7 +125,7 @@ pub fn compare(service: Service<'_>, own: Namespace, others: Vec<Namespace>) -> 
         let readings = &namespace.readings;
         let change = match (&readings.count, id, &previous) {
             (Err(why), ..) | (_, Err(why), _) => Err(why.clone()),
-            (_, _, Err(why)) => Err(ReadError::FirstRun { why: *why }),
+            (_, _, Err(why)) => Err(ReadError::NoBaseline { why: *why }),
             (Ok(_), Ok(id), Ok(previous)) => NetnsSnapshot::of(run.at, readings)
                 .ok_or(ReadError::NotReached)
                 .and_then(|now| previous.change(&run, *id, &now)),
@@ -154,7 +154,10 @@ pub fn compare(service: Service<'_>, own: Namespace, others: Vec<Namespace>) -> 
 /// # Errors
 /// Also if something could not be read that may be read the next time: as a first run this run would take the baseline
 /// of the next one away.
-fn open(service: Service<'_>, own: &Namespace) -> Result<(NextState, Reading<NetnsId>), NoState> {
+fn open(
+    service: CheckedService<'_>,
+    own: &Namespace,
+) -> Result<(NextState, Reading<NetnsId>), NoState> {
     if !service.writes {
         return Err(NoState::AnotherUser);
     }
@@ -227,7 +230,7 @@ impl Written {
     pub fn keep(self) {
         let by_a_later_run = match self.file.read() {
             Ok(stored) if stored == self.stored => false,
-            Ok(Stored::Text(text)) => Baseline::parse(&text)
+            Ok(StoredState::Text(text)) => Baseline::parse(&text)
                 .is_ok_and(|now| now.boot == self.boot && now.at() >= Some(self.at)),
             _ => false,
         };

@@ -16,7 +16,7 @@ use crate::report::recorded::About;
 use crate::runtime::unsafe_calls;
 use crate::source::file;
 use crate::source::procfs::{boot, netns_id};
-use crate::source::recording::{OWN_FILE, Stored, open};
+use crate::source::recording::{OWN_FILE, OpenRecording, open};
 
 /// A recording without a sample for so many periods is stale.
 const FRESH_PERIODS: u32 = 3;
@@ -30,7 +30,7 @@ const ROUNDING: Duration = Duration::from_millis(10);
 pub(super) struct Recorded {
     recording: Recording,
     /// The part that was not read yet.
-    rest: Option<Stored>,
+    rest: Option<OpenRecording>,
     now: Duration,
 }
 

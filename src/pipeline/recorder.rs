@@ -19,7 +19,7 @@ use crate::model::no_recording::NoRecorder;
 use crate::model::readings::{Change, Reading, Readings};
 use crate::recording::incidents::{Watch, is_incident};
 use crate::recording::schedule::Schedule;
-use crate::recording::{Found, Holding, MAX_ENDPOINTS, Recording, Sample, Survey};
+use crate::recording::{Holding, MAX_ENDPOINTS, RecordedFinding, Recording, Sample, Survey};
 use crate::report::{endpoints, finding};
 use crate::runtime::kept_files::KeptFiles;
 use crate::runtime::manager::Manager;
@@ -96,7 +96,7 @@ struct Problems {
 }
 
 /// The numbers of one tick.
-struct Moment {
+struct Tick {
     readings: Readings,
     change: Reading<Change>,
     sample: Sample,
@@ -155,7 +155,7 @@ impl Recorder {
     }
 
     /// Reads the numbers of this moment.
-    fn moment(&mut self) -> Result<Moment, String> {
+    fn moment(&mut self) -> Result<Tick, String> {
         let options = &self.options;
         let at = boot::uptime(&options.proc_root).map_err(|why| why.to_string())?;
         let utc = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -167,7 +167,7 @@ impl Recorder {
         let none = || Err(ReadError::NotReached);
         let change = self.previous.as_ref().map_or_else(none, |previous| {
             let change = previous.change_until(&now);
-            change.map_err(|why| ReadError::FirstRun { why })
+            change.map_err(|why| ReadError::NoBaseline { why })
         });
         let sample = Sample {
             at,
@@ -176,7 +176,7 @@ impl Recorder {
             increases: change.as_ref().ok().and_then(|change| change.counters),
         };
         self.previous = Some(now);
-        Ok(Moment {
+        Ok(Tick {
             readings,
             change,
             sample,
@@ -185,7 +185,7 @@ impl Recorder {
     }
 
     /// Runs the stages of a check, the table among them if it is due.
-    fn look(&mut self, moment: Moment, with_table: bool) {
+    fn look(&mut self, moment: Tick, with_table: bool) {
         let began = cpu_time();
         let now = Instant::now();
         let [reading, owners] = LOOK.map(|time| now + time);
@@ -390,10 +390,10 @@ fn survey(
 }
 
 /// The finding in words, with the advice.
-fn found(diagnosis: &Diagnosis) -> Option<Found> {
+fn found(diagnosis: &Diagnosis) -> Option<RecordedFinding> {
     let finding = diagnosis.finding.as_ref()?;
     let holder = finding::holder(finding, &diagnosis.names);
-    Some(Found {
+    Some(RecordedFinding {
         rule: finding.rule(),
         sentence: finding::sentence(finding, &diagnosis.names),
         holder: holder.map(|(name, share)| Holding {

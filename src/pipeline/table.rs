@@ -9,17 +9,17 @@ use super::verdict::Verdict;
 use crate::analysis::census::{self, Census};
 use crate::analysis::facts::Facts;
 use crate::analysis::tally::{Scale, Tally};
-use crate::analysis::top::{Basis, Sample, TopTable};
+use crate::analysis::top::{Basis, SampledPart, TopTable};
 use crate::cli::Options;
 use crate::diagnosis::{Listed, PortUse};
 use crate::judge::measure::TableNumbers;
-use crate::model::dump::{Choice, End, Extent, Gap, Listing, Source};
+use crate::model::dump::{Choice, DumpEnd, DumpSummary, Extent, Gap, Source};
 use crate::model::error::ReadError;
 use crate::model::readings::{Counts, Reading};
 use crate::model::text::clean_path;
 use crate::runtime::privilege;
-use crate::source::enter_netns::{Place, go_to};
-use crate::source::entries::Wanted;
+use crate::source::enter_netns::{NetnsAccess, go_to};
+use crate::source::entries::EntryQuery;
 
 /// The result of the look into the table.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ pub(super) fn read(options: &Options, verdict: &Verdict, deadlines: Deadlines) -
     let netns = &verdict.deciding.netns.namespace;
     let place = match netns.seen {
         Some(seen) if !netns.own => go_to(&options.proc_root, options.is_live(), seen),
-        _ => Ok(Place::own(&options.proc_root, options.is_live())),
+        _ => Ok(NetnsAccess::own(&options.proc_root, options.is_live())),
     };
     // it is entered by now, or cannot be
     privilege::give_up(privilege::ENTER);
@@ -100,10 +100,15 @@ pub(super) fn read(options: &Options, verdict: &Verdict, deadlines: Deadlines) -
     }
 }
 
-fn wanted(options: &Options, verdict: &Verdict, place: Place, deadlines: Deadlines) -> Wanted {
+fn wanted(
+    options: &Options,
+    verdict: &Verdict,
+    place: NetnsAccess,
+    deadlines: Deadlines,
+) -> EntryQuery {
     let count = verdict.readings().count.as_ref().copied();
     let count = count.unwrap_or_default();
-    Wanted {
+    EntryQuery {
         proc_root: options.proc_root.clone(),
         place,
         elsewhere: verdict
@@ -125,7 +130,7 @@ fn wanted(options: &Options, verdict: &Verdict, place: Place, deadlines: Deadlin
 fn analyse(
     options: &Options,
     verdict: &Verdict,
-    wanted: Wanted,
+    wanted: EntryQuery,
     read: Read,
     deadlines: Deadlines,
 ) -> Table {
@@ -163,7 +168,7 @@ fn analyse(
     }
     basis.own_missing = own_missing;
     let search = owners_wanted.then(|| {
-        let wanted = Wanted {
+        let wanted = EntryQuery {
             deadline: deadlines.owners,
             ..wanted.clone()
         };
@@ -203,11 +208,11 @@ fn analyse(
 }
 
 /// The facts with the processes that send packets without a socket of TCP or UDP, if some seem to.
-fn with_raw_senders(facts: Facts, wanted: Option<&Wanted>, deadlines: Deadlines) -> Facts {
+fn with_raw_senders(facts: Facts, wanted: Option<&EntryQuery>, deadlines: Deadlines) -> Facts {
     let Some(wanted) = wanted.filter(|_| facts.lacks_senders()) else {
         return facts;
     };
-    let wanted = Wanted {
+    let wanted = EntryQuery {
         deadline: deadlines.owners,
         ..wanted.clone()
     };
@@ -233,38 +238,40 @@ fn listed(gap: &Gap) -> Option<Listed> {
 /// # Errors
 /// The reason why they do not.
 fn counts(
-    listing: &Listing,
+    listing: &DumpSummary,
     why: Option<&ReadError>,
     hidden: Option<&ReadError>,
 ) -> Result<(), ReadError> {
     match (listing.source, &listing.end, hidden) {
         (Source::Sockets, ..) => Err(match why {
             Some(
-                why @ (ReadError::Crowded { .. }
+                why @ (ReadError::DumpWouldStall { .. }
                 | ReadError::NotEntered { .. }
                 | ReadError::NothingParsed { .. }),
             ) => why.clone(),
             _ => ReadError::OnlySockets,
         }),
-        (Source::Capture, End::Failed(error), _) => Err(error.clone()),
-        (Source::Capture, End::TimeUp, _) => Err(ReadError::CaptureUnfinished),
+        (Source::Capture, DumpEnd::Failed(error), _) => Err(error.clone()),
+        (Source::Capture, DumpEnd::TimeUp, _) => Err(ReadError::CaptureUnfinished),
         (_, _, Some(hidden)) => Err(hidden.clone()),
         (_, _, None) => Ok(()),
     }
 }
 
 /// The number of entries in a capture: a part of it says nothing about how many it holds.
-fn captured(listing: &Listing, scale: Scale, hidden: Option<ReadError>) -> Reading<u32> {
+fn captured(listing: &DumpSummary, scale: Scale, hidden: Option<ReadError>) -> Reading<u32> {
     match (&listing.end, hidden) {
-        (End::Failed(error), _) => Err(error.clone()),
-        (End::TimeUp, _) => Err(ReadError::CaptureUnfinished),
-        (End::Whole | End::Sampled, Some(hidden)) => Err(hidden),
-        (End::Whole | End::Sampled, None) => Ok(u32::try_from(scale.total).unwrap_or(u32::MAX)),
+        (DumpEnd::Failed(error), _) => Err(error.clone()),
+        (DumpEnd::TimeUp, _) => Err(ReadError::CaptureUnfinished),
+        (DumpEnd::Whole | DumpEnd::Sampled, Some(hidden)) => Err(hidden),
+        (DumpEnd::Whole | DumpEnd::Sampled, None) => {
+            Ok(u32::try_from(scale.total).unwrap_or(u32::MAX))
+        }
     }
 }
 
 fn basis(
-    listing: &Listing,
+    listing: &DumpSummary,
     why: Option<ReadError>,
     tally: &Tally,
     scale: Scale,
@@ -279,7 +286,7 @@ fn basis(
             let not_entered = matches!(why, ReadError::NotEntered { .. });
             !not_entered || listing.source == Source::Sockets
         }),
-        sample: scale.is_sample().then(|| Sample {
+        sample: scale.is_sample().then(|| SampledPart {
             read: scale.read,
             total: scale.total,
             half_width: is_fair.then(|| census::half_width_of_largest(tally, census, scale)),
@@ -290,7 +297,7 @@ fn basis(
     }
 }
 
-fn not_entered(options: &Options, place: &Place) -> Option<String> {
+fn not_entered(options: &Options, place: &NetnsAccess) -> Option<String> {
     let needs = match &place.not_entered {
         Some(ReadError::NotEntered { needs }) if options.top.is_some() => needs,
         _ => return None,
@@ -301,7 +308,7 @@ fn not_entered(options: &Options, place: &Place) -> Option<String> {
     ))
 }
 
-fn notes(listing: &Listing) -> Vec<String> {
+fn notes(listing: &DumpSummary) -> Vec<String> {
     let mut notes = Vec::new();
     if listing.broken > 0 && listing.source != Source::Netlink {
         notes.push(format!(
@@ -310,13 +317,13 @@ fn notes(listing: &Listing) -> Vec<String> {
         ));
     }
     match &listing.end {
-        End::Whole | End::Sampled => {}
+        DumpEnd::Whole | DumpEnd::Sampled => {}
         // line 1 says it
-        End::TimeUp | End::Failed(_) if listing.source == Source::Capture => {}
-        End::TimeUp => notes.push(
+        DumpEnd::TimeUp | DumpEnd::Failed(_) if listing.source == Source::Capture => {}
+        DumpEnd::TimeUp => notes.push(
             "timed out reading the table, the entries read so far are used as a sample".to_owned(),
         ),
-        End::Failed(error) => notes.push(format!(
+        DumpEnd::Failed(error) => notes.push(format!(
             "reading the table failed part-way, using the entries read so far: {error}"
         )),
     }

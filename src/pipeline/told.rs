@@ -11,7 +11,7 @@ use crate::judge::metric::Metric;
 use crate::model::error::ReadError;
 use crate::model::no_recording::NoRecording;
 use crate::model::readings::{Change, Reading, Readings, Usage};
-use crate::recording::Found;
+use crate::recording::RecordedFinding;
 use crate::recording::story::Peak;
 use crate::report::advice::Advice;
 use crate::report::recorded::Told;
@@ -58,7 +58,7 @@ pub(super) fn with_recorded(advice: Advice, told: &Told) -> Advice {
     let of_peak = || {
         let held = told.peak.as_ref()?.held.as_ref()?;
         let found = held.survey.finding.clone()?;
-        Some(Found {
+        Some(RecordedFinding {
             look: None,
             ..found
         })

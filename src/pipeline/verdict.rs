@@ -3,16 +3,16 @@
 use nagiosplugin::ServiceState;
 
 use super::diagnosis;
-use super::previous_run::{self, Comparison, NextState, Service, Written};
+use super::previous_run::{self, CheckedService, Comparison, NextState, Written};
 use super::recorded::{self, Recorded};
 use super::table::Table;
 use super::told;
 use crate::cli::{Netns, Options, TopWhen};
 use crate::judge::assess::{Assessment, Policy, Subject, assess};
 use crate::judge::measure::{Measurements, Numbers, TableNumbers};
-use crate::judge::netns::{Bench, Judged, Other, Overview, worst_first};
+use crate::judge::netns::{AssessedNetns, Bench, NetnsSummary, OtherNetns, worst_first};
 use crate::model::error::ReadError;
-use crate::model::netns::{Compared, Observation, Resident, Walk};
+use crate::model::netns::{Compared, NetnsRepresentative, Observation, Walk};
 use crate::model::readings::{Change, Reading, Readings};
 use crate::report::Report;
 use crate::runtime::unsafe_calls;
@@ -26,9 +26,9 @@ const MAX_NETNS_LINES: usize = 100;
 #[derive(Debug)]
 pub(super) struct Verdict {
     /// The namespace that decides.
-    pub(super) deciding: Judged,
+    pub(super) deciding: AssessedNetns,
     /// The other namespaces, if all were to be judged.
-    pub(super) overview: Option<Overview>,
+    pub(super) overview: Option<NetnsSummary>,
     /// Entries of all namespaces, if all were counted.
     pub(super) sharing: Option<u64>,
     /// The reason why not every namespace could be seen.
@@ -43,7 +43,7 @@ pub(super) struct Verdict {
 pub(super) fn judge(options: &Options, observation: Observation) -> (Verdict, Option<Written>) {
     let sharing = observation.entries_of_all();
     let (walk, unseen) = (observation.walk, observation.unseen);
-    let service = Service {
+    let service = CheckedService {
         directory: &options.state_dir,
         writes: options.writes,
         proc_root: &options.proc_root,
@@ -111,21 +111,25 @@ fn policy(options: &Options) -> Policy {
 }
 
 /// The report on the namespaces besides the verdict on the deciding one.
-fn overview(options: &Options, deciding: &Judged, others: &[Box<Judged>]) -> Overview {
-    let name = |judged: &Judged| resident(&options.proc_root, judged.netns.namespace.seen);
-    let other = |(index, judged): (usize, &Judged)| Other {
+fn overview(
+    options: &Options,
+    deciding: &AssessedNetns,
+    others: &[Box<AssessedNetns>],
+) -> NetnsSummary {
+    let name = |judged: &AssessedNetns| resident(&options.proc_root, judged.netns.namespace.seen);
+    let other = |(index, judged): (usize, &AssessedNetns)| OtherNetns {
         resident: match judged.netns.namespace.seen {
             // a name that could not be shown is not looked up
-            Some(seen) if index >= MAX_NETNS_LINES => Resident {
+            Some(seen) if index >= MAX_NETNS_LINES => NetnsRepresentative {
                 pid: Some(seen.pid),
-                ..Resident::default()
+                ..NetnsRepresentative::default()
             },
             _ => name(judged),
         },
         judged: judged.clone(),
     };
     let listed = if options.verbosity > 0 { others } else { &[] };
-    Overview {
+    NetnsSummary {
         number: others.len() + 1,
         deciding: (!deciding.netns.namespace.own).then(|| name(deciding)),
         own: others
@@ -201,7 +205,7 @@ impl Verdict {
     pub(super) fn interrupted(&self, options: &Options) -> Report {
         let Compared { namespace, change } = self.deciding.netns.clone();
         let change = match change {
-            Err(ReadError::FirstRun { .. }) => Err(ReadError::NotReached),
+            Err(ReadError::NoBaseline { .. }) => Err(ReadError::NotReached),
             change => change,
         };
         let measurements = Measurements::of(Numbers {
@@ -210,7 +214,7 @@ impl Verdict {
             sharing: self.sharing,
         });
         let verdict = Self {
-            deciding: Judged {
+            deciding: AssessedNetns {
                 netns: Compared { namespace, change },
                 assessment: Assessment {
                     measurements,
@@ -318,7 +322,7 @@ impl Verdict {
             ..namespace
         };
         Self {
-            deciding: Judged {
+            deciding: AssessedNetns {
                 netns: Compared { namespace, change },
                 assessment,
             },

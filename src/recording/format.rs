@@ -34,7 +34,7 @@
 
 use std::fmt::Write;
 
-use super::{Found, Holding, MAX_ENDPOINTS, Recording, Sample, Survey};
+use super::{Holding, MAX_ENDPOINTS, RecordedFinding, Recording, Sample, Survey};
 use crate::model::dump::Source;
 use crate::model::sealed::{hundredths, seal};
 use crate::model::text::{clean_command, clean_sentence};
@@ -183,7 +183,7 @@ fn write_survey(text: &mut String, survey: &Survey) {
     }
 }
 
-fn write_finding(text: &mut String, found: &Found) {
+fn write_finding(text: &mut String, found: &RecordedFinding) {
     let sentence = clean_sentence(&found.sentence, MAX_TEXT);
     let _ = writeln!(text, "finding {} {sentence}", found.rule);
     if let Some(holder) = &found.holder {
@@ -236,7 +236,7 @@ mod tests {
             name: long(MAX_TEXT),
             owner: Some(long(MAX_TEXT)),
         };
-        let found = Found {
+        let found = RecordedFinding {
             rule: 16,
             sentence: long(MAX_TEXT),
             holder: Some(holding.clone()),
@@ -375,7 +375,7 @@ mod tests {
             lines in prop::collection::vec(".{1,500}", 0..3),
         ) -> (u64, Survey) {
             let [why, fix, look] = advice;
-            let found = Found { rule, sentence: holding.name.clone(), holder: Some(holding), why, fix, look };
+            let found = RecordedFinding { rule, sentence: holding.name.clone(), holder: Some(holding), why, fix, look };
             let counts = Counts { classes, ..Counts::default() };
             let finding = Some(found);
             (step, Survey { finding, endpoints, counts: Some(counts), lines, ..survey(0, 7, "x") })

@@ -147,7 +147,7 @@ impl Survey {
 pub(super) mod tests {
     use super::*;
     use crate::model::dump::Source;
-    use crate::recording::{Found, Holding};
+    use crate::recording::{Holding, RecordedFinding};
 
     pub(in crate::recording) fn seconds(n: u64) -> Duration {
         Duration::from_secs(n)
@@ -176,11 +176,11 @@ pub(super) mod tests {
             source: Source::Netlink,
             read: count.into(),
             total: count.into(),
-            finding: Some(Found {
+            finding: Some(RecordedFinding {
                 rule: 8,
                 sentence: format!("{name} holds 100% of the entries"),
                 holder: Some(holding.clone()),
-                ..Found::default()
+                ..RecordedFinding::default()
             }),
             endpoints: vec![holding],
             counts: None,

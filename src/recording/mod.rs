@@ -110,7 +110,7 @@ pub struct Survey {
     /// Entries that there were to read.
     pub total: u64,
     /// The finding of the diagnosis.
-    pub finding: Option<Found>,
+    pub finding: Option<RecordedFinding>,
     /// The remote endpoints that hold most entries, largest first.
     pub endpoints: Vec<Holding>,
     /// Entries by class; none if the source does not tell.
@@ -121,7 +121,7 @@ pub struct Survey {
 
 /// A finding in words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct RecordedFinding {
     /// The number of the rule.
     pub rule: u8,
     /// The sentence.

@@ -8,12 +8,12 @@ use super::format::{
     HEADER, MAX_BYTES, MAX_LINE, MAX_LINES, MAX_NAMESPACES, MAX_TEXT, VERSION, source_name,
 };
 use super::history::{MAX_CLOCKS, MAX_INCIDENTS};
-use super::{Clock, Found, Holding, Incident, MAX_ENDPOINTS, Recording, Sample, Survey};
+use super::{Clock, Holding, Incident, MAX_ENDPOINTS, RecordedFinding, Recording, Sample, Survey};
 use crate::model::dump::Source;
 use crate::model::netns::NetnsId;
 use crate::model::no_recording::NoRecording;
 use crate::model::readings::{Counts, InUse};
-use crate::model::sealed::{Lines, fact, number, time, unseal};
+use crate::model::sealed::{TextLines, fact, number, time, unseal};
 use crate::model::text::{clean_command, clean_sentence};
 
 /// The longest time between two samples, in seconds.
@@ -122,7 +122,7 @@ fn parse_rest(text: &str) -> Option<Rest> {
     lines.next().is_none().then_some(rest)
 }
 
-fn parse_samples(lines: &mut Lines<'_>) -> Option<Vec<Sample>> {
+fn parse_samples(lines: &mut TextLines<'_>) -> Option<Vec<Sample>> {
     let mut samples = Vec::new();
     while let Some(sample) = fact(lines, "sample") {
         samples.push(parse_sample(sample)?);
@@ -179,7 +179,7 @@ fn parse_sample(text: &str) -> Option<Sample> {
     })
 }
 
-fn parse_survey(text: &str, lines: &mut Lines<'_>) -> Option<Survey> {
+fn parse_survey(text: &str, lines: &mut TextLines<'_>) -> Option<Survey> {
     let [at, count, max, source, read, total] = words(text)?;
     let counts = match fact(lines, "counts") {
         Some(counts) => Some(parse_counts(counts)?),
@@ -233,14 +233,14 @@ fn parse_counts(text: &str) -> Option<Counts> {
     words.next().is_none().then_some(counts)
 }
 
-fn parse_finding(text: &str, lines: &mut Lines<'_>) -> Option<Found> {
+fn parse_finding(text: &str, lines: &mut TextLines<'_>) -> Option<RecordedFinding> {
     let (rule, sentence) = text.split_once(' ')?;
     let holder = match fact(lines, "holder") {
         Some(holder) => Some(parse_holding(holder, lines)?),
         None => None,
     };
     let mut advice = |name| fact(lines, name).and_then(command);
-    Some(Found {
+    Some(RecordedFinding {
         rule: number(rule)?,
         sentence: clean_sentence(sentence, MAX_TEXT),
         holder,
@@ -250,7 +250,7 @@ fn parse_finding(text: &str, lines: &mut Lines<'_>) -> Option<Found> {
     })
 }
 
-fn parse_holding(text: &str, lines: &mut Lines<'_>) -> Option<Holding> {
+fn parse_holding(text: &str, lines: &mut TextLines<'_>) -> Option<Holding> {
     let (entries, name) = text.split_once(' ')?;
     Some(Holding {
         entries: number(entries)?,

@@ -19,14 +19,14 @@ pub struct Peak {
     /// Its time of day, since 1970 in UTC.
     pub utc: Option<Duration>,
     /// Who held the table then.
-    pub held: Option<Held>,
+    pub held: Option<PastHolders>,
     /// The file about it.
     pub incident: Option<String>,
 }
 
 /// Who held the table at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct PastHolders {
     /// The time of day of the moment, since 1970 in UTC.
     pub utc: Option<Duration>,
     /// The survey of that moment, whose finding names who it was.
@@ -70,7 +70,7 @@ impl Recording {
         Some(Peak {
             sample,
             utc: self.utc(sample.at),
-            held: survey.map(|survey| Held {
+            held: survey.map(|survey| PastHolders {
                 utc: self.utc(survey.at),
                 survey: survey.clone(),
             }),

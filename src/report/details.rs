@@ -9,7 +9,7 @@ use super::{Answer, endpoints};
 use crate::judge::assess::Assessment;
 use crate::judge::measure::Measurements;
 use crate::judge::metric::Metric;
-use crate::judge::netns::Other;
+use crate::judge::netns::OtherNetns;
 use crate::judge::slip::Slip;
 use crate::judge::threshold::Thresholds;
 use crate::model::error::ReadError;
@@ -225,7 +225,7 @@ fn own_namespace(answer: &Answer<'_>) -> Option<String> {
 }
 
 /// A network namespace that does not decide, in a line.
-fn other_netns((index, other): (usize, &Other)) -> String {
+fn other_netns((index, other): (usize, &OtherNetns)) -> String {
     let readings = &other.judged.netns.namespace.readings;
     let usage = other.judged.assessment.measurements.value(Metric::Usage);
     let usage = usage.map(|usage| format!("{}%", usage.truncated(1)));

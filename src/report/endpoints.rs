@@ -3,7 +3,7 @@
 use super::plural;
 use crate::analysis::facts::Share;
 use crate::analysis::owners::Owner;
-use crate::analysis::tally::Peer;
+use crate::analysis::tally::EndpointId;
 use crate::analysis::top::{Basis, NoSocket, Ranked, TopTable};
 use crate::model::conntrack::Class;
 use crate::model::dump::Source;
@@ -81,8 +81,8 @@ pub fn label(ranked: &Ranked) -> String {
         ""
     };
     match &ranked.endpoint.peer {
-        peer @ Peer::To { .. } => format!("{peer}{forwarded}"),
-        peer @ Peer::From { .. } => format!("{peer}{forwarded}"),
+        peer @ EndpointId::To { .. } => format!("{peer}{forwarded}"),
+        peer @ EndpointId::From { .. } => format!("{peer}{forwarded}"),
     }
 }
 
@@ -161,7 +161,7 @@ fn directions(top: &TopTable) -> Option<String> {
         .directions
         .iter()
         .filter(|(_, share)| *share > 0.0)
-        .map(|(direction, share)| format!("{} {}", direction.adjective(), percent(*share)))
+        .map(|(traffic, share)| format!("{} {}", traffic.adjective(), percent(*share)))
         .collect();
     let services: Vec<String> = top
         .services

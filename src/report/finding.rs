@@ -4,21 +4,21 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::plural;
-use crate::analysis::facts::{Distinct, End, Held, Port, Share, Who};
-use crate::analysis::tally::Peer;
-use crate::analysis::traffic::Direction;
+use crate::analysis::facts::{Distinct, Held, PairEnd, Port, Share, SocketHolder};
+use crate::analysis::tally::EndpointId;
+use crate::analysis::traffic::Traffic;
 use crate::diagnosis::{
     Actor, Configured, Crowd, Finding, Flow, Listed, PortUse, ScanTarget, Setting, Sweep,
 };
 use crate::model::conntrack::{Class, Protocol};
-use crate::model::netns::Resident;
+use crate::model::netns::NetnsRepresentative;
 
 /// The processes behind addresses of containers of this host.
-pub type AddressNames = BTreeMap<IpAddr, Resident>;
+pub type AddressNames = BTreeMap<IpAddr, NetnsRepresentative>;
 
 /// The sentence of line 1.
 pub fn sentence(finding: &Finding, names: &AddressNames) -> String {
-    let words = Words { names };
+    let words = SentenceParts { names };
     match finding {
         Finding::LongChains { buckets, count, .. } => {
             let entries = count
@@ -69,10 +69,10 @@ pub fn sentence(finding: &Finding, names: &AddressNames) -> String {
         Finding::Dns {
             actor,
             resolver,
-            direction,
+            traffic,
             far,
             share,
-        } => words.dns(actor, resolver.as_ref(), *direction, *far, *share),
+        } => words.dns(actor, resolver.as_ref(), *traffic, *far, *share),
         Finding::OneSided { service, share } => words.one_sided(service.as_ref(), *share),
         Finding::CountDisagrees(listed) => count_disagrees(*listed),
         Finding::NobodyStandsOut {
@@ -98,7 +98,7 @@ pub fn sentence(finding: &Finding, names: &AddressNames) -> String {
 
 /// Who a finding names, and the entries that this one holds: `sidekiq.service to 10.0.3.7:6379/tcp`.
 pub fn holder(finding: &Finding, names: &AddressNames) -> Option<(String, Share)> {
-    let words = Words { names };
+    let words = SentenceParts { names };
     match finding {
         Finding::NoAnswer(flow)
         | Finding::NotReused(flow)
@@ -181,11 +181,11 @@ pub(super) fn plural_of(n: Distinct, one: &str, many: &str) -> String {
 }
 
 /// The parts that every sentence needs.
-pub(super) struct Words<'a> {
+pub(super) struct SentenceParts<'a> {
     pub(super) names: &'a AddressNames,
 }
 
-impl Words<'_> {
+impl SentenceParts<'_> {
     pub(super) fn address(&self, address: IpAddr) -> String {
         match self.names.get(&address) {
             Some(resident) => resident.at(address),
@@ -193,17 +193,17 @@ impl Words<'_> {
         }
     }
 
-    pub(super) fn peer(&self, peer: &Peer) -> String {
+    pub(super) fn peer(&self, peer: &EndpointId) -> String {
         match peer {
-            Peer::From {
+            EndpointId::From {
                 address,
                 length: Some(length),
             } => format!("network {address}/{length}"),
-            Peer::From {
+            EndpointId::From {
                 address,
                 length: None,
             } => self.address(*address),
-            Peer::To {
+            EndpointId::To {
                 address, protocol, ..
             } => {
                 let end = if protocol.has_ports() {
@@ -219,11 +219,13 @@ impl Words<'_> {
         }
     }
 
-    pub(super) fn end(&self, end: &End) -> String {
+    pub(super) fn end(&self, end: &PairEnd) -> String {
         match end {
-            End::Remote(peer) => self.peer(peer),
-            End::Service(port) => format!("{port} of this host"),
-            End::Several(several) => plural_of(*several, "port or address", "ports or addresses"),
+            PairEnd::Remote(peer) => self.peer(peer),
+            PairEnd::Service(port) => format!("{port} of this host"),
+            PairEnd::Several(several) => {
+                plural_of(*several, "port or address", "ports or addresses")
+            }
         }
     }
 
@@ -296,10 +298,10 @@ impl Words<'_> {
     }
 
     fn scan(&self, sweep: &Sweep) -> String {
-        let way = match sweep.direction {
-            Direction::In => "scan coming in",
-            Direction::Forwarded => "scan through this host",
-            Direction::Out | Direction::Local => "scan going out",
+        let way = match sweep.traffic {
+            Traffic::Input => "scan coming in",
+            Traffic::Forward => "scan through this host",
+            Traffic::Output | Traffic::Local => "scan going out",
         };
         let target = match sweep.target {
             ScanTarget::PortsOf(address, ports) => {
@@ -350,13 +352,13 @@ impl Words<'_> {
     fn dns(
         &self,
         actor: &Actor,
-        resolver: Option<&Peer>,
-        direction: Direction,
+        resolver: Option<&EndpointId>,
+        traffic: Traffic,
         far: Distinct,
         share: Share,
     ) -> String {
-        match direction {
-            Direction::In => {
+        match traffic {
+            Traffic::Input => {
                 let owner = match actor {
                     owner @ (Actor::Here { .. } | Actor::Owners(_)) => {
                         format!(" ({})", self.actor(owner))
@@ -382,7 +384,7 @@ impl Words<'_> {
         }
     }
 
-    fn one_sided(&self, service: Option<&End>, share: Share) -> String {
+    fn one_sided(&self, service: Option<&PairEnd>, share: Share) -> String {
         let of = match service {
             Some(end) => format!(" to {}", self.end(end)),
             None => String::new(),
@@ -420,7 +422,7 @@ pub(super) fn far_of(ports: &PortUse) -> String {
 }
 
 /// A process as `ps` names it: `nmap[812]`; else the owner's name.
-pub(super) fn process(who: &Who) -> String {
+pub(super) fn process(who: &SocketHolder) -> String {
     match &who.process {
         Some((command, pid)) => format!("{command}[{pid}]"),
         None => who.name.clone(),

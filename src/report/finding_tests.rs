@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::advice::{Advice, Basis, advice};
+use super::advice::{Advice, AdviceContext, advice};
 use super::finding::{AddressNames, sentence};
-use crate::analysis::facts::{Distinct, End, Held, Port, Share, Split, Who};
-use crate::analysis::tally::Peer;
-use crate::analysis::traffic::Direction;
+use crate::analysis::facts::{Distinct, Held, PairEnd, Port, Share, SocketHolder, Split};
+use crate::analysis::tally::EndpointId;
+use crate::analysis::traffic::Traffic;
 use crate::diagnosis::relief::Relief;
 use crate::diagnosis::{
     Actor, Configured, Crowd, Finding, Flow, Listed, PortUse, ScanTarget, Setting, Sweep,
 };
 use crate::model::cgroup::{Container, ContainerName, Name};
 use crate::model::conntrack::{Class, Protocol};
-use crate::model::netns::Resident;
+use crate::model::netns::NetnsRepresentative;
 use crate::model::timeouts::Timeouts;
 
 fn split(classes: &[(Class, u64)]) -> Split {
@@ -28,8 +28,8 @@ fn split(classes: &[(Class, u64)]) -> Split {
     split
 }
 
-fn to(address: &str) -> Peer {
-    Peer::To {
+fn to(address: &str) -> EndpointId {
+    EndpointId::To {
         address: address.parse().unwrap(),
         protocol: Protocol::TCP,
         local: false,
@@ -37,14 +37,14 @@ fn to(address: &str) -> Peer {
 }
 
 fn client(address: &str) -> Actor {
-    Actor::Client(Peer::From {
+    Actor::Client(EndpointId::From {
         address: address.parse().unwrap(),
         length: None,
     })
 }
 
-fn who(name: &str, threads: u64, connections: u64) -> Who {
-    Who {
+fn who(name: &str, threads: u64, connections: u64) -> SocketHolder {
+    SocketHolder {
         name: name.to_owned(),
         unit: Some(name.to_owned()),
         process: Some(("ruby".to_owned(), 812)),
@@ -68,7 +68,7 @@ fn flow(actor: Actor, to_address: &str, classes: &[(Class, u64)], whole: u64) ->
     let split = split(classes);
     Flow {
         actor,
-        to: End::Remote(to(to_address)),
+        to: PairEnd::Remote(to(to_address)),
         share: Share::new(split.entries, whole),
         split,
     }
@@ -108,7 +108,7 @@ fn advised(finding: &Finding) -> Advice {
     let names = AddressNames::new();
     advice(
         Some(finding),
-        Basis {
+        AdviceContext {
             names: &names,
             timeouts: timeouts(),
             relief: Some(relief()),
@@ -182,7 +182,7 @@ fn a_router_has_no_pool_and_the_client_is_the_one_that_has_to_change() {
 fn a_container_is_named_in_the_place_of_its_address() {
     let names: AddressNames = [(
         "10.244.4.17".parse().unwrap(),
-        Resident {
+        NetnsRepresentative {
             pid: Some(4144),
             command: Some("python3".to_owned()),
             name: Name::Container(Box::new(Container {
@@ -250,9 +250,9 @@ fn what_runs_without_a_unit_is_no_systemctl_command() {
     assert!(fix.starts_with("restarting ruby[812] frees them"), "{fix}");
 }
 
-fn scan(direction: Direction, actor: Actor, target: ScanTarget) -> Finding {
+fn scan(traffic: Traffic, actor: Actor, target: ScanTarget) -> Finding {
     Finding::Scan(Sweep {
-        direction,
+        traffic,
         actor,
         target,
         candidates: Vec::new(),
@@ -271,7 +271,7 @@ fn a_scan_says_its_direction_first() {
     for (finding, expected) in [
         (
             scan(
-                Direction::Out,
+                Traffic::Output,
                 here("nginx.service", 900, 900),
                 ScanTarget::PortsOf(address, seen(14_000)),
             ),
@@ -279,7 +279,7 @@ fn a_scan_says_its_direction_first() {
         ),
         (
             scan(
-                Direction::Out,
+                Traffic::Output,
                 Actor::ThisHost,
                 ScanTarget::Addresses(
                     port,
@@ -293,7 +293,7 @@ fn a_scan_says_its_direction_first() {
         ),
         (
             scan(
-                Direction::In,
+                Traffic::Input,
                 client("198.51.100.9"),
                 ScanTarget::PortsHere(seen(4000)),
             ),
@@ -304,7 +304,7 @@ fn a_scan_says_its_direction_first() {
     }
     assert!(
         advised(&scan(
-            Direction::Out,
+            Traffic::Output,
             here("nginx.service", 900, 900),
             ScanTarget::PortsOf(address, seen(9))
         ))
@@ -318,7 +318,7 @@ fn a_scan_says_its_direction_first() {
 fn a_crowd_and_a_flood_name_the_service_and_not_the_clients() {
     let crowd = |flood| {
         Finding::Crowd(Crowd {
-            service: End::Service(Port {
+            service: PairEnd::Service(Port {
                 number: 443,
                 protocol: Protocol::TCP,
             }),
@@ -347,7 +347,7 @@ fn a_crowd_and_a_flood_name_the_service_and_not_the_clients() {
 fn one_client_is_limited_at_one_port_and_never_at_the_ports_of_the_reader() {
     let held = |number| Flow {
         actor: client("198.51.100.9"),
-        to: End::Service(Port {
+        to: PairEnd::Service(Port {
             number,
             protocol: Protocol::TCP,
         }),
@@ -456,17 +456,17 @@ fn every_finding() -> Vec<Finding> {
             share,
         },
         scan(
-            Direction::Out,
+            Traffic::Output,
             here(unit, 5, 5),
             ScanTarget::Everything(many),
         ),
         scan(
-            Direction::Forwarded,
+            Traffic::Forward,
             client("2001:db8:1111:2222:3333:4444:5555:6666"),
             ScanTarget::Everything(many),
         ),
         Finding::Crowd(Crowd {
-            service: End::Remote(to(far)),
+            service: PairEnd::Remote(to(far)),
             owner: Some(who(unit, 4, 900)),
             clients: many,
             networks: true,
@@ -479,7 +479,7 @@ fn every_finding() -> Vec<Finding> {
         Finding::KeptOpen(long(&[(Class::Established, n)])),
         Finding::OneClient(Flow {
             actor: client("2001:db8:1111:2222:3333:4444:5555:6666"),
-            to: End::Service(port),
+            to: PairEnd::Service(port),
             split: split(&[(Class::Udp, n)]),
             share,
         }),
@@ -488,12 +488,12 @@ fn every_finding() -> Vec<Finding> {
         Finding::Dns {
             actor: here(unit, 1, 1),
             resolver: Some(to(far)),
-            direction: Direction::Out,
+            traffic: Traffic::Output,
             far: many,
             share,
         },
         Finding::OneSided {
-            service: Some(End::Remote(to(far))),
+            service: Some(PairEnd::Remote(to(far))),
             share,
         },
         Finding::CountDisagrees(Listed {
@@ -540,7 +540,7 @@ fn a_capture_has_no_command_for_this_host() {
     let names = AddressNames::new();
     let advice = advice(
         Some(&redis()),
-        Basis {
+        AdviceContext {
             names: &names,
             timeouts: Timeouts::default(),
             relief: Some(relief()),
@@ -560,7 +560,7 @@ fn a_capture_has_no_command_for_this_host() {
 #[test]
 fn without_a_finding_the_larger_limit_still_buys_time() {
     let names = AddressNames::new();
-    let basis = Basis {
+    let basis = AdviceContext {
         names: &names,
         timeouts: Timeouts::default(),
         relief: Some(Relief {

@@ -41,7 +41,7 @@ fn phrase(metric: Metric, assessment: &Assessment, change: &Reading<Change>) -> 
         Ok(Measured::Value(measure)) => measure.value,
         Ok(Measured::Infinite) => return Some("the table does not grow".to_owned()),
         Ok(Measured::Unlimited) => return None,
-        Err(why @ ReadError::FirstRun { .. }) => return Some(why.to_string()),
+        Err(why @ ReadError::NoBaseline { .. }) => return Some(why.to_string()),
         Err(_) => return None,
     };
     let number = measured.truncated(0).to_string();

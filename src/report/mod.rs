@@ -24,7 +24,7 @@ use crate::analysis::top::{Basis, TopTable};
 use crate::diagnosis::Finding;
 use crate::judge::assess::Assessment;
 use crate::judge::losses::Losses;
-use crate::judge::netns::Overview;
+use crate::judge::netns::NetnsSummary;
 use crate::model::error::ReadError;
 use crate::model::readings::{Change, Reading, Readings};
 use crate::model::text::{one_line, printable};
@@ -57,7 +57,7 @@ pub struct Answer<'a> {
     /// The reason why not every namespace could be seen.
     pub unseen: Option<&'a ReadError>,
     /// The other namespaces, if all were to be judged.
-    pub overview: Option<&'a Overview>,
+    pub overview: Option<&'a NetnsSummary>,
     /// The look into the table, if there was one.
     pub table: Option<Shown<'a>>,
     /// The finding of the diagnosis.

@@ -69,7 +69,7 @@ pub(super) struct Perfdata(Vec<Value>);
 impl Perfdata {
     /// The values of an answer.
     pub(super) fn of(answer: &Answer<'_>) -> Self {
-        let source = Source {
+        let source = PerfdataSource {
             assessment: answer.assessment,
             whole: answer.readings.max().map(i64::from),
         };
@@ -118,17 +118,17 @@ impl Perfdata {
                 .map_or(0, |(_, perfdata)| perfdata.len())
                 <= MAX_PERFDATA
         };
-        [Detail::Ranges, Detail::Numbers]
+        [ThresholdPart::Ranges, ThresholdPart::Numbers]
             .map(rendered)
             .into_iter()
             .find(fits)
-            .unwrap_or_else(|| rendered(Detail::Values))
+            .unwrap_or_else(|| rendered(ThresholdPart::Values))
     }
 }
 
 /// The part of the thresholds that goes into the perfdata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Detail {
+enum ThresholdPart {
     /// All of them.
     Ranges,
     /// Thresholds that are plain numbers, which every host understands.
@@ -138,13 +138,13 @@ enum Detail {
 }
 
 /// The source of the values.
-struct Source<'a> {
+struct PerfdataSource<'a> {
     assessment: &'a Assessment,
     /// nf_conntrack_max, of which a threshold may be a percentage.
     whole: Option<i64>,
 }
 
-impl Source<'_> {
+impl PerfdataSource<'_> {
     fn ranges(&self, metric: Metric) -> [Option<Range>; 2] {
         let thresholds = &self.assessment.thresholds;
         [Severity::Warning, Severity::Critical].map(|severity| thresholds.range(metric, severity))
@@ -212,14 +212,14 @@ impl Value {
         }
     }
 
-    fn render(&self, detail: Detail) -> PerfString {
+    fn render(&self, detail: ThresholdPart) -> PerfString {
         let field = |range: &Option<Range>| {
             let range = range.as_ref()?;
             match (detail, range.plain()) {
-                (Detail::Values, _) => None,
+                (ThresholdPart::Values, _) => None,
                 (_, Some(bound)) => Some(Field(bound.number().to_string())),
-                (Detail::Ranges, None) => Some(Field(range.to_string())),
-                (Detail::Numbers, None) => None,
+                (ThresholdPart::Ranges, None) => Some(Field(range.to_string())),
+                (ThresholdPart::Numbers, None) => None,
             }
         };
         let [warning, critical] = &self.ranges;

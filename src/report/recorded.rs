@@ -7,13 +7,13 @@ use crate::analysis::facts::Share;
 use crate::judge::number::Ratio;
 use crate::model::error::ReadError;
 use crate::recording::story::{Growth, Peak};
-use crate::recording::{Found, Survey};
+use crate::recording::{RecordedFinding, Survey};
 
 /// Everything that an answer says from a recording.
 #[derive(Debug, Clone, Default)]
 pub struct Told {
     /// The finding of the last survey and its age, if this check has none of its own.
-    pub found: Option<(Found, Duration)>,
+    pub found: Option<(RecordedFinding, Duration)>,
     /// The age of the entries that this check did not read itself.
     pub entries: Option<Duration>,
     /// The list of endpoints, ready to print.
@@ -164,7 +164,7 @@ fn grew(growth: &Growth) -> String {
 mod tests {
     use super::*;
     use crate::model::dump::Source;
-    use crate::recording::story::Held;
+    use crate::recording::story::PastHolders;
     use crate::recording::{Holding, Sample};
 
     fn seconds(n: u64) -> Duration {
@@ -179,11 +179,11 @@ mod tests {
             source: Source::Netlink,
             read: 1000,
             total: 1000,
-            finding: Some(Found {
+            finding: Some(RecordedFinding {
                 rule: 8,
                 sentence: "3 clients of :443/tcp hold 90% of the entries".to_owned(),
                 holder,
-                ..Found::default()
+                ..RecordedFinding::default()
             }),
             endpoints: Vec::new(),
             counts: None,
@@ -197,7 +197,7 @@ mod tests {
                 increases: None,
             },
             utc: Some(seconds(1_795_835_560)),
-            held: Some(Held { utc: None, survey }),
+            held: Some(PastHolders { utc: None, survey }),
             incident: None,
         }
     }

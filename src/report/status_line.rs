@@ -10,12 +10,12 @@ use super::values::{
     with_hint,
 };
 use super::{Answer, finding, in_range, plural};
-use crate::analysis::top::{Basis, Sample};
+use crate::analysis::top::{Basis, SampledPart};
 use crate::diagnosis::Finding;
 use crate::judge::assess::Crossing;
 use crate::judge::losses::Losses;
 use crate::judge::metric::Metric;
-use crate::judge::netns::Overview;
+use crate::judge::netns::NetnsSummary;
 use crate::judge::threshold::Severity;
 use crate::model::dump::{Gap, Source};
 use crate::model::error::ReadError;
@@ -25,7 +25,7 @@ use crate::model::text::one_line;
 /// The text between the state and the perfdata. What does not fit into `room` bytes is left out, the least important
 /// first.
 pub(super) fn text(answer: &Answer<'_>, room: usize) -> String {
-    let mut line = Line::new(room);
+    let mut line = StatusLine::new(room);
     let is_ok = answer.assessment.state == ServiceState::Ok;
     line.group(head(answer));
     if is_ok {
@@ -51,12 +51,12 @@ pub(super) fn text(answer: &Answer<'_>, room: usize) -> String {
 }
 
 /// Line 1 while it is put together.
-struct Line {
+struct StatusLine {
     text: String,
     room: usize,
 }
 
-impl Line {
+impl StatusLine {
     fn new(room: usize) -> Self {
         Self {
             text: String::new(),
@@ -183,7 +183,7 @@ fn of_limit(count: u32, max: u32, with_free: bool) -> String {
 }
 
 /// The network namespace, and the number of namespaces.
-fn whereabouts(overview: &Overview) -> String {
+fn whereabouts(overview: &NetnsSummary) -> String {
     let place = match &overview.deciding {
         Some(resident) => format!(" in {resident}"),
         None => " on the host itself".to_owned(),
@@ -235,8 +235,10 @@ fn packets(n: u64) -> String {
 fn blind(readings: &Readings, state: ServiceState) -> Option<String> {
     let open = match readings.untracked {
         Ok(1) => "1 TCP connection to another host is".to_owned(),
-        Ok(n @ 2..Readings::MANY) => format!("{n} TCP connections to other hosts are"),
-        Ok(n @ Readings::MANY..) => format!("{n} or more TCP connections to other hosts are"),
+        Ok(n @ 2..Readings::MAX_UNTRACKED) => format!("{n} TCP connections to other hosts are"),
+        Ok(n @ Readings::MAX_UNTRACKED..) => {
+            format!("{n} or more TCP connections to other hosts are")
+        }
         _ => return None,
     };
     let doubt = if state == ServiceState::Ok {
@@ -357,7 +359,7 @@ fn gaps(answer: &Answer<'_>) -> Vec<String> {
         .collect()
 }
 
-fn losses_elsewhere(overview: &Overview, verbosity: u8) -> Option<String> {
+fn losses_elsewhere(overview: &NetnsSummary, verbosity: u8) -> Option<String> {
     let namespaces = match overview.losing {
         0 => return None,
         1 => "1 other network namespace".to_owned(),
@@ -387,7 +389,7 @@ fn basis(basis: &Basis, readings: &Readings) -> Vec<String> {
         }
         (
             _,
-            Some(Sample {
+            Some(SampledPart {
                 read,
                 total,
                 half_width,

@@ -60,7 +60,7 @@ impl StateKey<'_> {
 
 /// The content of the place of a state file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stored {
+pub enum StoredState {
     /// No file.
     Nothing,
     /// A file, or something else, that this user did not write.
@@ -140,7 +140,7 @@ impl StateFile {
     ///
     /// # Errors
     /// The system could not read it this time.
-    pub fn read(&self) -> Result<Stored, NoState> {
+    pub fn read(&self) -> Result<StoredState, NoState> {
         load(&self.directory, &self.name).map_err(|error| NoState::Io {
             reason: reason(error),
         })
@@ -151,8 +151,8 @@ impl StateFile {
     ///
     /// # Errors
     /// The system's words.
-    pub fn write(&self, stored: &Stored, text: &str) -> Result<Unfinished, String> {
-        if *stored == Stored::Foreign {
+    pub fn write(&self, stored: &StoredState, text: &str) -> Result<Unfinished, String> {
+        if *stored == StoredState::Foreign {
             remove(&self.directory, &self.name).map_err(reason)?;
         }
         // a number that nobody guesses, and no other run has
@@ -203,7 +203,7 @@ impl StateFile {
                 Ok(_) if key.ends_with(UNFINISHED) => is_left_over(&self.directory, name),
                 // somebody may have set the clock, so its age alone says little
                 Ok(stat) if is_old(&stat, max_age) => match load(&self.directory, name) {
-                    Ok(Stored::Text(text)) => !is_in_use(&text),
+                    Ok(StoredState::Text(text)) => !is_in_use(&text),
                     _ => false,
                 },
                 _ => false,
@@ -225,12 +225,12 @@ pub struct Unfinished {
 }
 
 /// Reads a file of this user.
-fn load(directory: &OwnedFd, name: &str) -> Result<Stored, Errno> {
+fn load(directory: &OwnedFd, name: &str) -> Result<StoredState, Errno> {
     let flags =
         OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match retry_on_intr(|| openat(directory, name, flags, Mode::empty())) {
         Ok(file) => file,
-        Err(Errno::NOENT) => return Ok(Stored::Nothing),
+        Err(Errno::NOENT) => return Ok(StoredState::Nothing),
         // our own, refused this time
         Err(error @ (Errno::ACCESS | Errno::PERM))
             if statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
@@ -239,11 +239,13 @@ fn load(directory: &OwnedFd, name: &str) -> Result<Stored, Errno> {
             return Err(error);
         }
         // a symbolic link, a socket, somebody else's file
-        Err(Errno::LOOP | Errno::NXIO | Errno::ACCESS | Errno::PERM) => return Ok(Stored::Foreign),
+        Err(Errno::LOOP | Errno::NXIO | Errno::ACCESS | Errno::PERM) => {
+            return Ok(StoredState::Foreign);
+        }
         Err(error) => return Err(error),
     };
     if !is_ours(&fstat(&file)?) {
-        return Ok(Stored::Foreign);
+        return Ok(StoredState::Foreign);
     }
     // one read for most of them
     let mut bytes = Vec::with_capacity(4096);
@@ -251,7 +253,9 @@ fn load(directory: &OwnedFd, name: &str) -> Result<Stored, Errno> {
         .take(MAX_BYTES)
         .read_to_end(&mut bytes)
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    Ok(Stored::Text(String::from_utf8(bytes).unwrap_or_default()))
+    Ok(StoredState::Text(
+        String::from_utf8(bytes).unwrap_or_default(),
+    ))
 }
 
 fn remove(directory: &OwnedFd, name: &str) -> Result<(), Errno> {

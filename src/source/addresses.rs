@@ -15,7 +15,7 @@ use crate::model::error::ReadError;
 use crate::model::prefix::Prefix;
 
 /// The procfs of the running kernel.
-const LIVE: &str = "/proc";
+const LIVE_PROC_ROOT: &str = "/proc";
 
 /// At most this fraction of the time until the deadline is spent on addresses: fib_trie of a router with hundreds of
 /// thousands of routes takes minutes to read, because the kernel walks the routes anew for each buffer.
@@ -83,7 +83,7 @@ pub fn addresses(origin: Origin<'_>, deadline: Instant) -> Addresses {
             Ok(found) => found,
             // a sandbox without AF_NETLINK, or no descriptor left for a socket
             Err(why) => {
-                let files = procfs::addresses::read(Path::new(LIVE), deadline);
+                let files = procfs::addresses::read(Path::new(LIVE_PROC_ROOT), deadline);
                 Addresses {
                     incomplete: files.incomplete.and(Some(why)),
                     ..files

@@ -42,7 +42,7 @@ const BUCKETS_KEYS: [&str; 1] = ["net.netfilter.nf_conntrack_buckets"];
 
 /// A configured value and the file that sets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting {
+pub struct ConfiguredValue {
     /// The value.
     pub value: u64,
     /// The file, which is safe to print.
@@ -53,9 +53,9 @@ pub struct Setting {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConfiguredLimits {
     /// nf_conntrack_max.
-    pub max: Option<Setting>,
+    pub max: Option<ConfiguredValue>,
     /// nf_conntrack_buckets, or hashsize of the module.
-    pub buckets: Option<Setting>,
+    pub buckets: Option<ConfiguredValue>,
 }
 
 /// Reads the configured values below `root`, which is `/` but in tests. A file that cannot be read is skipped.
@@ -64,7 +64,7 @@ pub fn configured_limits(root: &Path) -> ConfiguredLimits {
     for path in files_in(root, &MODPROBE_FOLDERS) {
         let value = contents(&path).as_deref().and_then(parse_hashsize);
         if let Some(value) = value {
-            limits.buckets = Some(Setting {
+            limits.buckets = Some(ConfiguredValue {
                 value,
                 file: file::shown(&path),
             });
@@ -78,7 +78,7 @@ pub fn configured_limits(root: &Path) -> ConfiguredLimits {
         let Some(text) = contents(&path) else {
             continue;
         };
-        let setting = |value| Setting {
+        let setting = |value| ConfiguredValue {
             value,
             file: file::shown(&path),
         };

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::procfs::{self, netns};
-use crate::model::netns::{Resident, Seen};
+use crate::model::netns::{NetnsRepresentative, Sighting};
 
 /// The first process of a host, whose namespace is no container.
 const INIT: i32 = 1;
@@ -21,7 +21,7 @@ pub fn residents(
     proc_root: &Path,
     wanted: &[IpAddr],
     deadline: Instant,
-) -> Vec<(IpAddr, Resident)> {
+) -> Vec<(IpAddr, NetnsRepresentative)> {
     let mut wanted = wanted.to_vec();
     wanted.retain(|address| !is_everywhere(*address));
     wanted.sort_unstable();
@@ -29,7 +29,7 @@ pub fn residents(
     if wanted.is_empty() {
         return Vec::new();
     }
-    let mut found: Vec<(IpAddr, Seen)> = Vec::new();
+    let mut found: Vec<(IpAddr, Sighting)> = Vec::new();
     let others = netns::others(proc_root, deadline).into_iter();
     for seen in others.filter(|seen| seen.pid != INIT) {
         if Instant::now() >= deadline {
@@ -51,7 +51,7 @@ pub fn residents(
 }
 
 /// The process of a namespace that does the work, if it is not alone with the one that keeps the namespace.
-fn resident(proc_root: &Path, seen: Seen, deadline: Instant) -> Resident {
+fn resident(proc_root: &Path, seen: Sighting, deadline: Instant) -> NetnsRepresentative {
     let members = netns::members(proc_root, seen.inode, deadline);
     let mut residents = members
         .into_iter()

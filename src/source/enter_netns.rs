@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::procfs::netns::{OWN, still_there};
+use super::procfs::netns::{OWN_STATISTICS, still_there};
 use crate::model::error::ReadError;
-use crate::model::netns::Seen;
+use crate::model::netns::Sighting;
 use crate::runtime::privilege;
 
 /// Access to the files and the sockets of a namespace.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct NetnsAccess {
     /// The folder that has its `net/`: the proc root, or in it the directory of one of its processes.
     pub net_root: PathBuf,
     /// True if netlink tells of it.
@@ -22,7 +22,7 @@ pub struct Place {
     pub not_entered: Option<ReadError>,
 }
 
-impl Place {
+impl NetnsAccess {
     /// The namespace of this process. `live` says that the proc root is the one of the running kernel.
     pub fn own(proc_root: &Path, live: bool) -> Self {
         Self {
@@ -38,10 +38,10 @@ impl Place {
 ///
 /// # Errors
 /// [`ReadError::ProcessGone`].
-pub fn go_to(proc_root: &Path, live: bool, seen: Seen) -> Result<Place, ReadError> {
+pub fn go_to(proc_root: &Path, live: bool, seen: Sighting) -> Result<NetnsAccess, ReadError> {
     let gone = || ReadError::ProcessGone { pid: seen.pid };
     let process = still_there(proc_root, seen).ok_or_else(gone)?;
-    let files = |not_entered| Place {
+    let files = |not_entered| NetnsAccess {
         net_root: proc_root.join(seen.pid.to_string()),
         live: false,
         not_entered,
@@ -54,7 +54,7 @@ pub fn go_to(proc_root: &Path, live: bool, seen: Seen) -> Result<Place, ReadErro
         enter(proc_root, &process, seen)
     });
     match entered {
-        Ok(()) => Ok(Place::own(proc_root, live)),
+        Ok(()) => Ok(NetnsAccess::own(proc_root, live)),
         Err(Refused::Open) if may_enter => Ok(files(Some(ReadError::NotEntered {
             needs: "CAP_SYS_PTRACE",
         }))),
@@ -75,7 +75,7 @@ enum Refused {
     Left,
 }
 
-fn enter(proc_root: &Path, process: &OwnedFd, seen: Seen) -> Result<(), Refused> {
+fn enter(proc_root: &Path, process: &OwnedFd, seen: Sighting) -> Result<(), Refused> {
     let open = |at: BorrowedFd<'_>, name: &Path| {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         openat(at, name, flags, Mode::empty()).map_err(|_| Refused::Open)
@@ -86,7 +86,7 @@ fn enter(proc_root: &Path, process: &OwnedFd, seen: Seen) -> Result<(), Refused>
     };
     let own = open(CWD, &proc_root.join("self/ns/net"))?;
     into(&open(process.as_fd(), Path::new("ns/net"))?)?;
-    let here = statat(CWD, proc_root.join(OWN), AtFlags::empty());
+    let here = statat(CWD, proc_root.join(OWN_STATISTICS), AtFlags::empty());
     if here.is_ok_and(|here| here.st_ino == seen.inode) {
         return Ok(());
     }

@@ -4,32 +4,32 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::capture::{open::open_capture, reader, unpack};
-use super::enter_netns::Place;
+use super::enter_netns::NetnsAccess;
 use super::file;
 use super::netlink::{ct_dump, sock_diag};
 use super::procfs::{ct_table, netns, raw_sockets, sockets, sysctl};
-use crate::model::conntrack::{Entry, Protocol, Side, Tuple};
-use crate::model::dump::{Choice, End, Extent, Listing, Source};
+use crate::model::conntrack::{Entry, Protocol, SocketAddress, Tuple};
+use crate::model::dump::{Choice, DumpEnd, DumpSummary, Extent, Source};
 use crate::model::error::ReadError;
 use crate::model::socket::LocalSocket;
 use crate::runtime::privilege;
 
 /// Up to this many entries /proc/net/nf_conntrack is read where the time for it grows with the square of their number
 /// (before 6.16).
-const QUADRATIC_MAX: u32 = 20_000;
+const MAX_PROCFS_ENTRIES: u32 = 20_000;
 /// A dump walks the entries of every namespace with soft interrupts off until its buffer is full: with this many
 /// elsewhere and few here it stalls a processor for tens of milliseconds and more.
-const CROWD: u64 = 100_000;
+const STALLING_ENTRIES: u64 = 100_000;
 /// The factor by which other namespaces may hold more entries.
-const CROWD_RATIO: u64 = 10;
+const STALLING_RATIO: u64 = 10;
 
 /// The request.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct EntryQuery {
     /// The mount point of procfs.
     pub proc_root: PathBuf,
     /// The place of the entries of the namespace.
-    pub place: Place,
+    pub place: NetnsAccess,
     /// The number of entries in the other namespaces, if that is known already.
     pub elsewhere: Option<u64>,
     /// The source to read from.
@@ -48,7 +48,7 @@ pub struct Wanted {
 #[derive(Debug)]
 pub struct Entries {
     /// The summary of the dump.
-    pub listing: Listing,
+    pub listing: DumpSummary,
     /// The reason why no better source was read.
     pub why: Option<ReadError>,
     /// The number to read, if that is another number than nf_conntrack_count: sockets.
@@ -56,7 +56,7 @@ pub struct Entries {
 }
 
 impl Entries {
-    fn of_table(listing: Listing, why: Option<ReadError>) -> Self {
+    fn of_table(listing: DumpSummary, why: Option<ReadError>) -> Self {
         Self {
             listing,
             why,
@@ -69,7 +69,7 @@ impl Entries {
 ///
 /// # Errors
 /// When no source that may be read is left.
-pub fn entries(wanted: &Wanted, mut each: impl FnMut(&Entry)) -> Result<Entries, ReadError> {
+pub fn entries(wanted: &EntryQuery, mut each: impl FnMut(&Entry)) -> Result<Entries, ReadError> {
     let better = match wanted.choice {
         Choice::Netlink if !wanted.place.live => {
             let not_entered = wanted.place.not_entered.clone();
@@ -101,7 +101,7 @@ pub fn entries(wanted: &Wanted, mut each: impl FnMut(&Entry)) -> Result<Entries,
 }
 
 /// Netlink, else procfs, else neither, and the error is why.
-fn best(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Entries, ReadError> {
+fn best(wanted: &EntryQuery, each: &mut impl FnMut(&Entry)) -> Result<Entries, ReadError> {
     let not_entered = &wanted.place.not_entered;
     if !wanted.place.live && not_entered.is_none() {
         return procfs(wanted, each).map(|listing| Entries::of_table(listing, None));
@@ -109,11 +109,12 @@ fn best(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Entries, ReadE
     let elsewhere = wanted
         .elsewhere
         .unwrap_or_else(|| netns::entries_elsewhere(&wanted.proc_root, wanted.deadline));
-    let crowded = elsewhere > CROWD && elsewhere / CROWD_RATIO > u64::from(wanted.count);
+    let crowded =
+        elsewhere > STALLING_ENTRIES && elsewhere / STALLING_RATIO > u64::from(wanted.count);
     if crowded {
         // reading the file passes all of them too, and only kernels that preempt themselves let others run meanwhile:
         // measured with 5 entries beside 1000000 it held a processor for 200 ms, a dump for 370 ms, the sockets for 2 ms
-        return Err(ReadError::Crowded { elsewhere });
+        return Err(ReadError::DumpWouldStall { elsewhere });
     }
     let why = match not_entered {
         Some(why) => why.clone(),
@@ -134,7 +135,7 @@ fn best(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Entries, ReadE
 
 /// Raises the privilege for the request only: the kernel asks for it once (netlink_net_capable), and nothing is parsed
 /// while it lasts.
-fn dump(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Listing, ReadError> {
+fn dump(wanted: &EntryQuery, each: &mut impl FnMut(&Entry)) -> Result<DumpSummary, ReadError> {
     noticing_a_resize(wanted, || {
         privilege::raise(privilege::DUMP);
         ct_dump::dump(
@@ -148,26 +149,26 @@ fn dump(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Listing, ReadE
 
 /// A table that was resized meanwhile was read in part twice or not at all, and the kernel does not say so.
 fn noticing_a_resize(
-    wanted: &Wanted,
-    read: impl FnOnce() -> Result<Listing, ReadError>,
-) -> Result<Listing, ReadError> {
+    wanted: &EntryQuery,
+    read: impl FnOnce() -> Result<DumpSummary, ReadError>,
+) -> Result<DumpSummary, ReadError> {
     let before = sysctl::buckets(&wanted.proc_root);
     let listing = read()?;
     let after = sysctl::buckets(&wanted.proc_root);
     // what could not be read either time was not resized
     let resized = matches!((&before, &after), (Ok(before), Ok(after)) if before != after);
-    Ok(Listing {
+    Ok(DumpSummary {
         inexact: listing.inexact || resized,
         ..listing
     })
 }
 
-fn procfs(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Listing, ReadError> {
-    if wanted.count > QUADRATIC_MAX
+fn procfs(wanted: &EntryQuery, each: &mut impl FnMut(&Entry)) -> Result<DumpSummary, ReadError> {
+    if wanted.count > MAX_PROCFS_ENTRIES
         && wanted.choice == Choice::Auto
         && !ct_table::procfs_is_linear(&wanted.proc_root)
     {
-        return Err(ReadError::Quadratic {
+        return Err(ReadError::ProcfsTooSlow {
             entries: wanted.count,
         });
     }
@@ -178,7 +179,7 @@ fn procfs(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Listing, Rea
         let lines = reader::read(file, Source::Procfs, wanted.extent, wanted.deadline, each);
         match lines.listing {
             // a fallback is better than an empty table
-            Listing {
+            DumpSummary {
                 seen: 0,
                 broken: broken @ 1..,
                 ..
@@ -193,9 +194,9 @@ fn procfs(wanted: &Wanted, each: &mut impl FnMut(&Entry)) -> Result<Listing, Rea
 
 /// Sockets as if they were entries: what listens tells who called whom.
 fn from_sockets(
-    wanted: &Wanted,
+    wanted: &EntryQuery,
     each: &mut impl FnMut(&Entry),
-) -> Result<(Listing, u64), ReadError> {
+) -> Result<(DumpSummary, u64), ReadError> {
     let mut listening = std::collections::HashSet::new();
     all_sockets(wanted, |socket| {
         if socket.listening {
@@ -222,18 +223,21 @@ fn from_sockets(
         }
     })?;
     let end = if read < total {
-        End::Sampled
+        DumpEnd::Sampled
     } else {
-        End::Whole
+        DumpEnd::Whole
     };
-    Ok((Listing::new(Source::Sockets, read, end), total))
+    Ok((DumpSummary::new(Source::Sockets, read, end), total))
 }
 
 /// Hands on every local socket.
 ///
 /// # Errors
 /// Neither sock_diag nor the files could be read.
-pub fn all_sockets(wanted: &Wanted, mut each: impl FnMut(&LocalSocket)) -> Result<(), ReadError> {
+pub fn all_sockets(
+    wanted: &EntryQuery,
+    mut each: impl FnMut(&LocalSocket),
+) -> Result<(), ReadError> {
     // one copy of the code for all closures
     let each: &mut dyn FnMut(&LocalSocket) = &mut each;
     if wanted.place.live && sock_diag_is_there(&wanted.proc_root, &["tcp_diag ", "udp_diag "]) {
@@ -244,7 +248,7 @@ pub fn all_sockets(wanted: &Wanted, mut each: impl FnMut(&LocalSocket)) -> Resul
 }
 
 /// The raw and packet sockets of the namespace, as inode and user id.
-pub fn raw_sockets(wanted: &Wanted) -> Vec<(u64, u32)> {
+pub fn raw_sockets(wanted: &EntryQuery) -> Vec<(u64, u32)> {
     raw_sockets::raw_sockets(&wanted.place.net_root)
 }
 
@@ -253,7 +257,7 @@ pub fn raw_sockets(wanted: &Wanted) -> Vec<(u64, u32)> {
 ///
 /// # Errors
 /// Neither sock_diag nor the files could be read.
-pub fn listening(wanted: &Wanted) -> Result<Vec<(Protocol, Side)>, ReadError> {
+pub fn listening(wanted: &EntryQuery) -> Result<Vec<(Protocol, SocketAddress)>, ReadError> {
     let given = sysctl::local_ports(&wanted.proc_root);
     let mut sides = Vec::new();
     let mut each = |socket: &LocalSocket| {
@@ -322,7 +326,7 @@ pub fn from_capture(
     sample: u64,
     deadline: Instant,
     each: impl FnMut(&Entry),
-) -> Result<Listing, ReadError> {
+) -> Result<DumpSummary, ReadError> {
     // a capture is foreign: it is parsed without any
     privilege::give_up_all();
     let capture = open_capture(path, deadline)?;
@@ -335,7 +339,7 @@ pub fn from_capture(
         each,
     );
     match (&lines.listing.end, lines.holds_instead()) {
-        (End::Whole | End::Sampled, Some(problem)) => Err(ReadError::NoCapture {
+        (DumpEnd::Whole | DumpEnd::Sampled, Some(problem)) => Err(ReadError::NoCapture {
             path: name,
             problem,
         }),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::entries::Wanted;
+use super::entries::EntryQuery;
 use super::file;
 use super::netlink::exp_dump;
 use super::procfs::sysctl;
@@ -19,7 +19,7 @@ const FILE_MAX: usize = 32 << 20;
 ///
 /// # Errors
 /// Neither can be read, or the limit is not known.
-pub fn expectations(wanted: &Wanted) -> Reading<InUse> {
+pub fn expectations(wanted: &EntryQuery) -> Reading<InUse> {
     let of = u64::from(sysctl::expect_max(&wanted.proc_root)?);
     let over_netlink = wanted.place.live.then(|| {
         privilege::raise(privilege::DUMP);

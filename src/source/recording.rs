@@ -29,7 +29,7 @@ pub fn file_of(namespace: NetnsId) -> String {
 
 /// A recording that is open: a recorder that replaces the file meanwhile changes nothing in it.
 #[derive(Debug)]
-pub struct Stored {
+pub struct OpenRecording {
     path: String,
     file: File,
     /// The text that was read, not all of it as long as only the first part was wanted.
@@ -40,11 +40,11 @@ pub struct Stored {
 ///
 /// # Errors
 /// [`ReadError::NoRecording`].
-pub fn open(directory: &Path, name: &str) -> Result<(Recording, Stored), ReadError> {
+pub fn open(directory: &Path, name: &str) -> Result<(Recording, OpenRecording), ReadError> {
     let opened = directory_of(directory).map_err(|problem| no_recording(directory, problem))?;
     let path = directory.join(name);
     let head = || {
-        let mut stored = Stored {
+        let mut stored = OpenRecording {
             path: file::shown(&path),
             file: trusted_file(&opened, name)?,
             text: String::new(),
@@ -56,7 +56,7 @@ pub fn open(directory: &Path, name: &str) -> Result<(Recording, Stored), ReadErr
     head().map_err(|problem| no_recording(&path, problem))
 }
 
-impl Stored {
+impl OpenRecording {
     /// Adds the second part to the recording that [`open`] returned.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ const SNMP: &str = "net/snmp";
 /// A few kilobytes.
 const SNMP_MAX: usize = 64 << 10;
 
-/// The number in this network namespace, or below another procfs; [`Readings::MANY`] is as many or more.
+/// The number in this network namespace, or below another procfs; [`Readings::MAX_UNTRACKED`] is as many or more.
 ///
 /// # Errors
 /// Sockets, or this host's own addresses, cannot be read.
@@ -64,7 +64,7 @@ pub(super) fn to_other_hosts(asking: Asking<'_>) -> Reading<u64> {
                 Err(_) => return ControlFlow::Break(()),
             }
         }
-        if open == Readings::MANY || Some(seen) == all {
+        if open == Readings::MAX_UNTRACKED || Some(seen) == all {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())

@@ -5,17 +5,17 @@ use std::collections::hash_map::Entry as Slot;
 use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
 
-use super::endpoint::Key;
+use super::endpoint::GroupKey;
+use super::histogram::Histogram;
+use super::packed_entries::{self, DialledPort, PackedEntries, PackedEntry, SocketHome, UdpEnd};
 use super::port_use::PortUses;
-use super::profiles::Profiles;
-use super::remains::{self, Dialled, Place, Remains, Seen, UdpEnd};
 use super::services::Services;
 use super::source_ports::SourcePorts;
-use super::{Members, NONE, Tally};
+use super::{Members, NO_GROUP, Tally};
 use crate::analysis::listening::Listening;
-use crate::analysis::traffic::{Direction, Way};
+use crate::analysis::traffic::{EntryTraffic, Traffic};
 use crate::model::address::Address;
-use crate::model::conntrack::{Class, Entry, Protocol, Side};
+use crate::model::conntrack::{Class, Entry, Protocol, SocketAddress};
 use crate::model::local_addresses::LocalAddresses;
 use crate::model::prefix::Aggregate;
 
@@ -39,7 +39,7 @@ pub struct Counting {
 /// An endpoint of an entry.
 #[derive(Debug)]
 struct Waiting {
-    key: Key,
+    key: GroupKey,
     address: Address,
     /// True if its group may have other addresses.
     may_be_several: bool,
@@ -68,9 +68,9 @@ impl Counting {
                 aggregate,
                 numbers: HashMap::default(),
                 members: Vec::new(),
-                remains: Remains::default(),
+                packed: PackedEntries::default(),
                 services: Services::default(),
-                profiles: Profiles::default(),
+                histogram: Histogram::default(),
                 port_uses: PortUses::default(),
                 knows_own: false,
                 hashes: foldhash::quality::RandomState::default(),
@@ -120,47 +120,45 @@ impl Counting {
             self.seek_own(entry);
         }
         let tally = &mut self.tally;
-        let way = Way::of(entry, &self.own);
-        let direction = way.direction();
+        let way = EntryTraffic::of(entry, &self.own);
+        let traffic = way.traffic();
         let class = entry.class();
-        tally.profiles.add(entry, class, direction);
-        tally.port_uses.add(entry, direction);
-        if direction == Direction::In {
+        tally.histogram.add(entry, class, traffic);
+        tally.port_uses.add(entry, traffic);
+        if traffic == Traffic::Input {
             let port = entry.original.destination_port;
             tally.services.add(entry.protocol, port);
         }
 
         let sides = (class != Class::TimeWait).then(|| {
-            let original = tally.hashes.hash_one(entry.original_sides());
+            let original = tally.hashes.hash_one(entry.original_flow());
             if entry.is_translated() {
-                [original, tally.hashes.hash_one(entry.reply_sides())]
+                [original, tally.hashes.hash_one(entry.reply_flow())]
             } else {
                 [original; 2]
             }
         });
         let here = way.here(entry);
-        let place = tally.remains.len();
-        let mut groups = [NONE; 2];
-        if let (Some(ports), Direction::Out | Direction::Local) =
-            (&mut self.source_ports, direction)
-        {
+        let place = tally.packed.len();
+        let mut groups = [NO_GROUP; 2];
+        if let (Some(ports), Traffic::Output | Traffic::Local) = (&mut self.source_ports, traffic) {
             groups = ports.note(entry);
         }
-        tally.remains.push(&Seen {
+        tally.packed.push(&PackedEntry {
             sides,
             groups,
             class: class as u8,
             place: match here {
-                Some((address, _)) if address.is_ipv4() => Place::HereV4,
-                Some(_) => Place::HereV6,
-                None => Place::Elsewhere,
+                Some((address, _)) if address.is_ipv4() => SocketHome::HereV4,
+                Some(_) => SocketHome::HereV6,
+                None => SocketHome::Elsewhere,
             },
             unreplied: !entry.replied,
-            dialled: Dialled::new(
+            dialled: DialledPort::new(
                 entry.protocol,
                 way.to()
                     .map_or(entry.original.destination_port, |(_, port)| port),
-                direction,
+                traffic,
             ),
             udp: here
                 .filter(|_| entry.protocol == Protocol::UDP)
@@ -175,9 +173,9 @@ impl Counting {
     }
 
     /// Puts the ends of an entry in the queue for their groups.
-    fn wait(&mut self, entry: &Entry, way: Way, place: usize) {
+    fn wait(&mut self, entry: &Entry, way: EntryTraffic, place: usize) {
         if let Some(address) = way.from() {
-            let (key, may_be_several) = Key::from(address, self.tally.aggregate);
+            let (key, may_be_several) = GroupKey::from(address, self.tally.aggregate);
             self.waiting.push(Waiting {
                 key,
                 address,
@@ -187,9 +185,9 @@ impl Counting {
             });
         }
         if let Some(to) = way.to() {
-            let is_local = way.direction() == Direction::Local;
+            let is_local = way.traffic() == Traffic::Local;
             self.waiting.push(Waiting {
-                key: Key::to(to, entry.protocol, is_local),
+                key: GroupKey::to(to, entry.protocol, is_local),
                 address: to.0,
                 may_be_several: false,
                 entry: place,
@@ -211,7 +209,7 @@ impl Counting {
     fn find_groups(&mut self) {
         for waiting in self.waiting.drain(..) {
             let number = self.tally.number_of(&waiting);
-            let group = self.tally.remains.group(waiting.entry, waiting.side);
+            let group = self.tally.packed.group(waiting.entry, waiting.side);
             if let Some(group) = group {
                 *group = number;
             }
@@ -241,8 +239,8 @@ impl Tally {
                 .collect();
             keys.sort_unstable();
         }
-        for entry in 0..self.remains.len() {
-            let group = |side| self.remains.all_groups().get(entry)?.get(side).copied();
+        for entry in 0..self.packed.len() {
+            let group = |side| self.packed.all_groups().get(entry)?.get(side).copied();
             let Some(number) = group(FROM).and_then(SourcePorts::number) else {
                 continue;
             };
@@ -250,10 +248,10 @@ impl Tally {
             let destination = group(TO).and_then(|number| keys.get(number as usize));
             let groups = match (server, destination) {
                 (Some(server), Some((_, key))) => self.opened_by(entry, key, *server),
-                _ => [NONE, group(TO).unwrap_or(NONE)],
+                _ => [NO_GROUP, group(TO).unwrap_or(NO_GROUP)],
             };
             for (side, number) in groups.into_iter().enumerate() {
-                if let Some(group) = self.remains.group(entry, side) {
+                if let Some(group) = self.packed.group(entry, side) {
                     *group = number;
                 }
             }
@@ -264,14 +262,14 @@ impl Tally {
     fn opened_by(
         &mut self,
         entry: usize,
-        key: &Key,
-        (server, protocol): (Side, Protocol),
+        key: &GroupKey,
+        (server, protocol): (SocketAddress, Protocol),
     ) -> [u32; 2] {
         let (address, is_local) = key.destination();
         let (key, address, may_be_several) = if is_local {
-            (Key::to(server, protocol, true), server.0, false)
+            (GroupKey::to(server, protocol, true), server.0, false)
         } else {
-            let (key, may_be_several) = Key::from(address, self.aggregate);
+            let (key, may_be_several) = GroupKey::from(address, self.aggregate);
             (key, address, may_be_several)
         };
         let number = self.number_of(&Waiting {
@@ -281,19 +279,19 @@ impl Tally {
             entry: 0,
             side: FROM,
         });
-        let direction = if is_local {
-            Direction::Local
+        let traffic = if is_local {
+            Traffic::Local
         } else {
-            Direction::In
+            Traffic::Input
         };
-        let dialled = Dialled::new(protocol, server.1, direction);
-        self.remains.dial(entry, dialled);
+        let dialled = DialledPort::new(protocol, server.1, traffic);
+        self.packed.dial(entry, dialled);
         if is_local {
-            return [NONE, number];
+            return [NO_GROUP, number];
         }
-        self.profiles.turn();
+        self.histogram.turn();
         self.services.add(protocol, server.1);
-        [number, NONE]
+        [number, NO_GROUP]
     }
 
     /// The number of the group with this key, which is a new one where there is none yet.
@@ -312,9 +310,9 @@ impl Tally {
             }
             Slot::Vacant(slot) => {
                 // no memory holds that many groups
-                let number = u32::try_from(self.members.len()).unwrap_or(NONE);
+                let number = u32::try_from(self.members.len()).unwrap_or(NO_GROUP);
                 slot.insert(number);
-                remains::push(
+                packed_entries::push(
                     &mut self.members,
                     Members {
                         first: address(),

@@ -5,12 +5,12 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::model::address::Address;
-use crate::model::conntrack::{Class, Protocol, Side};
+use crate::model::conntrack::{Class, Protocol, SocketAddress};
 use crate::model::prefix::Aggregate;
 
 /// The key of a group. Ordered as endpoints with equally many entries are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
+pub(super) struct GroupKey {
     /// IPv4 in its place in IPv6; of a `from`, the network.
     address: [u8; 16],
     port: u16,
@@ -25,7 +25,7 @@ enum Kind {
     From,
 }
 
-impl Hash for Key {
+impl Hash for GroupKey {
     /// Two writes instead of one for each field: half the time of counting is hashing.
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u128(u128::from_ne_bytes(self.address));
@@ -39,8 +39,8 @@ impl Hash for Key {
     }
 }
 
-impl Key {
-    pub(super) fn to((address, port): Side, protocol: Protocol, local: bool) -> Self {
+impl GroupKey {
+    pub(super) fn to((address, port): SocketAddress, protocol: Protocol, local: bool) -> Self {
         Self {
             address: address.bits().to_be_bytes(),
             port: if protocol.has_ports() { port } else { 0 },
@@ -72,17 +72,17 @@ impl Key {
     }
 
     /// The endpoint, given the first address of its group and whether there are more.
-    pub(super) fn peer(&self, first: Address, several: bool, aggregate: Aggregate) -> Peer {
+    pub(super) fn peer(&self, first: Address, several: bool, aggregate: Aggregate) -> EndpointId {
         match self.kind {
-            Kind::From if several => Peer::From {
+            Kind::From if several => EndpointId::From {
                 address: Address::from(self.address).ip(),
                 length: aggregate.network(first).1,
             },
-            Kind::From => Peer::From {
+            Kind::From => EndpointId::From {
                 address: first.ip(),
                 length: None,
             },
-            Kind::To | Kind::Local => Peer::To {
+            Kind::To | Kind::Local => EndpointId::To {
                 address: SocketAddr::new(first.ip(), self.port),
                 protocol: Protocol(self.protocol),
                 local: self.kind == Kind::Local,
@@ -93,7 +93,7 @@ impl Key {
 
 /// The identity of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Peer {
+pub enum EndpointId {
     /// Connections to a service.
     To {
         /// Its address and port; the port means nothing where the protocol has none.
@@ -112,7 +112,7 @@ pub enum Peer {
     },
 }
 
-impl fmt::Display for Peer {
+impl fmt::Display for EndpointId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::To {
@@ -143,7 +143,7 @@ impl fmt::Display for Peer {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Endpoint {
     /// The identity.
-    pub peer: Peer,
+    pub peer: EndpointId,
     /// Entries, of those that were read.
     pub entries: u64,
     /// These in all entries read, from 0 to 1. A forwarded entry counts for two endpoints, so shares may add up to more.
@@ -166,7 +166,7 @@ impl fmt::Display for Endpoint {
 
 /// A service of this host, by what clients dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Service {
+pub struct LocalService {
     /// Its port, before DNAT and REDIRECT; 0 where the protocol has none.
     pub port: u16,
     /// Its protocol.
@@ -175,7 +175,7 @@ pub struct Service {
     pub entries: u64,
 }
 
-impl fmt::Display for Service {
+impl fmt::Display for LocalService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.protocol.has_ports() {
             write!(f, ":{}/{}", self.port, self.protocol)

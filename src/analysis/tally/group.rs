@@ -4,10 +4,10 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::remains::{Dialled, Seen};
-use super::{NONE, NOT_SHOWN, Peer, Tally};
-use crate::analysis::facts::{End, Pair, Port, Split};
-use crate::analysis::traffic::Direction;
+use super::packed_entries::{DialledPort, PackedEntry};
+use super::{EndpointId, NO_GROUP, NOT_SHOWN, Tally};
+use crate::analysis::facts::{Pair, PairEnd, Port, Split};
+use crate::analysis::traffic::Traffic;
 use crate::model::address::Address;
 use crate::model::conntrack::Class;
 
@@ -23,9 +23,9 @@ pub enum Group {
     /// Every entry.
     All,
     /// The entries of an endpoint.
-    Endpoint(Peer),
+    Endpoint(EndpointId),
     /// The entries that dial a port in one direction, whatever the address.
-    Port(Port, Direction),
+    Port(Port, Traffic),
     /// The entries that dial a far address, whatever the port.
     Address(IpAddr),
 }
@@ -35,8 +35,8 @@ pub enum Group {
 pub struct Counted {
     /// Classes and replies.
     pub split: Split,
-    /// Entries in each direction, in the order of [`Direction::ALL`].
-    pub directions: [u64; Direction::ALL.len()],
+    /// Entries in each direction, in the order of [`Traffic::ALL`].
+    pub directions: [u64; Traffic::ALL.len()],
     /// Different far ends: the sources of a destination, the destinations of a client, either of a port.
     pub others: u64,
     /// True if there are more of them than were counted.
@@ -51,10 +51,10 @@ pub struct Counted {
 
 impl Counted {
     /// The direction of most entries.
-    pub fn direction(&self) -> Direction {
-        let all = Direction::ALL.iter().zip(self.directions);
+    pub fn traffic(&self) -> Traffic {
+        let all = Traffic::ALL.iter().zip(self.directions);
         all.max_by_key(|(_, entries)| *entries)
-            .map_or(Direction::Out, |((direction, _), _)| *direction)
+            .map_or(Traffic::Output, |((traffic, _), _)| *traffic)
     }
 }
 
@@ -63,7 +63,7 @@ impl Tally {
     pub fn look_at(&self, groups: &[Group]) -> Vec<Counted> {
         let members = Membership::new(self, groups);
         let mut counting: Vec<GroupCount> = groups.iter().map(|_| GroupCount::default()).collect();
-        for seen in self.remains.iter() {
+        for seen in self.packed.iter() {
             for slot in members.slots(&seen) {
                 let place = usize::from(slot);
                 if let (Some(count), Some(group)) = (counting.get_mut(place), groups.get(place)) {
@@ -79,16 +79,16 @@ impl Tally {
     }
 
     /// The ports that are dialled most, each with its direction, most entries first.
-    pub fn dialled_ports(&self, n: usize) -> Vec<(Port, Direction, u64)> {
-        let mut counts: HashMap<Dialled, u64, foldhash::fast::RandomState> = HashMap::default();
-        for seen in self.remains.iter() {
+    pub fn dialled_ports(&self, n: usize) -> Vec<(Port, Traffic, u64)> {
+        let mut counts: HashMap<DialledPort, u64, foldhash::fast::RandomState> = HashMap::default();
+        for seen in self.packed.iter() {
             *counts.entry(seen.dialled).or_default() += 1;
         }
-        let mut sorted: Vec<(Dialled, u64)> = counts.into_iter().collect();
+        let mut sorted: Vec<(DialledPort, u64)> = counts.into_iter().collect();
         sorted.sort_unstable_by_key(|(dialled, entries)| (Reverse(*entries), *dialled));
         sorted.truncate(n);
         let port =
-            |(dialled, entries): (Dialled, u64)| (port_of(dialled), dialled.direction(), entries);
+            |(dialled, entries): (DialledPort, u64)| (port_of(dialled), dialled.traffic(), entries);
         sorted.into_iter().map(port).collect()
     }
 
@@ -109,11 +109,11 @@ impl Tally {
             .and_then(|(other, entries)| {
                 let other = match group {
                     // a client's other end is what it dials
-                    Group::Endpoint(Peer::From { .. }) if other & SERVICE != 0 => {
-                        End::Service(port_of(Dialled(*other & !SERVICE)))
+                    Group::Endpoint(EndpointId::From { .. }) if other & SERVICE != 0 => {
+                        PairEnd::Service(port_of(DialledPort(*other & !SERVICE)))
                     }
                     Group::All => return None,
-                    _ => End::Remote(self.peer(*other)?),
+                    _ => PairEnd::Remote(self.peer(*other)?),
                 };
                 Some(Pair {
                     other,
@@ -132,14 +132,14 @@ impl Tally {
     }
 
     /// The endpoint of a number.
-    fn peer(&self, number: u32) -> Option<Peer> {
+    fn peer(&self, number: u32) -> Option<EndpointId> {
         let (key, _) = self.numbers.iter().find(|(_, known)| **known == number)?;
         let members = self.members.get(number as usize)?;
         Some(key.peer(members.first.into(), members.several, self.aggregate))
     }
 }
 
-fn port_of(dialled: Dialled) -> Port {
+fn port_of(dialled: DialledPort) -> Port {
     Port {
         number: dialled.port(),
         protocol: dialled.protocol(),
@@ -153,7 +153,7 @@ const SERVICE: u32 = 1 << 31;
 #[derive(Debug, Default)]
 struct GroupCount {
     split: Split,
-    directions: [u64; Direction::ALL.len()],
+    directions: [u64; Traffic::ALL.len()],
     /// Entries of each other end.
     others: HashMap<u32, u32, foldhash::fast::RandomState>,
     more_others: bool,
@@ -161,8 +161,8 @@ struct GroupCount {
 }
 
 impl GroupCount {
-    fn add(&mut self, seen: &Seen, group: Group) {
-        let direction = seen.dialled.direction();
+    fn add(&mut self, seen: &PackedEntry, group: Group) {
+        let traffic = seen.dialled.traffic();
         self.split.entries += 1;
         if let Some(class) = self.split.classes.get_mut(usize::from(seen.class)) {
             *class += 1;
@@ -173,18 +173,20 @@ impl GroupCount {
         } else if seen.unreplied {
             self.split.one_sided += 1;
         }
-        if let Some(entries) = self.directions.get_mut(direction as usize) {
+        if let Some(entries) = self.directions.get_mut(traffic as usize) {
             *entries += 1;
         }
         let [from, to] = seen.groups;
         let other = match group {
-            Group::All => NONE,
-            Group::Endpoint(Peer::To { .. }) => from,
-            Group::Endpoint(Peer::From { .. }) if to == NONE => seen.dialled.service() | SERVICE,
-            Group::Port(_, Direction::In) => from,
-            Group::Endpoint(Peer::From { .. }) | Group::Port(..) | Group::Address(_) => to,
+            Group::All => NO_GROUP,
+            Group::Endpoint(EndpointId::To { .. }) => from,
+            Group::Endpoint(EndpointId::From { .. }) if to == NO_GROUP => {
+                seen.dialled.service() | SERVICE
+            }
+            Group::Port(_, Traffic::Input) => from,
+            Group::Endpoint(EndpointId::From { .. }) | Group::Port(..) | Group::Address(_) => to,
         };
-        if other != NONE {
+        if other != NO_GROUP {
             if let Some(entries) = self.others.get_mut(&other) {
                 *entries = entries.saturating_add(1);
             } else if self.others.len() < MAX_OTHERS {
@@ -223,7 +225,7 @@ impl Slots {
 /// The groups of a list that an entry belongs to.
 pub(super) struct Membership {
     endpoints: Slots,
-    ports: HashMap<Dialled, u8, foldhash::fast::RandomState>,
+    ports: HashMap<DialledPort, u8, foldhash::fast::RandomState>,
     /// The numbered endpoints of one far address, and its slot.
     of_address: (HashSet<u32, foldhash::fast::RandomState>, u8),
     all: u8,
@@ -240,8 +242,8 @@ impl Membership {
             endpoints: Slots::new(groups.iter().map(endpoint), tally.members.len()),
             ports: slots()
                 .filter_map(|(group, slot)| match group {
-                    Group::Port(port, direction) => {
-                        let dialled = Dialled::new(port.protocol, port.number, *direction);
+                    Group::Port(port, traffic) => {
+                        let dialled = DialledPort::new(port.protocol, port.number, *traffic);
                         Some((dialled, slot))
                     }
                     Group::All | Group::Endpoint(_) | Group::Address(_) => None,
@@ -260,7 +262,7 @@ impl Membership {
     }
 
     /// The slots of the groups of an entry.
-    pub(super) fn slots(&self, seen: &Seen) -> impl Iterator<Item = u8> + use<> {
+    pub(super) fn slots(&self, seen: &PackedEntry) -> impl Iterator<Item = u8> + use<> {
         let [from, to] = self.endpoints.of(seen.groups);
         let port = if self.ports.is_empty() {
             NOT_SHOWN

@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 
 use super::attribution::{Attribution, Fit, Holder};
 use super::group::{Group, Membership};
-use super::remains::{self, Place, Seen};
-use super::sockets::{BySides, Connected, Found, Unsorted};
+use super::packed_entries::{self, PackedEntry, SocketHome};
+use super::sockets::{ByFlow, Connected, SocketMatch, Unsorted};
 use super::udp::ByPort;
-use super::{NOT_SHOWN, Peer, Tally};
-use crate::analysis::traffic::Direction;
+use super::{EndpointId, NOT_SHOWN, Tally};
+use crate::analysis::traffic::Traffic;
 use crate::model::address::Address;
 use crate::model::conntrack::{Class, Protocol, TcpState};
 use crate::model::socket::LocalSocket;
@@ -53,15 +53,15 @@ impl<'t> Matching<'t> {
 
     fn keep_connected(&mut self, socket: &LocalSocket) {
         let dialled = self.groups.iter().zip(0..NOT_SHOWN).find(|(group, _)| {
-            matches!(group, Group::Endpoint(Peer::To { address, protocol, local: true })
+            matches!(group, Group::Endpoint(EndpointId::To { address, protocol, local: true })
                 if *protocol == socket.protocol && same(socket.remote, *address))
         });
         self.connected.push(Connected {
             sides: self.tally.hashes.hash_one(socket.sides()),
             found: match (socket.inode, socket.tcp_state) {
-                (0, Some(TcpState::TimeWait)) => Found::TimeWait,
-                (0, _) => Found::Unheld,
-                _ => Found::Held,
+                (0, Some(TcpState::TimeWait)) => SocketMatch::TimeWait,
+                (0, _) => SocketMatch::Unheld,
+                _ => SocketMatch::Held,
             },
             inode: socket.inode,
             uid: socket.uid,
@@ -86,7 +86,7 @@ impl<'t> Matching<'t> {
 pub struct Matched<'t> {
     tally: &'t Tally,
     groups: Vec<Group>,
-    connected: BySides,
+    connected: ByFlow,
     by_port: ByPort,
 }
 
@@ -124,7 +124,7 @@ impl Matched<'_> {
         // entries of each group at ports that the kernel chose, which have no socket of their own
         let mut ephemeral = vec![0_u64; self.groups.len()];
         let members = Membership::new(self.tally, &self.groups);
-        let is_member = |seen: &Seen| members.slots(seen).next().is_some();
+        let is_member = |seen: &PackedEntry| members.slots(seen).next().is_some();
         self.each_entry(closed, is_member, |seen, found, matches| {
             let is_exact = matches
                 .first()
@@ -145,7 +145,7 @@ impl Matched<'_> {
                 let room = MAX_HOLDERS.saturating_sub(attribution.holders.len());
                 for found in matches.iter().take(room) {
                     let holder = found.of_group(slot, group, seen);
-                    remains::push(&mut attribution.holders, holder);
+                    packed_entries::push(&mut attribution.holders, holder);
                 }
                 *ephemeral += u64::from(at_ephemeral && !is_exact);
             }
@@ -185,46 +185,46 @@ impl Matched<'_> {
     fn each_entry(
         &self,
         closed: &[u64],
-        is_wanted: impl Fn(&Seen) -> bool,
-        mut each: impl FnMut(&Seen, Found, &[Match]),
+        is_wanted: impl Fn(&PackedEntry) -> bool,
+        mut each: impl FnMut(&PackedEntry, SocketMatch, &[Match]),
     ) {
         let mut matches = Vec::new();
-        for seen in self.tally.remains.iter().filter(is_wanted) {
+        for seen in self.tally.packed.iter().filter(is_wanted) {
             matches.clear();
             let mut found = self.sockets_of(&seen, &mut matches);
-            if !closed.is_empty() && found == Found::Held {
+            if !closed.is_empty() && found == SocketMatch::Held {
                 matches.retain(|found| closed.binary_search(&found.holder.inode).is_err());
                 if matches.is_empty() {
-                    found = Found::Nothing;
+                    found = SocketMatch::Nothing;
                 }
             }
             each(&seen, found, &matches);
         }
     }
 
-    fn sockets_of(&self, seen: &Seen, matches: &mut Vec<Match>) -> Found {
-        let mut found = Found::Nothing;
+    fn sockets_of(&self, seen: &PackedEntry, matches: &mut Vec<Match>) -> SocketMatch {
+        let mut found = SocketMatch::Nothing;
         if let Some([original, reply]) = seen.sides {
             let translated = (reply != original).then_some(reply);
             for sides in [original].into_iter().chain(translated) {
                 for socket in self.connected.of(sides) {
                     found = found.max(socket.found);
-                    if socket.found == Found::Held {
+                    if socket.found == SocketMatch::Held {
                         matches.push(Match::of(socket));
                     }
                 }
             }
         }
-        if found == Found::Nothing {
+        if found == SocketMatch::Nothing {
             if let Some(holder) = self.by_port.of(seen) {
                 if holder.inode == 0 {
-                    return Found::Unheld;
+                    return SocketMatch::Unheld;
                 }
                 matches.push(Match {
                     holder,
                     dials: NOT_SHOWN,
                 });
-                return Found::Held;
+                return SocketMatch::Held;
             }
         }
         found
@@ -247,16 +247,16 @@ impl Match {
     }
 
     /// The socket as one of a group at this slot of the list.
-    fn of_group(&self, slot: u8, group: &Group, seen: &Seen) -> Holder {
+    fn of_group(&self, slot: u8, group: &Group, seen: &PackedEntry) -> Holder {
         let dialled = match (group, self.holder.fit) {
-            (Group::Endpoint(Peer::From { .. }), _) => true,
-            (Group::Endpoint(Peer::To { local, .. }), Fit::BothEnds) => {
+            (Group::Endpoint(EndpointId::From { .. }), _) => true,
+            (Group::Endpoint(EndpointId::To { local, .. }), Fit::BothEnds) => {
                 *local && slot != self.dials
             }
             // of an entry within this host the end that was dialled, see `here`
-            (Group::Endpoint(Peer::To { local, .. }), _) => *local,
+            (Group::Endpoint(EndpointId::To { local, .. }), _) => *local,
             (Group::All | Group::Port(..) | Group::Address(_), _) => {
-                seen.dialled.direction() == Direction::In
+                seen.dialled.traffic() == Traffic::Input
             }
         };
         Holder {
@@ -268,16 +268,16 @@ impl Match {
 
 impl Attribution {
     /// Counts an entry by what was found.
-    fn note(&mut self, seen: &Seen, found: Found) {
+    fn note(&mut self, seen: &PackedEntry, found: SocketMatch) {
         let time_wait = usize::from(seen.class) == Class::TimeWait.index();
         let reasons = &mut self.unattributed;
         let count = match found {
-            Found::Held => &mut self.attributed,
-            Found::TimeWait => &mut reasons.time_wait,
-            Found::Unheld => &mut reasons.unheld,
-            Found::Nothing if seen.place == Place::Elsewhere => &mut reasons.forwarded,
-            Found::Nothing if time_wait => &mut reasons.time_wait,
-            Found::Nothing => &mut reasons.other,
+            SocketMatch::Held => &mut self.attributed,
+            SocketMatch::TimeWait => &mut reasons.time_wait,
+            SocketMatch::Unheld => &mut reasons.unheld,
+            SocketMatch::Nothing if seen.place == SocketHome::Elsewhere => &mut reasons.forwarded,
+            SocketMatch::Nothing if time_wait => &mut reasons.time_wait,
+            SocketMatch::Nothing => &mut reasons.other,
         };
         *count += 1;
     }

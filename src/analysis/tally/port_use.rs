@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-use crate::analysis::traffic::Direction;
+use crate::analysis::traffic::Traffic;
 use crate::model::address::Address;
 use crate::model::conntrack::{Entry, Protocol};
 
@@ -29,7 +29,7 @@ const DENSE: u64 = 80;
 
 /// A source address and what it is connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Pair {
+struct PortsKey {
     source: Address,
     far: Address,
     far_port: u16,
@@ -39,13 +39,13 @@ struct Pair {
 
 /// The source ports of a pair.
 #[derive(Debug, Clone, Copy)]
-struct Ports {
+struct UsedPorts {
     number: u32,
     lowest: u16,
     highest: u16,
 }
 
-impl Ports {
+impl UsedPorts {
     /// Ports from the lowest to the highest one.
     fn span(&self) -> u64 {
         size(&(self.lowest..=self.highest))
@@ -61,7 +61,7 @@ impl Ports {
 pub(super) struct PortUses {
     /// The range of local sockets.
     local: RangeInclusive<u16>,
-    pairs: HashMap<Pair, Ports, foldhash::fast::RandomState>,
+    pairs: HashMap<PortsKey, UsedPorts, foldhash::fast::RandomState>,
 }
 
 impl Default for PortUses {
@@ -99,19 +99,19 @@ impl PortUses {
     }
 
     /// Counts an entry whose source port was chosen by this host.
-    pub(super) fn add(&mut self, entry: &Entry, direction: Direction) {
+    pub(super) fn add(&mut self, entry: &Entry, traffic: Traffic) {
         let (source, port) = entry.reply.to();
         let translated = (source, port) != entry.original.from();
-        let chosen_here = match direction {
-            Direction::Out => true,
-            Direction::Forwarded => source != entry.original.source,
-            Direction::In | Direction::Local => false,
+        let chosen_here = match traffic {
+            Traffic::Output => true,
+            Traffic::Forward => source != entry.original.source,
+            Traffic::Input | Traffic::Local => false,
         };
         if !chosen_here || !entry.protocol.has_ports() || !self.range(translated).contains(&port) {
             return;
         }
         let (far, far_port) = entry.reply.from();
-        let pair = Pair {
+        let pair = PortsKey {
             source,
             far,
             far_port,
@@ -123,7 +123,7 @@ impl PortUses {
             ports.lowest = ports.lowest.min(port);
             ports.highest = ports.highest.max(port);
         } else if self.pairs.len() < MAX_PAIRS {
-            let one = Ports {
+            let one = UsedPorts {
                 number: 1,
                 lowest: port,
                 highest: port,
@@ -165,7 +165,7 @@ fn size(range: &RangeInclusive<u16>) -> u64 {
     u64::from(range.end().saturating_sub(*range.start())) + 1
 }
 
-fn count(pair: &Pair, ports: &Ports, of: u64) -> PortCount {
+fn count(pair: &PortsKey, ports: &UsedPorts, of: u64) -> PortCount {
     PortCount {
         source: pair.source,
         far: pair.far,
@@ -218,7 +218,7 @@ mod tests {
         let mut uses = PortUses::default();
         uses.set_local(2000..=2009);
         for port in 1995..2005 {
-            uses.add(&entry((HOST, port), (HOST, port)), Direction::Out);
+            uses.add(&entry((HOST, port), (HOST, port)), Traffic::Output);
         }
         let [local, translated] = uses.largest();
         let local = local.unwrap();
@@ -236,9 +236,9 @@ mod tests {
         let mut uses = PortUses::default();
         for port in 0..100 {
             let from = (CLIENT, 40_000 + port);
-            uses.add(&entry(from, (HOST, 1000 + port)), Direction::Forwarded);
+            uses.add(&entry(from, (HOST, 1000 + port)), Traffic::Forward);
             // nothing was translated
-            uses.add(&entry(from, from), Direction::Forwarded);
+            uses.add(&entry(from, from), Traffic::Forward);
         }
         let [local, translated] = uses.largest();
         assert_eq!(local, None);
@@ -251,10 +251,7 @@ mod tests {
         let dense = |ports: &[u16]| {
             let mut uses = PortUses::default();
             for port in ports {
-                uses.add(
-                    &entry((CLIENT, 40_000), (HOST, *port)),
-                    Direction::Forwarded,
-                );
+                uses.add(&entry((CLIENT, 40_000), (HOST, *port)), Traffic::Forward);
             }
             uses.dense().map(|dense| (dense.ports, dense.of))
         };

@@ -1,10 +1,10 @@
 //! Sockets whose two ends are known, found by a hash of these.
 
-use super::remains;
+use super::packed_entries;
 
 /// The knowledge of the socket of an entry; more is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Found {
+pub(super) enum SocketMatch {
     Nothing,
     TimeWait,
     Unheld,
@@ -14,18 +14,18 @@ pub(super) enum Found {
 /// The part that is kept of a socket with two known ends: 24 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Connected {
-    /// A hash of [`crate::model::conntrack::Sides`].
+    /// A hash of [`crate::model::conntrack::FlowKey`].
     pub(super) sides: u64,
     pub(super) inode: u64,
     pub(super) uid: u32,
-    pub(super) found: Found,
+    pub(super) found: SocketMatch,
     /// The slot of the endpoint within this host that is its far end, or [`super::NOT_SHOWN`].
     pub(super) dials: u8,
 }
 
 /// Sockets by the hash of their sides. Hashes are spread evenly, so their first bits lead to the place of each.
 #[derive(Debug)]
-pub(super) struct BySides {
+pub(super) struct ByFlow {
     sorted: Vec<Connected>,
     /// The place of the first socket of each beginning, and at last the number of sockets.
     starts: Vec<u32>,
@@ -39,11 +39,11 @@ pub(super) struct Unsorted(Vec<Connected>);
 
 impl Unsorted {
     pub(super) fn push(&mut self, socket: Connected) {
-        remains::push(&mut self.0, socket);
+        packed_entries::push(&mut self.0, socket);
     }
 
     /// No more than 2^32 sockets.
-    pub(super) fn sort(self) -> BySides {
+    pub(super) fn sort(self) -> ByFlow {
         let mut sorted = self.0;
         sorted.sort_unstable();
         let beginnings = sorted.len().next_power_of_two().max(2);
@@ -54,7 +54,7 @@ impl Unsorted {
             starts.resize(starts.len().max(beginning + 1), place);
         }
         starts.resize(beginnings + 1, sorted.len() as u32);
-        BySides {
+        ByFlow {
             sorted,
             starts,
             shift,
@@ -62,7 +62,7 @@ impl Unsorted {
     }
 }
 
-impl BySides {
+impl ByFlow {
     pub(super) fn of(&self, sides: u64) -> impl Iterator<Item = &Connected> {
         let beginning = (sides >> self.shift) as usize;
         let alike = match self.starts.get(beginning..) {

@@ -7,15 +7,15 @@
 
 use std::collections::HashMap;
 
-use super::{NONE, remains};
-use crate::model::conntrack::{Entry, Protocol, Side, TcpState};
+use super::{NO_GROUP, packed_entries};
+use crate::model::conntrack::{Entry, Protocol, SocketAddress, TcpState};
 
 /// Ports up to here are those of services (IANA: system ports).
 const LAST_SYSTEM_PORT: u16 = 1023;
 /// A server of FTP opens the connections for data, from this port.
 const FTP_DATA: u16 = 20;
 /// With so many different far ports a port is a server's.
-const MANY: usize = 5;
+const SERVER_PORTS: usize = 5;
 /// Entries with a far port below a server's port are at most so many times those with a far port above.
 const BELOW_TO_ABOVE: u32 = 4;
 /// A port is a server's whatever the far ports are if so many of 64 residues occur among them, which takes some 90
@@ -26,7 +26,7 @@ const RESIDUES: u32 = 48;
 #[derive(Debug, Clone, Copy, Default)]
 struct FarPorts {
     /// Different far ports above the port itself, until there are many; 0 stands for none.
-    above: [u16; MANY],
+    above: [u16; SERVER_PORTS],
     /// The residues of all far ports modulo 64, a bit for each.
     residues: u64,
     /// Entries with a far port above the port itself.
@@ -65,7 +65,7 @@ const MARK: u32 = 1 << 31;
 /// The source ports of a host, by number.
 #[derive(Debug, Default)]
 pub(super) struct SourcePorts {
-    numbers: HashMap<(Side, Protocol), u32, foldhash::fast::RandomState>,
+    numbers: HashMap<(SocketAddress, Protocol), u32, foldhash::fast::RandomState>,
     far: Vec<FarPorts>,
 }
 
@@ -74,7 +74,7 @@ impl SourcePorts {
     /// number of its source port, if the entry may have been picked up in mid-stream.
     #[inline(never)]
     pub(super) fn note(&mut self, entry: &Entry) -> [u32; 2] {
-        [self.marked(entry).unwrap_or(NONE), NONE]
+        [self.marked(entry).unwrap_or(NO_GROUP), NO_GROUP]
     }
 
     fn marked(&mut self, entry: &Entry) -> Option<u32> {
@@ -95,7 +95,7 @@ impl SourcePorts {
             .filter(|next| *next < MARK - 1)?;
         let number = *self.numbers.entry((near, entry.protocol)).or_insert(next);
         if number == next {
-            remains::push(&mut self.far, FarPorts::default());
+            packed_entries::push(&mut self.far, FarPorts::default());
         }
         let ports = self.far.get_mut(number as usize)?;
         if entry.shows_who_opened_it() {
@@ -107,7 +107,7 @@ impl SourcePorts {
     }
 
     /// The ends of this host that are servers, by number.
-    pub(super) fn servers(&self) -> HashMap<u32, (Side, Protocol)> {
+    pub(super) fn servers(&self) -> HashMap<u32, (SocketAddress, Protocol)> {
         self.numbers
             .iter()
             .filter(|(_, number)| {
@@ -120,6 +120,6 @@ impl SourcePorts {
 
     /// The number of a source port, if the group is marked as one.
     pub(super) fn number(group: u32) -> Option<u32> {
-        (group != NONE && group & MARK != 0).then_some(group & !MARK)
+        (group != NO_GROUP && group & MARK != 0).then_some(group & !MARK)
     }
 }

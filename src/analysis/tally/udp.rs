@@ -8,13 +8,13 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::attribution::{Fit, Holder};
-use super::remains::{Place, Seen};
+use super::packed_entries::{PackedEntry, SocketHome};
 use crate::model::socket::LocalSocket;
 use crate::model::udp::UdpSettings;
 
 /// The address that an unconnected socket is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Bound {
+enum BoundAddress {
     /// To the address of this hash.
     To(u32),
     /// To 0.0.0.0.
@@ -36,7 +36,7 @@ struct Unconnected {
 #[derive(Debug)]
 pub(super) struct ByPort {
     settings: UdpSettings,
-    sockets: HashMap<(u16, Bound), Unconnected>,
+    sockets: HashMap<(u16, BoundAddress), Unconnected>,
 }
 
 impl ByPort {
@@ -49,9 +49,9 @@ impl ByPort {
 
     pub(super) fn add(&mut self, socket: &LocalSocket, address_hash: impl FnOnce(IpAddr) -> u32) {
         let bound = match socket.local.ip() {
-            IpAddr::V4(address) if address.is_unspecified() => Bound::AnyV4,
-            IpAddr::V6(address) if address.is_unspecified() => Bound::Any,
-            address => Bound::To(address_hash(address)),
+            IpAddr::V4(address) if address.is_unspecified() => BoundAddress::AnyV4,
+            IpAddr::V6(address) if address.is_unspecified() => BoundAddress::Any,
+            address => BoundAddress::To(address_hash(address)),
         };
         let one = Unconnected {
             inode: socket.inode,
@@ -68,12 +68,16 @@ impl ByPort {
     }
 
     /// The socket that an entry belongs to: one at its own address before one at any. None if several users share it.
-    pub(super) fn of(&self, seen: &Seen) -> Option<Holder> {
+    pub(super) fn of(&self, seen: &PackedEntry) -> Option<Holder> {
         let end = seen.udp?;
-        let any_v4 = (seen.place == Place::HereV4).then_some(Bound::AnyV4);
-        let mut bounds = [Some(Bound::To(end.address)), any_v4, Some(Bound::Any)]
-            .into_iter()
-            .flatten();
+        let any_v4 = (seen.place == SocketHome::HereV4).then_some(BoundAddress::AnyV4);
+        let mut bounds = [
+            Some(BoundAddress::To(end.address)),
+            any_v4,
+            Some(BoundAddress::Any),
+        ]
+        .into_iter()
+        .flatten();
         let socket = bounds.find_map(|bound| self.sockets.get(&(end.port, bound)))?;
         let fit = if self.is_ephemeral(end.port) {
             Fit::EphemeralPort

@@ -3,8 +3,8 @@
 //! A command is complete and safe to paste: it deletes no entry and stops nothing that the reader needs to get in.
 //! Commands use none of the characters that Nagios takes out of notifications.
 
-use crate::analysis::facts::{End, Port, Who};
-use crate::analysis::tally::Peer;
+use crate::analysis::facts::{PairEnd, Port, SocketHolder};
+use crate::analysis::tally::EndpointId;
 use crate::diagnosis::relief::Relief;
 use crate::diagnosis::{Actor, Flow};
 use crate::model::conntrack::Protocol;
@@ -60,14 +60,14 @@ pub(super) fn timeout(known: Option<Duration>, default: Duration) -> String {
 }
 
 /// The command that ends a service, or words if it is not one of the system manager.
-pub(super) fn stopping(who: &Who) -> String {
+pub(super) fn stopping(who: &SocketHolder) -> String {
     match &who.unit {
         Some(unit) => format!("systemctl stop {unit}"),
         None => format!("stopping {}", process(who)),
     }
 }
 
-pub(super) fn restarting(who: &Who) -> String {
+pub(super) fn restarting(who: &SocketHolder) -> String {
     match &who.unit {
         Some(unit) => format!("systemctl restart {unit}"),
         None => format!("restarting {}", process(who)),
@@ -75,9 +75,9 @@ pub(super) fn restarting(who: &Who) -> String {
 }
 
 /// The command that shows who dials a destination while no socket of it was seen.
-pub(super) fn who_dials(to: &End) -> String {
+pub(super) fn who_dials(to: &PairEnd) -> String {
     let to = match to {
-        End::Remote(Peer::To { address, .. }) => format!(" dst {}", address.ip()),
+        PairEnd::Remote(EndpointId::To { address, .. }) => format!(" dst {}", address.ip()),
         _ => String::new(),
     };
     format!("ss -tnp{to} (as root, a few times: the program that dials)")
@@ -85,7 +85,7 @@ pub(super) fn who_dials(to: &End) -> String {
 
 /// A rule that lets one client open no more than 20 connections a second to one port; `nft delete table ip lim` ends it.
 pub(super) fn limit(flow: &Flow) -> Option<String> {
-    let Actor::Client(Peer::From {
+    let Actor::Client(EndpointId::From {
         address,
         length: None,
     }) = flow.actor
@@ -93,14 +93,14 @@ pub(super) fn limit(flow: &Flow) -> Option<String> {
         return None;
     };
     let port = match flow.to {
-        End::Service(port) => port,
-        End::Remote(Peer::To {
+        PairEnd::Service(port) => port,
+        PairEnd::Remote(EndpointId::To {
             address, protocol, ..
         }) => Port {
             number: address.port(),
             protocol,
         },
-        End::Remote(Peer::From { .. }) | End::Several(_) => return None,
+        PairEnd::Remote(EndpointId::From { .. }) | PairEnd::Several(_) => return None,
     };
     let transport = match port.protocol {
         Protocol::TCP => "tcp",
@@ -115,7 +115,7 @@ pub(super) fn limit(flow: &Flow) -> Option<String> {
         IpAddr::V6(_) => "ip6",
     };
     let hook = match flow.to {
-        End::Service(_) => "input",
+        PairEnd::Service(_) => "input",
         _ => "forward",
     };
     let command = format!(

@@ -2,17 +2,21 @@
 
 use super::commands::LONGEST_LINE;
 use super::commands::{restarting, timeout, who_dials};
-use super::{Advice, Basis};
+use super::{Advice, AdviceContext};
 use crate::diagnosis::{Actor, Flow};
 use crate::model::conntrack::Class;
 use crate::model::timeouts::defaults;
-use crate::report::finding::Words;
+use crate::report::finding::SentenceParts;
 use crate::report::plural;
 
 /// A timeout for idle connections that keeps no entry for days, seconds.
 const SHORT_ESTABLISHED: u64 = 86_400;
 
-pub(super) fn not_reused(flow: &Flow, basis: Basis<'_>, words: &Words<'_>) -> Advice {
+pub(super) fn not_reused(
+    flow: &Flow,
+    basis: AdviceContext<'_>,
+    words: &SentenceParts<'_>,
+) -> Advice {
     let closed = format!(
         "a closed connection keeps its entry for {}",
         timeout(basis.timeouts.time_wait, defaults::TIME_WAIT)
@@ -59,7 +63,7 @@ pub(super) fn not_reused(flow: &Flow, basis: Basis<'_>, words: &Words<'_>) -> Ad
     }
 }
 
-pub(super) fn kept_open(flow: &Flow, words: &Words<'_>) -> Advice {
+pub(super) fn kept_open(flow: &Flow, words: &SentenceParts<'_>) -> Advice {
     let why = "connections are opened and not closed: a leak, or a pool that is too large";
     match &flow.actor {
         Actor::Here { held, .. } => Advice {
@@ -106,7 +110,11 @@ pub(super) fn kept_open(flow: &Flow, words: &Words<'_>) -> Advice {
     }
 }
 
-pub(super) fn not_closed(flow: &Flow, basis: Basis<'_>, words: &Words<'_>) -> Advice {
+pub(super) fn not_closed(
+    flow: &Flow,
+    basis: AdviceContext<'_>,
+    words: &SentenceParts<'_>,
+) -> Advice {
     let waits = timeout(basis.timeouts.close_wait, defaults::CLOSE_WAIT);
     let (who, fix) = match &flow.actor {
         Actor::Here { held, .. } => (
@@ -140,7 +148,7 @@ pub(super) fn not_closed(flow: &Flow, basis: Basis<'_>, words: &Words<'_>) -> Ad
     }
 }
 
-pub(super) fn peers_vanished(basis: Basis<'_>) -> Advice {
+pub(super) fn peers_vanished(basis: AdviceContext<'_>) -> Advice {
     let now = basis.timeouts.established;
     Advice {
         why: Some(format!(

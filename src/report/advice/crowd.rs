@@ -1,17 +1,21 @@
 //! The advice of rules 7 and 10: many clients, or one.
 
 use super::commands::{limit, timeout};
-use super::{Advice, Basis};
+use super::{Advice, AdviceContext};
 use crate::analysis::facts::Share;
 use crate::diagnosis::{Crowd, Flow};
 use crate::model::conntrack::Class;
 use crate::model::timeouts::defaults;
-use crate::report::finding::Words;
+use crate::report::finding::SentenceParts;
 
 /// A timeout for half-open entries that a flood does not outlast, seconds.
 const SHORT_SYN_RECV: u64 = 10;
 
-pub(super) fn crowd_of(crowd: &Crowd, basis: Basis<'_>, words: &Words<'_>) -> Advice {
+pub(super) fn crowd_of(
+    crowd: &Crowd,
+    basis: AdviceContext<'_>,
+    words: &SentenceParts<'_>,
+) -> Advice {
     if !crowd.flood {
         return Advice {
             why: Some(
@@ -44,7 +48,7 @@ pub(super) fn crowd_of(crowd: &Crowd, basis: Basis<'_>, words: &Words<'_>) -> Ad
 }
 
 /// The limit that was advised, for good.
-pub(super) fn permanent_limit(basis: Basis<'_>) -> String {
+pub(super) fn permanent_limit(basis: AdviceContext<'_>) -> String {
     let wanted = basis
         .relief
         .map(|relief| relief.max)
@@ -58,7 +62,7 @@ pub(super) fn permanent_limit(basis: Basis<'_>) -> String {
     }
 }
 
-pub(super) fn one_client(flow: &Flow, words: &Words<'_>) -> Advice {
+pub(super) fn one_client(flow: &Flow, words: &SentenceParts<'_>) -> Advice {
     let who = words.actor(&flow.actor);
     let forged = crate::diagnosis::is_unproven(&flow.split);
     let classes: Vec<String> = flow

@@ -10,12 +10,12 @@ mod unanswered;
 use crate::diagnosis::Finding;
 use crate::diagnosis::relief::Relief;
 use crate::model::timeouts::Timeouts;
-use crate::report::finding::{AddressNames, Words};
+use crate::report::finding::{AddressNames, SentenceParts};
 use commands::larger_limit;
 
 /// The basis of the lines besides the finding.
 #[derive(Debug, Clone, Copy)]
-pub struct Basis<'a> {
+pub struct AdviceContext<'a> {
     /// Names of addresses of containers.
     pub names: &'a AddressNames,
     /// Timeouts of the kernel.
@@ -42,8 +42,8 @@ pub struct Advice {
 }
 
 /// The advice for a finding; without one, the larger limit alone.
-pub fn advice(finding: Option<&Finding>, basis: Basis<'_>) -> Advice {
-    let words = Words { names: basis.names };
+pub fn advice(finding: Option<&Finding>, basis: AdviceContext<'_>) -> Advice {
+    let words = SentenceParts { names: basis.names };
     let mut advice = match finding {
         None => Advice::default(),
         Some(finding) => of_finding(finding, basis, &words),
@@ -66,7 +66,7 @@ fn raising_helps(finding: Option<&Finding>) -> bool {
     )
 }
 
-fn of_finding(finding: &Finding, basis: Basis<'_>, words: &Words<'_>) -> Advice {
+fn of_finding(finding: &Finding, basis: AdviceContext<'_>, words: &SentenceParts<'_>) -> Advice {
     match finding {
         Finding::LongChains {
             buckets, wanted, ..
@@ -84,9 +84,7 @@ fn of_finding(finding: &Finding, basis: Basis<'_>, words: &Words<'_>) -> Advice 
         Finding::OneClient(flow) => crowd::one_client(flow, words),
         Finding::NotClosed(flow) => connections::not_closed(flow, basis, words),
         Finding::PeersVanished { .. } => connections::peers_vanished(basis),
-        Finding::Dns {
-            actor, direction, ..
-        } => rest::dns(actor, *direction, basis, words),
+        Finding::Dns { actor, traffic, .. } => rest::dns(actor, *traffic, basis, words),
         Finding::OneSided { .. } => unanswered::one_sided(),
         Finding::CountDisagrees(_) => rest::count_disagrees(),
         Finding::NobodyStandsOut { holder, .. } => rest::nobody_stands_out(basis, holder.is_some()),

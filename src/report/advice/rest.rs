@@ -2,17 +2,17 @@
 
 use super::commands::timeout;
 use super::crowd::permanent_limit;
-use super::{Advice, Basis};
-use crate::analysis::traffic::Direction;
+use super::{Advice, AdviceContext};
+use crate::analysis::traffic::Traffic;
 use crate::diagnosis::Actor;
 use crate::model::timeouts::defaults;
-use crate::report::finding::Words;
+use crate::report::finding::SentenceParts;
 
 pub(super) fn dns(
     actor: &Actor,
-    direction: Direction,
-    basis: Basis<'_>,
-    words: &Words<'_>,
+    traffic: Traffic,
+    basis: AdviceContext<'_>,
+    words: &SentenceParts<'_>,
 ) -> Advice {
     let untrack =
         |chain, side| format!("iptables -t raw -I {chain} -p udp --{side} 53 -j CT --notrack");
@@ -20,16 +20,16 @@ pub(super) fn dns(
         "each query is an entry for {}, answered or not",
         timeout(basis.timeouts.udp, defaults::UDP)
     );
-    let fix = match direction {
-        Direction::In => format!(
+    let fix = match traffic {
+        Traffic::Input => format!(
             "do not track it: {}; {}",
             untrack("PREROUTING", "dport"),
             untrack("OUTPUT", "sport")
         ),
-        Direction::Forwarded => {
+        Traffic::Forward => {
             "let the clients ask a cache near them, or this host answer them".to_owned()
         }
-        Direction::Out | Direction::Local => {
+        Traffic::Output | Traffic::Local => {
             let who = match actor {
                 Actor::Here { .. } | Actor::Owners(_) => format!(" for {}", words.actor(actor)),
                 _ => String::new(),
@@ -58,7 +58,7 @@ pub(super) fn count_disagrees() -> Advice {
     }
 }
 
-pub(super) fn nobody_stands_out(basis: Basis<'_>, has_holder: bool) -> Advice {
+pub(super) fn nobody_stands_out(basis: AdviceContext<'_>, has_holder: bool) -> Advice {
     let why = if has_holder {
         "the entries look like ordinary traffic: it is more than before, or the limit is too small for it"
     } else {

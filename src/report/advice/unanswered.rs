@@ -1,15 +1,19 @@
 //! The advice of rules 4, 5, 6 and 14: entries without a reply.
 
 use super::commands::{stopping, timeout};
-use super::{Advice, Basis};
+use super::{Advice, AdviceContext};
 use crate::analysis::facts::Port;
-use crate::analysis::traffic::Direction;
+use crate::analysis::traffic::Traffic;
 use crate::diagnosis::{Actor, Flow, ScanTarget, Sweep};
 use crate::model::conntrack::Protocol;
 use crate::model::timeouts::defaults;
-use crate::report::finding::{Words, protocol_name};
+use crate::report::finding::{SentenceParts, protocol_name};
 
-pub(super) fn no_answer(flow: &Flow, basis: Basis<'_>, words: &Words<'_>) -> Advice {
+pub(super) fn no_answer(
+    flow: &Flow,
+    basis: AdviceContext<'_>,
+    words: &SentenceParts<'_>,
+) -> Advice {
     let to = words.end(&flow.to);
     let stop = match &flow.actor {
         Actor::Here { held, .. } => format!("{} ends the retries", stopping(&held.who)),
@@ -56,18 +60,18 @@ pub(super) fn scan(sweep: &Sweep) -> Advice {
         (_, Some(candidate)) => candidate.process.as_ref(),
         _ => None,
     };
-    match sweep.direction {
-        Direction::In => Advice {
+    match sweep.traffic {
+        Traffic::Input => Advice {
             why: Some("probes without an answer each keep an entry; nothing says that one got in".to_owned()),
             fix: Some("drop this source at the network edge, or before it is tracked (chain prerouting, priority raw)".to_owned()),
             ..Advice::default()
         },
-        Direction::Forwarded => Advice {
+        Traffic::Forward => Advice {
             why: Some(scanner_or_job()),
             fix: Some("find out what runs there, and limit new connections per source in the forward chain".to_owned()),
             ..Advice::default()
         },
-        Direction::Out | Direction::Local => Advice {
+        Traffic::Output | Traffic::Local => Advice {
             why: Some(scanner_or_job()),
             fix: Some("find out who started it; if nobody did, treat this host as broken into: isolate it, keep its disk".to_owned()),
             look: Some(match found {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::foreign::of_line;
 use super::line::{Line, parse_line, summary};
 use crate::model::conntrack::Entry;
-use crate::model::dump::{End, Extent, Listing, Source, Unread, UnreadLines};
+use crate::model::dump::{DumpEnd, DumpSummary, Extent, Source, Unread, UnreadLines};
 use crate::model::error::{FileError, ReadError};
 use crate::model::foreign::Foreign;
 use crate::model::text::clean;
@@ -20,20 +20,20 @@ const CHUNK: usize = 64 << 10;
 
 /// The result of reading lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lines {
+pub struct ReadLines {
     /// The result of the reading. Unless the time was up or reading failed, `seen` is the number of entries in a
     /// capture.
-    pub listing: Listing,
+    pub listing: DumpSummary,
     /// Lines with nothing in them but blanks or the summary of `conntrack -L`.
     pub blank: u64,
     /// The first line that is neither an entry nor a part of one.
     pub foreign: Option<Foreign>,
 }
 
-impl Lines {
+impl ReadLines {
     /// The content of a capture without a single entry; nothing if it is the list of an empty table.
     pub fn holds_instead(&self) -> Option<Foreign> {
-        let Listing { unread, shown, .. } = &self.listing;
+        let DumpSummary { unread, shown, .. } = &self.listing;
         if self.listing.seen > 0 || (self.listing.broken == 0 && *shown == Some(0)) {
             return None;
         }
@@ -63,7 +63,7 @@ pub fn read(
     extent: impl Into<Extent>,
     deadline: Instant,
     each: impl FnMut(&Entry),
-) -> Lines {
+) -> ReadLines {
     let Extent { sample, count_on } = extent.into();
     let mut reader = Reader {
         each,
@@ -79,14 +79,14 @@ pub fn read(
         foreign: None,
     };
     let end = reader.read(&mut source, which, deadline);
-    Lines {
-        listing: Listing {
+    ReadLines {
+        listing: DumpSummary {
             seen: reader.entries,
-            counted: count_on && end == End::Sampled,
+            counted: count_on && end == DumpEnd::Sampled,
             broken: reader.broken,
             unread: reader.unread,
             shown: reader.shown,
-            ..Listing::new(which, reader.read, end)
+            ..DumpSummary::new(which, reader.read, end)
         },
         blank: reader.blank,
         foreign: reader.foreign,
@@ -114,21 +114,21 @@ struct Reader<F> {
 }
 
 impl<F: FnMut(&Entry)> Reader<F> {
-    fn read(&mut self, source: &mut impl Read, which: Source, deadline: Instant) -> End {
+    fn read(&mut self, source: &mut impl Read, which: Source, deadline: Instant) -> DumpEnd {
         let mut buffer = vec![0_u8; CHUNK];
         // an unfinished line stands at the beginning of the buffer
         let mut unfinished = 0;
         let mut skipping = false;
         loop {
             if Instant::now() >= deadline {
-                return End::TimeUp;
+                return DumpEnd::TimeUp;
             }
             let new = match source.read(buffer.get_mut(unfinished..).unwrap_or_default()) {
                 Ok(0) => break,
                 Ok(new) => new,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == ErrorKind::TimedOut => return End::TimeUp,
-                Err(error) => return End::Failed(self.failed(which, &error)),
+                Err(error) if error.kind() == ErrorKind::TimedOut => return DumpEnd::TimeUp,
+                Err(error) => return DumpEnd::Failed(self.failed(which, &error)),
             };
             let filled = (unfinished + new).min(buffer.len());
             unfinished = 0;
@@ -146,7 +146,7 @@ impl<F: FnMut(&Entry)> Reader<F> {
                     skipping = whole.is_none();
                 } else if let Some(line) = whole {
                     if self.line(line).is_err() {
-                        return End::Sampled;
+                        return DumpEnd::Sampled;
                     }
                 } else {
                     unfinished = line.len();
@@ -156,15 +156,15 @@ impl<F: FnMut(&Entry)> Reader<F> {
         }
         let last = buffer.get(..unfinished).unwrap_or_default();
         if !last.is_empty() && self.line(last).is_err() {
-            return End::Sampled;
+            return DumpEnd::Sampled;
         }
         if !self.half.is_empty() {
             self.unread(Unread::Cut);
         }
         if self.entries > self.read {
-            End::Sampled
+            DumpEnd::Sampled
         } else {
-            End::Whole
+            DumpEnd::Whole
         }
     }
 

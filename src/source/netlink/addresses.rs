@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::net::Protocol;
 
 use super::attributes::ip_address;
-use super::conversation::{Conversation, End, dump_request};
+use super::conversation::{Conversation, Termination, dump_request};
 use crate::model::error::ReadError;
 use crate::model::text::clean;
 use crate::source::addresses::Addresses;
@@ -103,11 +103,13 @@ fn dump(
             None => ControlFlow::Break(()),
         });
         match outcome.end {
-            End::Done if outcome.interrupted => {}
+            Termination::Done if outcome.interrupted => {}
             // a namespace without any address has no table `local`
-            End::Done | End::Error(Errno::NOENT) | End::DoneWithError(Errno::NOENT) => break,
-            End::Deadline => return Ok(false),
-            End::Stopped => return Err(failed(&End::Malformed.reason())),
+            Termination::Done
+            | Termination::Error(Errno::NOENT)
+            | Termination::DoneWithError(Errno::NOENT) => break,
+            Termination::Deadline => return Ok(false),
+            Termination::Stopped => return Err(failed(&Termination::Malformed.reason())),
             other => return Err(failed(&other.reason())),
         }
     }

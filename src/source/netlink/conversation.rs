@@ -44,7 +44,7 @@ const HEADER: usize = 16;
 
 /// The end of the answers to one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum Termination {
     /// NLMSG_DONE: that was all.
     Done,
     /// NLMSG_DONE with an error inside: the kernel gave up half way.
@@ -63,7 +63,7 @@ pub enum End {
     Stopped,
 }
 
-impl End {
+impl Termination {
     /// The error, safe to print.
     pub fn reason(self) -> String {
         match self {
@@ -83,7 +83,7 @@ impl End {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
     /// The end of the answers.
-    pub end: End,
+    pub end: Termination,
     /// NLM_F_DUMP_INTR: what was dumped changed meanwhile, so answers are missing or double. ctnetlink never says so.
     pub interrupted: bool,
 }
@@ -222,12 +222,12 @@ fn listen_with(
     let mut interrupted = false;
     loop {
         let end = match source(buffer) {
-            Err(Silence::Deadline) => Some(End::Deadline),
-            Err(Silence::Error(error)) => Some(End::Receive(error)),
+            Err(Silence::Deadline) => Some(Termination::Deadline),
+            Err(Silence::Error(error)) => Some(Termination::Receive(error)),
             // anybody with CAP_NET_ADMIN may send to our port
             Ok(datagram) if !datagram.from_kernel => None,
             Ok(datagram) => match buffer.get(..datagram.length) {
-                None => Some(End::Truncated),
+                None => Some(Termination::Truncated),
                 Some(bytes) => take(bytes, &mut interrupted, &mut each),
             },
         };
@@ -242,11 +242,11 @@ fn take(
     mut bytes: &[u8],
     interrupted: &mut bool,
     each: &mut impl FnMut(u16, &[u8]) -> ControlFlow<()>,
-) -> Option<End> {
+) -> Option<Termination> {
     while !bytes.is_empty() {
         // checks that the header is whole and its length at least a header and at most what is there
         let Ok(message) = NetlinkBuffer::new_checked(bytes) else {
-            return Some(End::Malformed);
+            return Some(Termination::Malformed);
         };
         // the last message may come without its padding
         let next = (message.length() as usize).next_multiple_of(ALIGNMENT);
@@ -260,25 +260,25 @@ fn take(
             NLMSG_ERROR => match error_code(message.payload()) {
                 // an acknowledgement, which we do not ask for; the answers are still to come
                 Some(Ok(())) => {}
-                Some(Err(error)) => return Some(End::Error(error)),
-                None => return Some(End::Malformed),
+                Some(Err(error)) => return Some(Termination::Error(error)),
+                None => return Some(Termination::Malformed),
             },
             NLMSG_DONE => {
                 // some dumps end without a code
                 if message.payload().is_empty() {
-                    return Some(End::Done);
+                    return Some(Termination::Done);
                 }
                 return Some(match error_code(message.payload()) {
-                    Some(Ok(())) => End::Done,
-                    Some(Err(error)) => End::DoneWithError(error),
-                    None => End::Malformed,
+                    Some(Ok(())) => Termination::Done,
+                    Some(Err(error)) => Termination::DoneWithError(error),
+                    None => Termination::Malformed,
                 });
             }
             // "data lost" (include/uapi/linux/netlink.h); no kernel sends it, and it would mean what ENOBUFS means
-            NLMSG_OVERRUN => return Some(End::Receive(Errno::NOBUFS)),
+            NLMSG_OVERRUN => return Some(Termination::Receive(Errno::NOBUFS)),
             message_type => {
                 if each(message_type, message.payload()).is_break() {
-                    return Some(End::Stopped);
+                    return Some(Termination::Stopped);
                 }
             }
         }

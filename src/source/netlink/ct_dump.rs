@@ -18,7 +18,7 @@ use super::attributes::{Layout, Layouts, Parts};
 use super::conversation::{self, Conversation, Outcome, dump_request};
 use crate::model::address::Address;
 use crate::model::conntrack::{Entry, Protocol, TcpState, Tuple};
-use crate::model::dump::{End, Extent, Listing, Source};
+use crate::model::dump::{DumpEnd, DumpSummary, Extent, Source};
 use crate::model::error::ReadError;
 use crate::model::text::clean;
 
@@ -72,13 +72,13 @@ pub fn request() -> Vec<u8> {
 ///
 /// # Errors
 /// [`ReadError::NotPermitted`] without CAP_NET_ADMIN, else [`ReadError::Netlink`]: then nothing at all was read. An
-/// error after the first entry is the [`End`] of the listing.
+/// error after the first entry is the [`DumpEnd`] of the listing.
 pub fn dump(
     extent: impl Into<Extent>,
     deadline: Instant,
     on_sent: impl FnOnce(),
     each: impl FnMut(&Entry),
-) -> Result<Listing, ReadError> {
+) -> Result<DumpSummary, ReadError> {
     let asked = Conversation::open(NETFILTER).and_then(|conversation| {
         conversation.request(&request())?;
         Ok(conversation)
@@ -100,7 +100,7 @@ pub fn list(
     extent: impl Into<Extent>,
     receive: impl FnOnce(&mut dyn FnMut(u16, &[u8]) -> ControlFlow<()>) -> Outcome,
     mut each: impl FnMut(&Entry),
-) -> Result<Listing, ReadError> {
+) -> Result<DumpSummary, ReadError> {
     let Extent { sample, count_on } = extent.into();
     let (mut read, mut broken, mut beyond) = (0, 0, 0);
     let mut decoder = Decoder::default();
@@ -127,28 +127,28 @@ pub fn list(
         }
         ControlFlow::Continue(())
     });
-    let is_done = matches!(outcome.end, conversation::End::Done);
+    let is_done = matches!(outcome.end, conversation::Termination::Done);
     let end = match outcome.end {
-        conversation::End::Done if beyond == 0 => End::Whole,
+        conversation::Termination::Done if beyond == 0 => DumpEnd::Whole,
         // however the counting ended, the sample is complete
-        _ if beyond > 0 => End::Sampled,
-        conversation::End::Done | conversation::End::Stopped => End::Sampled,
-        conversation::End::Deadline => End::TimeUp,
+        _ if beyond > 0 => DumpEnd::Sampled,
+        conversation::Termination::Done | conversation::Termination::Stopped => DumpEnd::Sampled,
+        conversation::Termination::Deadline => DumpEnd::TimeUp,
         failure => {
             let error = failed(failure);
             if read == 0 && broken == 0 {
                 return Err(error);
             }
-            End::Failed(error)
+            DumpEnd::Failed(error)
         }
     };
     let counted = count_on && beyond > 0 && is_done;
-    Ok(Listing {
+    Ok(DumpSummary {
         broken,
         inexact: outcome.interrupted,
         counted,
         seen: if counted { read + beyond } else { read },
-        ..Listing::new(Source::Netlink, read, end)
+        ..DumpSummary::new(Source::Netlink, read, end)
     })
 }
 
@@ -167,9 +167,9 @@ pub(super) fn refusal(error: Errno) -> ReadError {
 }
 
 /// The error for an end that is not one of the good ones.
-pub(super) fn failed(end: conversation::End) -> ReadError {
+pub(super) fn failed(end: conversation::Termination) -> ReadError {
     match end {
-        conversation::End::Error(error) => refusal(error),
+        conversation::Termination::Error(error) => refusal(error),
         other => ReadError::Netlink {
             what: "the ctnetlink dump",
             reason: other.reason(),

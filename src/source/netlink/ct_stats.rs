@@ -9,7 +9,7 @@ use std::time::Instant;
 use netlink_packet_core::NlasIterator;
 use rustix::net::netlink::NETFILTER;
 
-use super::conversation::{Conversation, End, Outcome, dump_request};
+use super::conversation::{Conversation, Outcome, Termination, dump_request};
 use super::ct_dump::{CTNETLINK, EVERY_FAMILY, NFGENMSG};
 use crate::model::readings::{Counter, Statistics};
 
@@ -54,7 +54,7 @@ pub fn gather(
         }
         ControlFlow::Continue(())
     });
-    let mut rows = rows.filter(|rows| outcome.end == End::Done && !rows.is_empty())?;
+    let mut rows = rows.filter(|rows| outcome.end == Termination::Done && !rows.is_empty())?;
     rows.sort_unstable_by_key(|(processor, _)| *processor);
     let processors = rows.into_iter().map(|(_, row)| row).collect();
     Some(Statistics { processors })

@@ -50,8 +50,8 @@ pub fn tally(
         ControlFlow::Continue(())
     });
     match outcome.end {
-        conversation::End::Done => Ok(expectations),
-        conversation::End::Deadline => Err(ReadError::NotReached),
+        conversation::Termination::Done => Ok(expectations),
+        conversation::Termination::Deadline => Err(ReadError::NotReached),
         failure => Err(failed(failure)),
     }
 }

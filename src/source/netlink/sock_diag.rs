@@ -13,7 +13,7 @@ use std::time::Instant;
 use rustix::net::netlink::SOCK_DIAG;
 
 use super::attributes::{AF_INET, AF_INET6, ip_address};
-use super::conversation::{Conversation, End, dump_request};
+use super::conversation::{Conversation, Termination, dump_request};
 use crate::model::conntrack::Protocol;
 use crate::model::error::ReadError;
 use crate::model::socket::{LocalSocket, TCP_LISTEN, tcp_state};
@@ -125,10 +125,10 @@ fn part(
         }
     });
     match outcome.end {
-        End::Stopped => Ok(ControlFlow::Break(())),
-        End::Done if broken == 0 => Ok(ControlFlow::Continue(())),
-        End::Done => Err(failed(format!("{broken} answers are malformed"))),
-        End::Deadline => Err(ReadError::NotReached),
+        Termination::Stopped => Ok(ControlFlow::Break(())),
+        Termination::Done if broken == 0 => Ok(ControlFlow::Continue(())),
+        Termination::Done => Err(failed(format!("{broken} answers are malformed"))),
+        Termination::Deadline => Err(ReadError::NotReached),
         other => Err(failed(other.reason())),
     }
 }

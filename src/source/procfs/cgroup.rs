@@ -41,7 +41,7 @@ pub(super) fn parse_cgroup(cgroup: &[u8]) -> Cgroup {
 }
 
 /// A unit and the end of the path of its group.
-struct Found {
+struct UnitPath {
     unit: Unit,
     end: usize,
 }
@@ -56,7 +56,7 @@ struct Descent {
     /// The uid of the innermost pod, and the end of the path of its group.
     pod: Option<(String, usize)>,
     /// The innermost unit since the container.
-    unit: Option<Found>,
+    unit: Option<UnitPath>,
     /// The user whose service manager was entered since the container.
     manager: Option<User>,
 }
@@ -101,7 +101,7 @@ impl Descent {
             };
             self.container = Some((container, end));
         } else if is_unit(name) {
-            self.unit = (!tells_nothing(name)).then(|| Found {
+            self.unit = (!tells_nothing(name)).then(|| UnitPath {
                 unit: Unit {
                     name: name.to_owned(),
                     user: self.manager.clone(),
@@ -138,7 +138,7 @@ impl Descent {
                         ..Container::default()
                     })),
                 },
-                (None, Some(Found { unit, end })) => Cgroup {
+                (None, Some(UnitPath { unit, end })) => Cgroup {
                     path: cut(end),
                     name: Name::Unit(unit),
                 },

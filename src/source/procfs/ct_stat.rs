@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use crate::model::error::{FileError, ReadError, Subject};
+use crate::model::error::{FileError, FilePurpose, ReadError};
 use crate::model::readings::{Counter, Reading, Statistics};
 use crate::model::text::clean;
 use crate::source::file;
@@ -25,7 +25,7 @@ const NO_ROW: &str = "nothing but a header";
 /// Reads and parses the file.
 pub(in crate::source) fn read(proc_root: &Path) -> Reading<Statistics> {
     let (path, bytes) = file::first(proc_root, &[FILE, OLD_FILE], LONGEST)
-        .map_err(|error| error.about(Subject::Statistics))?;
+        .map_err(|error| error.about(FilePurpose::Statistics))?;
     match parse(&bytes).map_err(|found| malformed(&path, found))? {
         (Some(_), statistics) => Ok(statistics),
         (None, _) => Err(malformed(&path, NO_ROW.to_owned())),

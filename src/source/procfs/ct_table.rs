@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use crate::model::error::{ReadError, Subject};
+use crate::model::error::{FilePurpose, ReadError};
 use crate::source::capture::words::is_number;
 use crate::source::file;
 
@@ -29,7 +29,7 @@ pub fn open_procfs(proc_root: &Path) -> Result<File, ReadError> {
 }
 
 fn open_table(path: &Path) -> Result<File, ReadError> {
-    let failed = |error| file::explain(path, &error).about(Subject::Table);
+    let failed = |error| file::explain(path, &error).about(FilePurpose::Table);
     let file = file::open(path).map_err(failed)?;
     match file::odd_kind(path, &file) {
         Some(error) => Err(error),

@@ -18,8 +18,8 @@ use super::hidepid::Hiding;
 use super::process::command_and_cgroup;
 use super::{ct_stat, netns_id};
 use crate::model::cgroup::Name;
-use crate::model::error::{ReadError, Subject};
-use crate::model::netns::{Namespace, NetnsId, Observation, Resident, Seen, Walk};
+use crate::model::error::{FilePurpose, ReadError};
+use crate::model::netns::{Namespace, NetnsId, NetnsRepresentative, Observation, Sighting, Walk};
 use crate::model::readings::{Reading, Readings, Statistics};
 use crate::source::file;
 
@@ -28,14 +28,14 @@ const FILE: &str = ct_stat::FILE;
 /// So many processes of a namespace are looked at for the one that does the work.
 const MEMBERS: usize = 64;
 /// The namespace of this process, below the proc root.
-pub const OWN: &str = "self/net/stat/nf_conntrack";
+pub const OWN_STATISTICS: &str = "self/net/stat/nf_conntrack";
 
 /// The result of a walk over the processes.
-struct Found {
+struct WalkResult {
     /// The namespace of this process.
-    own: Option<Seen>,
+    own: Option<Sighting>,
     /// Each of the others once.
-    others: Vec<Other>,
+    others: Vec<WalkedNetns>,
     /// The time was up before every process was looked at.
     cut_short: bool,
     /// The reason why processes, and so their namespaces, could not be seen.
@@ -43,8 +43,8 @@ struct Found {
 }
 
 /// A network namespace that is not the one of this process.
-struct Other {
-    seen: Seen,
+struct WalkedNetns {
+    seen: Sighting,
     id: Reading<NetnsId>,
     count: Reading<u32>,
     statistics: Reading<Statistics>,
@@ -52,7 +52,7 @@ struct Other {
 
 /// The readings of a walk over the processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Detail {
+enum WalkDetail {
     /// The counts of each namespace.
     Counts,
     /// The number of each namespace too, and hidden processes.
@@ -63,16 +63,17 @@ enum Detail {
 ///
 /// # Errors
 /// When not even the file of this process can be seen: then there is none to see of others.
-fn walk(proc_root: &Path, detail: Detail, deadline: Instant) -> Result<Found, ReadError> {
+fn walk(proc_root: &Path, detail: WalkDetail, deadline: Instant) -> Result<WalkResult, ReadError> {
     let unseen = |name: &str| {
         let path = proc_root.join(name);
-        move |error: Errno| file::explain(&path, &error.into()).about(Subject::Namespace)
+        move |error: Errno| file::explain(&path, &error.into()).about(FilePurpose::Namespace)
     };
     let root = directory(CWD, proc_root).map_err(unseen(""))?;
-    let own_file = statat(&root, OWN, AtFlags::empty()).map_err(unseen(OWN))?;
+    let own_file =
+        statat(&root, OWN_STATISTICS, AtFlags::empty()).map_err(unseen(OWN_STATISTICS))?;
     let mut listing = Dir::read_from(&root).map_err(unseen(""))?;
-    let mut hiding = (detail == Detail::Everything).then(|| Hiding::of(&root));
-    let mut found = Found {
+    let mut hiding = (detail == WalkDetail::Everything).then(|| Hiding::of(&root));
+    let mut found = WalkResult {
         own: None,
         others: Vec::new(),
         cut_short: false,
@@ -108,7 +109,7 @@ fn walk(proc_root: &Path, detail: Detail, deadline: Instant) -> Result<Found, Re
         if let Some(hiding) = &mut hiding {
             hiding.saw(&root, pid);
         }
-        let seen = Seen { pid, inode };
+        let seen = Sighting { pid, inode };
         let known = if inode == own_file.st_ino {
             Some(found.own.get_or_insert(seen))
         } else {
@@ -140,7 +141,12 @@ fn place(inode: u64, places: &[(u64, usize)]) -> Result<usize, usize> {
 }
 
 /// Reads a namespace by the process that was just looked at; nothing when that has ended since.
-fn read(root: &OwnedFd, proc_root: &Path, seen: Seen, detail: Detail) -> Option<Other> {
+fn read(
+    root: &OwnedFd,
+    proc_root: &Path,
+    seen: Sighting,
+    detail: WalkDetail,
+) -> Option<WalkedNetns> {
     let path = proc_root.join(seen.pid.to_string());
     // while it is open it means no other process
     let process = match directory(root, Path::new(&seen.pid.to_string())) {
@@ -152,11 +158,11 @@ fn read(root: &OwnedFd, proc_root: &Path, seen: Seen, detail: Detail) -> Option<
         }
     };
     let id = match detail {
-        Detail::Counts => Ok(NetnsId::Unknown),
-        Detail::Everything => match netns_id::of_process(&process, &path, seen.inode) {
+        WalkDetail::Counts => Ok(NetnsId::Unknown),
+        WalkDetail::Everything => match netns_id::of_process(&process, &path, seen.inode) {
             Ok(id) => Ok(id),
-            Err(netns_id::Unread::Failed(why)) => Err(why),
-            Err(netns_id::Unread::Gone) => return None,
+            Err(netns_id::UnreadNetnsId::Failed(why)) => Err(why),
+            Err(netns_id::UnreadNetnsId::Gone) => return None,
         },
     };
     let path = path.join(FILE);
@@ -165,7 +171,7 @@ fn read(root: &OwnedFd, proc_root: &Path, seen: Seen, detail: Detail) -> Option<
     match opened {
         Ok((file, stat)) if stat.st_ino == seen.inode => {
             let (count, statistics) = ct_stat::of_namespace(file, &path);
-            Some(Other {
+            Some(WalkedNetns {
                 seen,
                 id,
                 count,
@@ -178,8 +184,8 @@ fn read(root: &OwnedFd, proc_root: &Path, seen: Seen, detail: Detail) -> Option<
 }
 
 /// A namespace that was seen and could not be read.
-fn unread(seen: Seen, id: Reading<NetnsId>, why: ReadError) -> Other {
-    Other {
+fn unread(seen: Sighting, id: Reading<NetnsId>, why: ReadError) -> WalkedNetns {
+    WalkedNetns {
         seen,
         id,
         count: Err(why.clone()),
@@ -202,7 +208,7 @@ fn directory(at: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
 /// Every network namespace that has a process here, the own one first, of which these readings are. The limit and the
 /// hash table are the whole kernel's.
 pub fn all(proc_root: &Path, own: Readings, deadline: Instant) -> Observation {
-    let found = match walk(proc_root, Detail::Everything, deadline) {
+    let found = match walk(proc_root, WalkDetail::Everything, deadline) {
         Ok(found) => found,
         Err(why) => {
             return Observation {
@@ -257,14 +263,15 @@ fn own_id(proc_root: &Path) -> Reading<NetnsId> {
         .map_err(failed)?
         .st_ino;
     netns_id::of_process(&process, &path, inode).map_err(|why| match why {
-        netns_id::Unread::Failed(why) => why,
-        netns_id::Unread::Gone => failed(Errno::SRCH),
+        netns_id::UnreadNetnsId::Failed(why) => why,
+        netns_id::UnreadNetnsId::Gone => failed(Errno::SRCH),
     })
 }
 
 /// The number of entries that the other namespaces hold together, as far as they can be seen before the deadline.
 pub(crate) fn entries_elsewhere(proc_root: &Path, deadline: Instant) -> u64 {
-    let others = walk(proc_root, Detail::Counts, deadline).map_or(Vec::new(), |found| found.others);
+    let others =
+        walk(proc_root, WalkDetail::Counts, deadline).map_or(Vec::new(), |found| found.others);
     others
         .into_iter()
         .filter_map(|other| other.count.ok())
@@ -273,13 +280,14 @@ pub(crate) fn entries_elsewhere(proc_root: &Path, deadline: Instant) -> u64 {
 }
 
 /// The network namespaces besides that of this process, each with one of its processes.
-pub(in crate::source) fn others(proc_root: &Path, deadline: Instant) -> Vec<Seen> {
-    let others = walk(proc_root, Detail::Counts, deadline).map_or(Vec::new(), |found| found.others);
+pub(in crate::source) fn others(proc_root: &Path, deadline: Instant) -> Vec<Sighting> {
+    let others =
+        walk(proc_root, WalkDetail::Counts, deadline).map_or(Vec::new(), |found| found.others);
     others.into_iter().map(|other| other.seen).collect()
 }
 
 /// Processes of a network namespace, the lowest first.
-pub(in crate::source) fn members(proc_root: &Path, inode: u64, deadline: Instant) -> Vec<Seen> {
+pub(in crate::source) fn members(proc_root: &Path, inode: u64, deadline: Instant) -> Vec<Sighting> {
     let Ok(root) = directory(CWD, proc_root) else {
         return Vec::new();
     };
@@ -289,13 +297,13 @@ pub(in crate::source) fn members(proc_root: &Path, inode: u64, deadline: Instant
     let pids = listing
         .flatten()
         .filter_map(|entry| process(entry.file_name()));
-    let mut members: Vec<Seen> = pids
+    let mut members: Vec<Sighting> = pids
         .take_while(|_| Instant::now() < deadline)
         .filter(|pid| {
             let stat = statat(&root, format!("{pid}/{FILE}"), AtFlags::empty());
             stat.is_ok_and(|stat| stat.st_ino == inode)
         })
-        .map(|pid| Seen { pid, inode })
+        .map(|pid| Sighting { pid, inode })
         .take(MEMBERS)
         .collect();
     members.sort_unstable_by_key(|member| member.pid);
@@ -303,16 +311,16 @@ pub(in crate::source) fn members(proc_root: &Path, inode: u64, deadline: Instant
 }
 
 /// The directory of a process, if that is still in the namespace. While it is open it means no other process.
-pub(in crate::source) fn still_there(proc_root: &Path, seen: Seen) -> Option<OwnedFd> {
+pub(in crate::source) fn still_there(proc_root: &Path, seen: Sighting) -> Option<OwnedFd> {
     let process = directory(CWD, &proc_root.join(seen.pid.to_string())).ok()?;
     let stat = statat(&process, FILE, AtFlags::empty()).ok()?;
     (stat.st_ino == seen.inode).then_some(process)
 }
 
 /// The resident of a namespace.
-pub fn resident(proc_root: &Path, seen: Option<Seen>) -> Resident {
+pub fn resident(proc_root: &Path, seen: Option<Sighting>) -> NetnsRepresentative {
     let Some(seen) = seen else {
-        return Resident::default();
+        return NetnsRepresentative::default();
     };
     let process = still_there(proc_root, seen);
     let found = process.and_then(|process| command_and_cgroup(&process));
@@ -320,7 +328,7 @@ pub fn resident(proc_root: &Path, seen: Option<Seen>) -> Resident {
         Some((command, cgroup)) => (Some(command), cgroup.name),
         None => (None, Name::Nothing),
     };
-    Resident {
+    NetnsRepresentative {
         pid: Some(seen.pid),
         command,
         name,

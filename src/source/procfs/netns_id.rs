@@ -55,7 +55,7 @@ pub fn own(proc_root: &Path, cookie_of: Option<CookieOf>) -> Result<NetnsId, Err
 }
 
 /// The reason for which the number of a process's network namespace was not read.
-pub(super) enum Unread {
+pub(super) enum UnreadNetnsId {
     /// The process has ended.
     Gone,
     /// Reading failed this time.
@@ -71,7 +71,7 @@ pub(super) fn of_process(
     process: &OwnedFd,
     path: &Path,
     statistics: u64,
-) -> Result<NetnsId, Unread> {
+) -> Result<NetnsId, UnreadNetnsId> {
     let path = path.join(SOCKETS);
     let sockets = match file::open_at(process, Path::new(SOCKETS)) {
         Ok(sockets) => sockets,
@@ -79,11 +79,11 @@ pub(super) fn of_process(
             let still_there = statat(process, ct_stat::FILE, AtFlags::empty()).is_ok();
             return still_there
                 .then_some(NetnsId::Statistics(statistics))
-                .ok_or(Unread::Gone);
+                .ok_or(UnreadNetnsId::Gone);
         }
-        Err(error) => return Err(Unread::Failed(file::explain(&path, &error.into()))),
+        Err(error) => return Err(UnreadNetnsId::Failed(file::explain(&path, &error.into()))),
     };
-    let text = file::contents(sockets, &path, MAX_BYTES).map_err(Unread::Failed)?;
+    let text = file::contents(sockets, &path, MAX_BYTES).map_err(UnreadNetnsId::Failed)?;
     route_socket(&String::from_utf8_lossy(&text))
         .map(NetnsId::RouteSocket)
         .ok_or_else(|| {
@@ -91,7 +91,7 @@ pub(super) fn of_process(
                 found: "no rtnetlink socket of the kernel".to_owned(),
                 expected: "one",
             };
-            Unread::Failed(ReadError::file(file::shown(&path), malformed))
+            UnreadNetnsId::Failed(ReadError::file(file::shown(&path), malformed))
         })
 }
 

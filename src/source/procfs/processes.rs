@@ -13,7 +13,7 @@ use rustix::path::DecInt;
 
 use super::allowance::{Allowance, Allowances};
 use super::process::{Links, ProcessDirectory, Unlisted, numbers, parse_uptime};
-use super::wanted::Wanted;
+use super::wanted::WantedSockets;
 use crate::model::socket::{NoHolder, Process, SearchCut};
 use crate::source::file;
 
@@ -26,7 +26,7 @@ const UPTIME_MAX: usize = 128;
 
 /// The processes behind sockets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Owners {
+pub struct SocketProcesses {
     /// The processes that hold at least one of the sockets, by process id.
     pub processes: Vec<Process>,
     /// The sockets that are still open and of which no holder was found, by inode.
@@ -40,7 +40,7 @@ pub struct Owners {
     pub cut: Option<SearchCut>,
 }
 
-impl Owners {
+impl SocketProcesses {
     /// The reason why sockets are missing.
     pub fn no_holder(&self) -> NoHolder {
         match (self.cut, self.unseen) {
@@ -52,7 +52,7 @@ impl Owners {
 }
 
 /// Looks once for the processes that hold one of these sockets, given as inode and user id, until `deadline`.
-pub fn owners(proc_root: &Path, sockets: &[(u64, u32)], deadline: Instant) -> Owners {
+pub fn owners(proc_root: &Path, sockets: &[(u64, u32)], deadline: Instant) -> SocketProcesses {
     let mut search = Search::new(proc_root, sockets.to_vec(), deadline);
     search.look();
     search.finish()
@@ -60,7 +60,7 @@ pub fn owners(proc_root: &Path, sockets: &[(u64, u32)], deadline: Instant) -> Ow
 
 /// A process as the listing of the proc root shows it.
 #[derive(Debug, Clone, Copy)]
-struct Listed {
+struct ListedProcess {
     pid: i32,
     /// The effective user id; none below a proc root that is no procfs, whose files belong to who made them.
     uid: Option<u32>,
@@ -75,7 +75,7 @@ pub struct Search {
     is_procfs: bool,
     uptime: Option<Duration>,
     deadline: Instant,
-    wanted: Wanted,
+    wanted: WantedSockets,
     allowances: Allowances,
     closed: Vec<u64>,
     /// The processes that were looked at.
@@ -91,7 +91,7 @@ pub struct Search {
 impl Search {
     /// Prepares a search for these sockets, given as inode and user id. Sockets without an inode have no holder.
     pub fn new(proc_root: &Path, sockets: Vec<(u64, u32)>, deadline: Instant) -> Self {
-        let wanted = Wanted::new(sockets);
+        let wanted = WantedSockets::new(sockets);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         // nothing is opened if nothing is wanted
         let open = || openat(CWD, proc_root, flags, Mode::empty()).ok();
@@ -162,7 +162,7 @@ impl Search {
         let listed = self.list();
         self.known.sort_unstable();
         let known = std::mem::take(&mut self.known);
-        let is_known = |process: &Listed| known.binary_search(&process.pid).is_ok();
+        let is_known = |process: &ListedProcess| known.binary_search(&process.pid).is_ok();
         for process in listed.iter().filter(|process| !is_known(process)) {
             if self.wanted.are_all_held() || self.is_over() {
                 return;
@@ -180,14 +180,14 @@ impl Search {
     }
 
     /// The result of the search.
-    pub fn finish(self) -> Owners {
+    pub fn finish(self) -> SocketProcesses {
         let missing = self.missing();
         let cut = self.cut.filter(|cut| match cut {
             SearchCut::TimeUp => !missing.is_empty(),
             SearchCut::TooManyDescriptors { uid } => self.wanted.count(*uid).missing > 0,
         });
         let processes = by_pid(self.processes);
-        Owners {
+        SocketProcesses {
             processes,
             missing,
             cut,
@@ -197,7 +197,7 @@ impl Search {
     }
 
     /// The processes there are, by process id.
-    fn list(&mut self) -> Vec<Listed> {
+    fn list(&mut self) -> Vec<ListedProcess> {
         let mut pids: Vec<i32> = Vec::new();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         // each listing from its beginning
@@ -214,7 +214,7 @@ impl Search {
         });
         self.unseen |= !matches!(listed, Some(Ok(())));
         pids.sort_unstable();
-        let listed = pids.into_iter().map(|pid| Listed {
+        let listed = pids.into_iter().map(|pid| ListedProcess {
             pid,
             uid: self.user(pid),
         });
@@ -239,7 +239,7 @@ impl Search {
     }
 
     /// Looks at the descriptors of a process.
-    fn look_at(&mut self, Listed { pid, uid }: Listed) {
+    fn look_at(&mut self, ListedProcess { pid, uid }: ListedProcess) {
         let Some(allowance) = self.allowances.of(uid, self.wanted.count(uid)) else {
             self.leave_out(uid);
             return;
@@ -280,7 +280,7 @@ impl Search {
 
     /// Looks at the lists of the threads of a process that differ from the list of the process (CLONE_FILES in
     /// unshare(2)).
-    fn look_at_threads(&mut self, Listed { pid, uid }: Listed) {
+    fn look_at_threads(&mut self, ListedProcess { pid, uid }: ListedProcess) {
         let is_needed = |search: &Self| search.wanted.count(uid).missing > 0 && search.left > 0;
         if !is_needed(self) {
             return;

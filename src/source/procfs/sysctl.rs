@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use crate::model::error::{FileError, ReadError, Subject};
+use crate::model::error::{FileError, FilePurpose, ReadError};
 use crate::model::readings::{Limit, Reading};
 use crate::model::text::clean;
 use crate::source::file;
@@ -93,7 +93,7 @@ fn why_absent(proc_root: &Path) -> ReadError {
     let directory = proc_root.join("sys/net");
     match std::fs::metadata(&directory).map_err(|error| file::explain(&directory, &error)) {
         Ok(_) => {}
-        Err(error) => return error.about(Subject::SysNet),
+        Err(error) => return error.about(FilePurpose::SysNet),
     }
     let witness = BUCKETS
         .into_iter()

@@ -2,7 +2,7 @@
 
 /// A socket whose holder is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Socket {
+struct WantedSocket {
     inode: u64,
     uid: u32,
     is_held: bool,
@@ -19,23 +19,23 @@ pub(super) struct Count {
 
 /// Sockets by inode and by user.
 #[derive(Debug, Default)]
-pub(super) struct Wanted {
+pub(super) struct WantedSockets {
     /// By inode.
-    sockets: Vec<Socket>,
+    sockets: Vec<WantedSocket>,
     missing: usize,
     /// By user id.
     users: Vec<(u32, Count)>,
 }
 
-impl Wanted {
+impl WantedSockets {
     /// Takes sockets as inode and user id. Sockets without an inode have no holder.
     pub(super) fn new(mut sockets: Vec<(u64, u32)>) -> Self {
         sockets.retain(|(inode, _)| *inode != 0);
         sockets.sort_unstable();
         sockets.dedup_by_key(|(inode, _)| *inode);
-        let sockets: Vec<Socket> = sockets
+        let sockets: Vec<WantedSocket> = sockets
             .into_iter()
-            .map(|(inode, uid)| Socket {
+            .map(|(inode, uid)| WantedSocket {
                 inode,
                 uid,
                 is_held: false,
@@ -78,7 +78,7 @@ impl Wanted {
     }
 
     fn place(&self, inode: u64) -> Option<usize> {
-        let by_inode = |socket: &Socket| socket.inode.cmp(&inode);
+        let by_inode = |socket: &WantedSocket| socket.inode.cmp(&inode);
         self.sockets.binary_search_by(by_inode).ok()
     }
 
@@ -121,7 +121,7 @@ impl Wanted {
         closed.into_iter().map(|(inode, _)| inode).collect()
     }
 
-    fn without_holder(&self) -> impl Iterator<Item = &Socket> {
+    fn without_holder(&self) -> impl Iterator<Item = &WantedSocket> {
         self.sockets.iter().filter(|socket| !socket.is_held)
     }
 
@@ -161,18 +161,18 @@ mod tests {
 
     #[test]
     fn sockets_are_counted_once_and_only_with_an_inode() {
-        let wanted = Wanted::new(vec![(3, 7), (0, 7), (1, 8), (3, 7), (2, 7)]);
+        let wanted = WantedSockets::new(vec![(3, 7), (0, 7), (1, 8), (3, 7), (2, 7)]);
         assert_eq!(wanted.missing(), [1, 2, 3]);
         let counts = [Some(7), Some(8), Some(9), None].map(|uid| wanted.count(uid).all);
         assert_eq!(counts, [2, 1, 0, 3]);
         assert!(wanted.is_stranger(Some(9)) && !wanted.is_stranger(Some(8)));
         assert!(!wanted.is_stranger(None));
-        assert!(Wanted::new(vec![(0, 0)]).is_empty());
+        assert!(WantedSockets::new(vec![(0, 0)]).is_empty());
     }
 
     #[test]
     fn what_is_held_or_closed_is_not_missing() {
-        let mut wanted = Wanted::new(vec![(1, 7), (2, 7), (3, 8), (4, 8)]);
+        let mut wanted = WantedSockets::new(vec![(1, 7), (2, 7), (3, 8), (4, 8)]);
         wanted.hold(1);
         wanted.hold(1);
         wanted.hold(99);

@@ -7,7 +7,7 @@ use check_conntrack::model::conntrack::{Entry, Protocol, TcpState};
 use check_conntrack::source::addresses::Addresses;
 use check_conntrack::source::capture::line::{Line, parse_line};
 use check_conntrack::source::netlink::conversation::{
-    BUFFER, Datagram, End, Outcome, Silence, listen,
+    BUFFER, Datagram, Outcome, Silence, Termination, listen,
 };
 use check_conntrack::source::netlink::{addresses, ct_dump as ctnetlink, ct_stats as counters};
 
@@ -109,7 +109,7 @@ pub fn datagrams(data: &[u8]) {
         messages += 1;
         ControlFlow::Continue(())
     });
-    assert_ne!(outcome.end, End::Stopped);
+    assert_ne!(outcome.end, Termination::Stopped);
 
     let sample = u64::from(*sample);
     let mut read = 0;
@@ -137,7 +137,7 @@ pub fn datagrams(data: &[u8]) {
 
     let rows = counters::gather(|answer| play(data, answer));
     if let Some(statistics) = rows {
-        assert_eq!(outcome.end, End::Done);
+        assert_eq!(outcome.end, Termination::Done);
         assert_eq!(statistics.processors.len() as u64, messages);
     }
     // decoding needs no conversation around it

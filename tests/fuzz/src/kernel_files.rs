@@ -123,7 +123,8 @@ fn read(root: &ProcRoot) {
     let readings = source::ask(asking, readings);
     if let Ok(open) = readings.untracked {
         assert!(
-            readings.count == Ok(0) && open <= check_conntrack::model::readings::Readings::MANY
+            readings.count == Ok(0)
+                && open <= check_conntrack::model::readings::Readings::MAX_UNTRACKED
         );
     }
 }

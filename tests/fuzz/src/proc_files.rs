@@ -8,8 +8,8 @@ use check_conntrack::model::dump::Choice;
 use check_conntrack::model::netns::Walk;
 use check_conntrack::model::socket::LocalSocket;
 use check_conntrack::source::addresses::{Origin, addresses};
-use check_conntrack::source::enter_netns::Place;
-use check_conntrack::source::entries::{Wanted, all_sockets};
+use check_conntrack::source::enter_netns::NetnsAccess;
+use check_conntrack::source::entries::{EntryQuery, all_sockets};
 use check_conntrack::source::procfs::addresses::{add_ipv6_route, parse_fib_trie, parse_if_inet6};
 use check_conntrack::source::procfs::netns::{self, resident};
 use check_conntrack::source::procfs::processes::owners;
@@ -58,9 +58,9 @@ fn read(proc_root: &Path, parts: &[Part]) {
         }
     }
 
-    let wanted = Wanted {
+    let wanted = EntryQuery {
         proc_root: proc_root.to_owned(),
-        place: Place::own(proc_root, false),
+        place: NetnsAccess::own(proc_root, false),
         elsewhere: None,
         choice: Choice::Sockets,
         extent: 0.into(),

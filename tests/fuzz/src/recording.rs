@@ -8,7 +8,7 @@ use check_conntrack::model::readings::Counts;
 use check_conntrack::model::sealed::seal;
 use check_conntrack::recording::format::MAX_BYTES;
 use check_conntrack::recording::{
-    Clock, Found, Holding, Incident, MAX_ENDPOINTS, Recording, Sample, Survey,
+    Clock, Holding, Incident, MAX_ENDPOINTS, RecordedFinding, Recording, Sample, Survey,
 };
 
 /// The first word of the line that seals a part of a recording.
@@ -159,7 +159,7 @@ fn example_survey(seconds: u64) -> Survey {
         source: Source::Netlink,
         read: 1000,
         total: 1000,
-        finding: Some(Found {
+        finding: Some(RecordedFinding {
             rule: 8,
             sentence: "sidekiq.service to 10.0.3.7:6379/tcp holds 97% of the entries".to_owned(),
             holder: Some(Holding {

@@ -4,13 +4,13 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 use check_conntrack::analysis::tally::{Counting, Scale, half_width};
-use check_conntrack::analysis::traffic::Direction;
+use check_conntrack::analysis::traffic::Traffic;
 use check_conntrack::model::conntrack::Entry;
-use check_conntrack::model::dump::{End, Source};
+use check_conntrack::model::dump::{DumpEnd, Source};
 use check_conntrack::model::local_addresses::LocalAddresses;
 use check_conntrack::model::prefix::{Aggregate, Prefix};
 use check_conntrack::source::capture::line::{Line, parse_line};
-use check_conntrack::source::capture::reader::{Lines, read};
+use check_conntrack::source::capture::reader::{ReadLines, read};
 
 use super::datagrams::same_as_line;
 
@@ -24,7 +24,7 @@ impl Read for Slowly<'_> {
     }
 }
 
-fn lines(text: &[u8], step: usize, which: Source, sample: u64) -> (Lines, Vec<Entry>) {
+fn lines(text: &[u8], step: usize, which: Source, sample: u64) -> (ReadLines, Vec<Entry>) {
     let deadline = Instant::now() + Duration::from_secs(3600);
     let mut entries = Vec::new();
     let lines = read(Slowly(text, step), which, sample, deadline, |entry| {
@@ -47,7 +47,7 @@ pub fn table_text(data: &[u8]) {
         "in steps of {step}"
     );
 
-    assert_eq!(whole.listing.end, End::Whole);
+    assert_eq!(whole.listing.end, DumpEnd::Whole);
     assert_eq!(whole.listing.read, entries.len() as u64);
     assert_eq!(whole.listing.seen, whole.listing.read);
     let all = text.split_inclusive(|byte| *byte == b'\n').count() as u64;
@@ -63,7 +63,10 @@ pub fn table_text(data: &[u8]) {
             entries.len().min(sample as usize)
         };
         assert_eq!(some, entries[..expected]);
-        assert_eq!(part.listing.end == End::Sampled, expected < entries.len());
+        assert_eq!(
+            part.listing.end == DumpEnd::Sampled,
+            expected < entries.len()
+        );
         // a capture is counted to its end
         if which == Source::Capture {
             assert_eq!(part.listing.seen, whole.listing.seen);
@@ -105,7 +108,7 @@ fn adds_up(entries: &[Entry], own: LocalAddresses, aggregate: Aggregate, of_a_ca
     let read = entries.len() as u64;
     assert_eq!(tally.read(), read);
     assert_eq!(tally.classes().map(|(_, n)| n).sum::<u64>(), read);
-    let directions: Vec<(Direction, u64)> = tally.directions().collect();
+    let directions: Vec<(Traffic, u64)> = tally.directions().collect();
     assert_eq!(directions.iter().map(|(_, n)| n).sum::<u64>(), read);
     assert!(tally.unreplied() <= read && tally.evictable() <= read);
     let services = tally.services(usize::MAX);
@@ -117,7 +120,7 @@ fn adds_up(entries: &[Entry], own: LocalAddresses, aggregate: Aggregate, of_a_ca
             .1
     };
     let served: u64 = services.iter().map(|service| service.entries).sum();
-    assert_eq!(served, of_direction(Direction::In));
+    assert_eq!(served, of_direction(Traffic::Input));
 
     let top = tally.top(50);
     assert_eq!(format!("{top:?}"), format!("{:?}", backwards.top(50)));
@@ -129,9 +132,9 @@ fn adds_up(entries: &[Entry], own: LocalAddresses, aggregate: Aggregate, of_a_ca
     }
     // an entry is at most once of a client and once of a destination
     let held: u64 = top.iter().map(|endpoint| endpoint.entries).sum();
-    assert!(held <= read + of_direction(Direction::Forwarded));
+    assert!(held <= read + of_direction(Traffic::Forward));
     if top.len() < 50 {
-        assert_eq!(held, read + of_direction(Direction::Forwarded));
+        assert_eq!(held, read + of_direction(Traffic::Forward));
     }
     for total in [read, read + 1, 1 << 32] {
         let scale = Scale { read, total };

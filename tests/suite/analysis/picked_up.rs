@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use check_conntrack::analysis::listening::Listening;
 use check_conntrack::analysis::tally::{Counting, Tally};
-use check_conntrack::analysis::traffic::Direction;
-use check_conntrack::model::conntrack::{Entry, Protocol, Side, TcpState};
+use check_conntrack::analysis::traffic::Traffic;
+use check_conntrack::model::conntrack::{Entry, Protocol, SocketAddress, TcpState};
 use check_conntrack::model::prefix::{Aggregate, Prefix};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -405,7 +405,7 @@ fn as_they_were_opened(entries: &[Entry]) -> Vec<Entry> {
             && entry.tcp_state != Some(TcpState::Close)
     };
     let opens = |entry: &Entry| entry.tcp_state == Some(TcpState::SynSent);
-    let mut groups: BTreeMap<(Side, Protocol), Vec<&Entry>> = BTreeMap::new();
+    let mut groups: BTreeMap<(SocketAddress, Protocol), Vec<&Entry>> = BTreeMap::new();
     for entry in entries.iter().filter(|entry| is_candidate(entry)) {
         groups
             .entry((entry.original.from(), entry.protocol))
@@ -445,7 +445,7 @@ proptest! {
         prop_assert_eq!(tally.classes().collect::<Vec<_>>(), expected.classes().collect::<Vec<_>>());
         let backwards: Vec<Entry> = entries.iter().rev().copied().collect();
         prop_assert_eq!(summary(&counted(capture(), &backwards)), summary(&tally));
-        let inbound = tally.directions().find(|(direction, _)| *direction == Direction::In);
+        let inbound = tally.directions().find(|(direction, _)| *direction == Traffic::Input);
         let served: u64 = tally.services(50).iter().map(|service| service.entries).sum();
         prop_assert_eq!(inbound.map(|(_, entries)| entries), Some(served));
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use check_conntrack::analysis::tally::{
     Attribution, Counting, Endpoint, Fit, Holder, Scale, Tally, Unattributed, half_width,
 };
-use check_conntrack::analysis::traffic::{Direction, Way};
+use check_conntrack::analysis::traffic::{EntryTraffic, Traffic};
 use check_conntrack::model::conntrack::{Class, Entry, Protocol, TcpState, Tuple};
 use check_conntrack::model::local_addresses::LocalAddresses;
 use check_conntrack::model::prefix::{Aggregate, Prefix, PrefixError};
@@ -111,29 +111,29 @@ pub(super) fn labels(endpoints: &[Endpoint]) -> Vec<String> {
 }
 
 /// The direction of one entry and the endpoints it counts for.
-fn judged(own: LocalAddresses, entry: &Entry) -> (Direction, Vec<String>) {
-    let direction = Way::of(entry, &own).direction();
+fn judged(own: LocalAddresses, entry: &Entry) -> (Traffic, Vec<String>) {
+    let traffic = EntryTraffic::of(entry, &own).traffic();
     let tally = counted(own, Aggregate::default(), [entry]);
-    let counted: Vec<Direction> = tally
+    let counted: Vec<Traffic> = tally
         .directions()
         .filter(|(_, count)| *count == 1)
-        .map(|(direction, _)| direction)
+        .map(|(traffic, _)| traffic)
         .collect();
-    assert_eq!(counted, [direction]);
+    assert_eq!(counted, [traffic]);
     let shown = tally.top(9).iter().map(Endpoint::to_string).collect();
-    (direction, shown)
+    (traffic, shown)
 }
 
 #[test]
 fn every_direction_and_every_translation() {
-    use Direction::{Forwarded, In, Local, Out};
+    use Traffic::{Forward, Input, Local, Output};
     let t = Protocol::TCP;
     let u = Protocol::UDP;
-    let cases: &[(&str, Entry, Direction, &[&str])] = &[
+    let cases: &[(&str, Entry, Traffic, &[&str])] = &[
         (
             "outbound",
             tcp("10.0.0.1:40000", "10.0.3.7:6379"),
-            Out,
+            Output,
             &["to 10.0.3.7:6379/tcp"],
         ),
         (
@@ -143,31 +143,31 @@ fn every_direction_and_every_translation() {
                 ["10.0.0.1:40000", "198.51.100.9:443"],
                 ["198.51.100.9:443", "192.0.2.10:1024"],
             ),
-            Out,
+            Output,
             &["to 198.51.100.9:443/tcp"],
         ),
         (
             "outbound over IPv6",
             udp("[2001:db8::10]:5000", "[2001:db8:53::1]:53"),
-            Out,
+            Output,
             &["to [2001:db8:53::1]:53/udp"],
         ),
         (
             "ping from here",
             plain(Protocol::ICMP, "10.0.0.1", "192.0.2.1"),
-            Out,
+            Output,
             &["to 192.0.2.1/icmp"],
         ),
         (
             "ping from here over IPv6",
             plain(Protocol::ICMPV6, "2001:db8::10", "2001:db8::1"),
-            Out,
+            Output,
             &["to 2001:db8::1/icmpv6"],
         ),
         (
             "a protocol without a name",
             plain(Protocol(50), "10.0.0.1", "192.0.2.1"),
-            Out,
+            Output,
             &["to 192.0.2.1/proto50"],
         ),
         (
@@ -177,7 +177,7 @@ fn every_direction_and_every_translation() {
                 ["10.0.0.1:40000", "10.97.0.5:443"],
                 ["10.244.1.9:8443", "10.0.0.1:40000"],
             ),
-            Out,
+            Output,
             &["to 10.97.0.5:443/tcp"],
         ),
         (
@@ -187,7 +187,7 @@ fn every_direction_and_every_translation() {
                 ["10.96.0.1:40000", "10.96.0.1:443"],
                 ["10.244.1.9:6443", "10.0.0.1:33000"],
             ),
-            Out,
+            Output,
             &["to 10.244.1.9:6443/tcp"],
         ),
         (
@@ -197,31 +197,31 @@ fn every_direction_and_every_translation() {
                 ["10.0.0.1:40000", "198.51.100.9:443"],
                 ["127.0.0.1:15001", "10.0.0.1:40000"],
             ),
-            Out,
+            Output,
             &["to 198.51.100.9:443/tcp"],
         ),
         (
             "multicast sent from here",
             udp("10.0.0.1:5353", "224.0.0.251:5353"),
-            Out,
+            Output,
             &["to 224.0.0.251:5353/udp"],
         ),
         (
             "inbound",
             tcp("198.51.100.9:50000", "192.0.2.10:443"),
-            In,
+            Input,
             &["from 198.51.100.9"],
         ),
         (
             "inbound over IPv6",
             tcp("[2001:db8:1::5]:50000", "[2001:db8::10]:443"),
-            In,
+            Input,
             &["from 2001:db8:1::5"],
         ),
         (
             "inbound, mapped addresses",
             tcp("[::ffff:198.51.100.9]:50000", "[::ffff:192.0.2.10]:443"),
-            In,
+            Input,
             &["from 198.51.100.9"],
         ),
         (
@@ -231,7 +231,7 @@ fn every_direction_and_every_translation() {
                 ["198.51.100.9:50000", "192.0.2.10:80"],
                 ["10.0.0.1:9000", "198.51.100.9:50000"],
             ),
-            In,
+            Input,
             &["from 198.51.100.9"],
         ),
         (
@@ -241,7 +241,7 @@ fn every_direction_and_every_translation() {
                 ["198.51.100.9:50000", "203.0.113.80:80"],
                 ["10.0.0.1:9000", "198.51.100.9:50000"],
             ),
-            In,
+            Input,
             &["from 198.51.100.9"],
         ),
         (
@@ -251,7 +251,7 @@ fn every_direction_and_every_translation() {
                 ["10.0.0.50:50000", "203.0.113.80:80"],
                 ["10.0.0.1:3128", "10.0.0.50:50000"],
             ),
-            In,
+            Input,
             &["from 10.0.0.50"],
         ),
         (
@@ -261,37 +261,37 @@ fn every_direction_and_every_translation() {
                 ["10.0.0.50:50000", "10.0.0.1:80"],
                 ["127.0.0.5:8080", "10.0.0.50:50000"],
             ),
-            In,
+            Input,
             &["from 10.0.0.50"],
         ),
         (
             "multicast received",
             udp("10.0.0.50:5353", "224.0.0.251:5353"),
-            In,
+            Input,
             &["from 10.0.0.50"],
         ),
         (
             "multicast received over IPv6",
             udp("[fe80::50]:5353", "[ff02::fb]:5353"),
-            In,
+            Input,
             &["from fe80::50"],
         ),
         (
             "broadcast received",
             udp("0.0.0.0:68", "255.255.255.255:67"),
-            In,
+            Input,
             &["from 0.0.0.0"],
         ),
         (
             "broadcast of a subnet received",
             udp("10.0.0.50:137", "10.0.0.255:137"),
-            In,
+            Input,
             &["from 10.0.0.50"],
         ),
         (
             "through this router",
             tcp("10.0.0.50:50000", "203.0.113.80:80"),
-            Forwarded,
+            Forward,
             &[
                 "from 10.0.0.50 forwarded",
                 "to 203.0.113.80:80/tcp forwarded",
@@ -304,7 +304,7 @@ fn every_direction_and_every_translation() {
                 ["10.0.0.50:50000", "203.0.113.80:53"],
                 ["203.0.113.80:53", "192.0.2.10:50000"],
             ),
-            Forwarded,
+            Forward,
             &[
                 "from 10.0.0.50 forwarded",
                 "to 203.0.113.80:53/udp forwarded",
@@ -317,7 +317,7 @@ fn every_direction_and_every_translation() {
                 ["198.51.100.9:50000", "192.0.2.10:443"],
                 ["10.0.0.60:8443", "198.51.100.9:50000"],
             ),
-            Forwarded,
+            Forward,
             &[
                 "to 10.0.0.60:8443/tcp forwarded",
                 "from 198.51.100.9 forwarded",
@@ -330,7 +330,7 @@ fn every_direction_and_every_translation() {
                 ["10.0.0.50:50000", "192.0.2.10:443"],
                 ["10.0.0.60:8443", "10.0.0.1:50000"],
             ),
-            Forwarded,
+            Forward,
             &[
                 "from 10.0.0.50 forwarded",
                 "to 10.0.0.60:8443/tcp forwarded",
@@ -343,13 +343,13 @@ fn every_direction_and_every_translation() {
                 ["10.0.0.50:50000", "10.97.0.5:443"],
                 ["10.244.1.9:8443", "10.0.0.50:50000"],
             ),
-            Forwarded,
+            Forward,
             &["from 10.0.0.50 forwarded", "to 10.97.0.5:443/tcp forwarded"],
         ),
         (
             "ping through this router",
             plain(Protocol::ICMP, "10.0.0.50", "203.0.113.80"),
-            Forwarded,
+            Forward,
             &["from 10.0.0.50 forwarded", "to 203.0.113.80/icmp forwarded"],
         ),
         (
@@ -387,9 +387,9 @@ fn every_direction_and_every_translation() {
             &["to 127.0.0.1:80/tcp local"],
         ),
     ];
-    for (name, entry, direction, endpoints) in cases {
+    for (name, entry, traffic, endpoints) in cases {
         let (judged, mut shown) = judged(own(), entry);
-        assert_eq!(judged, *direction, "{name}");
+        assert_eq!(judged, *traffic, "{name}");
         shown.sort();
         let mut endpoints = endpoints.to_vec();
         endpoints.sort_unstable();
@@ -402,18 +402,20 @@ fn prefixes_given_by_hand_are_own() {
     let entry = tcp("172.16.5.9:50000", "203.0.113.80:80");
     let with = |prefix| LocalAddresses::new([], vec![Prefix::parse(prefix).unwrap()]);
     assert_eq!(
-        Way::of(&entry, &with("10.0.0.0/8")).direction().to_string(),
+        EntryTraffic::of(&entry, &with("10.0.0.0/8"))
+            .traffic()
+            .to_string(),
         "forwarded"
     );
     assert_eq!(
-        Way::of(&entry, &with("172.16.0.0/12"))
-            .direction()
+        EntryTraffic::of(&entry, &with("172.16.0.0/12"))
+            .traffic()
             .to_string(),
         "out"
     );
     assert_eq!(
-        Way::of(&entry, &with("203.0.113.80"))
-            .direction()
+        EntryTraffic::of(&entry, &with("203.0.113.80"))
+            .traffic()
             .to_string(),
         "in"
     );
@@ -424,8 +426,8 @@ fn prefixes_given_by_hand_are_own() {
             Prefix::parse("203.0.113.0/24").unwrap(),
         ],
     );
-    let (direction, shown) = judged(everything, &entry);
-    assert_eq!(direction.to_string(), "local");
+    let (traffic, shown) = judged(everything, &entry);
+    assert_eq!(traffic.to_string(), "local");
     assert_eq!(shown, ["to 203.0.113.80:80/tcp local"]);
 }
 
@@ -1284,7 +1286,7 @@ proptest! {
             prop_assert!(found.unattributed.total() <= endpoint.entries);
         }
         // nothing is lost: forwarded entries count twice
-        let forwarded = one.directions().find(|(direction, _)| *direction == Direction::Forwarded).unwrap().1;
+        let forwarded = one.directions().find(|(traffic, _)| *traffic == Traffic::Forward).unwrap().1;
         let all: u64 = one.top(usize::MAX).iter().map(|endpoint| endpoint.entries).sum();
         prop_assert_eq!(all, total + forwarded);
     }

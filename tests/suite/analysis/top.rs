@@ -1247,8 +1247,10 @@ mod trace {
         assert!(stderr.is_empty(), "{stderr}");
         let log = std::fs::read_to_string(log.path()).unwrap();
         let calls = log.lines().map(|line| {
+            // the number of the process, which fills up a column of its own
             let (_, call) = line.split_once(' ').unwrap();
-            let (name, rest) = call.trim_start().split_once('(').unwrap_or((call, ""));
+            let call = call.trim_start();
+            let (name, rest) = call.split_once('(').unwrap_or((call, ""));
             match name {
                 "openat" | "statx" | "newfstatat" | "socket" => {
                     // without pointers

@@ -15,7 +15,7 @@ use check_conntrack::judge::netns::{Bench, worst_first};
 use check_conntrack::judge::threshold::Thresholds;
 use check_conntrack::model::error::ReadError;
 use check_conntrack::model::netns::{Compared, Observation, Walk};
-use check_conntrack::pipeline::previous_run::{self, NextState, Service};
+use check_conntrack::pipeline::previous_run::{self, CheckedService, NextState};
 use check_conntrack::runtime::privilege;
 use check_conntrack::source::{self, procfs::netns};
 use nagiosplugin::ServiceState;
@@ -327,8 +327,8 @@ impl World {
         }
     }
 
-    fn service(&self, service: usize, walk: Walk) -> Service<'_> {
-        Service {
+    fn service(&self, service: usize, walk: Walk) -> CheckedService<'_> {
+        CheckedService {
             directory: self.state.path(),
             writes: true,
             proc_root: self.root.path(),
@@ -427,7 +427,7 @@ impl World {
         known: &Account,
     ) -> Option<Mark> {
         let said = found.change.clone().map(|change| change.lost());
-        let first_run = matches!(said, Err(ReadError::FirstRun { .. }));
+        let first_run = matches!(said, Err(ReadError::NoBaseline { .. }));
         let now = Mark {
             at: self.now,
             accounted: readable.then_some(netns.lost),
@@ -510,7 +510,7 @@ impl World {
             _ if !readable => ServiceState::Unknown,
             Ok(Some(1..)) => ServiceState::Critical,
             _ if unseen => ServiceState::Unknown,
-            Ok(Some(0) | None) | Err(ReadError::FirstRun { .. }) => ServiceState::Ok,
+            Ok(Some(0) | None) | Err(ReadError::NoBaseline { .. }) => ServiceState::Ok,
             Err(_) => ServiceState::Unknown,
         };
         assert_eq!(state, expected, "{context}");

@@ -8,7 +8,9 @@ use std::ops::ControlFlow;
 
 use check_conntrack::model::conntrack::{Entry, Protocol, TcpState, Tuple};
 use check_conntrack::model::socket::LocalSocket;
-use check_conntrack::source::netlink::conversation::{Datagram, End, SEQUENCE, Silence, listen};
+use check_conntrack::source::netlink::conversation::{
+    Datagram, SEQUENCE, Silence, Termination, listen,
+};
 use check_conntrack::source::netlink::{
     ct_dump as ctnetlink, ct_stats as counters, sock_diag as sockets,
 };
@@ -114,7 +116,7 @@ fn is_as_recorded(built: &[u8], name: &str) {
 }
 
 /// Hands datagrams to the receiver, then silence: type and payload of each answer, and how they ended.
-fn listened(datagrams: &[&[u8]]) -> (Vec<(u16, Vec<u8>)>, End) {
+fn listened(datagrams: &[&[u8]]) -> (Vec<(u16, Vec<u8>)>, Termination) {
     let mut left = datagrams.iter();
     let mut answers = Vec::new();
     let outcome = listen(
@@ -254,11 +256,14 @@ fn sockets_are_the_same_on_machines_of_either_order() {
 fn ends_and_refusals_are_understood_on_machines_of_either_order() {
     let done = message(3, 2191, &0_i32.to_ne_bytes());
     is_as_recorded(&done, "done");
-    assert_eq!(listened(&[&done]).1, End::Done);
+    assert_eq!(listened(&[&done]).1, Termination::Done);
     let gave_up = message(3, 2191, &(-12_i32).to_ne_bytes());
-    assert_eq!(listened(&[&gave_up]).1, End::DoneWithError(Errno::NOMEM));
+    assert_eq!(
+        listened(&[&gave_up]).1,
+        Termination::DoneWithError(Errno::NOMEM)
+    );
     let refused = message(2, 2501, &(-1_i32).to_ne_bytes());
-    assert_eq!(listened(&[&refused]).1, End::Error(Errno::PERM));
+    assert_eq!(listened(&[&refused]).1, Termination::Error(Errno::PERM));
 }
 
 /// struct nlmsghdr and what follows it, field by field.

@@ -8,14 +8,14 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use check_conntrack::model::conntrack::{Class, Entry, Protocol, TcpState, Tuple};
-use check_conntrack::model::dump::{Choice, End, Source, Unread};
+use check_conntrack::model::dump::{Choice, DumpEnd, Source, Unread};
 use check_conntrack::model::error::ReadError;
 use check_conntrack::source::capture::line::{Line, parse_line};
 use check_conntrack::source::capture::open::{Capture, open_capture};
 use check_conntrack::source::capture::reader;
-use check_conntrack::source::capture::reader::{LONGEST_LINE, Lines};
-use check_conntrack::source::enter_netns::Place;
-use check_conntrack::source::entries::{self as sources, Wanted};
+use check_conntrack::source::capture::reader::{LONGEST_LINE, ReadLines};
+use check_conntrack::source::enter_netns::NetnsAccess;
+use check_conntrack::source::entries::{self as sources, EntryQuery};
 use check_conntrack::source::procfs::ct_table;
 use proptest::prelude::*;
 
@@ -68,7 +68,7 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
-fn read_all(source: impl Read, which: Source, sample: u64) -> (Vec<Entry>, Lines) {
+fn read_all(source: impl Read, which: Source, sample: u64) -> (Vec<Entry>, ReadLines) {
     let mut entries = Vec::new();
     let lines = reader::read(source, which, sample, soon(), |entry| {
         entries.push(without_timeout(entry))
@@ -260,7 +260,7 @@ fn a_summary_in_the_middle_of_an_entry_costs_nothing() {
     );
     assert_eq!(entries_read, entries("6.18-list.txt"));
     assert_eq!((lines.blank, lines.listing.broken), (1, 0));
-    assert_eq!(lines.listing.end, End::Whole);
+    assert_eq!(lines.listing.end, DumpEnd::Whole);
 }
 
 const UDP: &str = "udp      17 29 src=192.0.2.1 dst=192.0.2.2 sport=1024 dport=53 [UNREPLIED] src=192.0.2.2 dst=192.0.2.1 sport=53 dport=1024";
@@ -544,9 +544,9 @@ fn a_hash_that_was_resized_while_the_file_was_read_makes_it_inexact() {
         "net/nf_conntrack",
         fs::read(file("6.18-procfs.txt")).unwrap(),
     );
-    let wanted = Wanted {
+    let wanted = EntryQuery {
         proc_root: root.path().to_owned(),
-        place: Place::own(root.path(), false),
+        place: NetnsAccess::own(root.path(), false),
         elsewhere: None,
         choice: Choice::Auto,
         extent: 0.into(),
@@ -561,7 +561,7 @@ fn a_hash_that_was_resized_while_the_file_was_read_makes_it_inexact() {
             root.file(BUCKETS, meanwhile);
         });
         let listing = entries.unwrap().listing;
-        assert_eq!((listing.end, listing.read), (End::Whole, read));
+        assert_eq!((listing.end, listing.read), (DumpEnd::Whole, read));
         assert_eq!(listing.inexact, inexact, "{meanwhile}");
     }
 }
@@ -574,17 +574,20 @@ fn a_capture_is_counted_to_its_end_and_procfs_is_not() {
     assert_eq!(some, all[..5]);
     assert_eq!(
         (lines.listing.seen, &lines.listing.end),
-        (24, &End::Sampled)
+        (24, &DumpEnd::Sampled)
     );
     let (some, lines) = read_all(text.as_bytes(), Source::Procfs, 5);
     assert_eq!(some, all[..5]);
-    assert_eq!((lines.listing.seen, &lines.listing.end), (5, &End::Sampled));
+    assert_eq!(
+        (lines.listing.seen, &lines.listing.end),
+        (5, &DumpEnd::Sampled)
+    );
     // a sample as large as the table is the table
     for sample in [0, 24, 25] {
         for source in [Source::Capture, Source::Procfs] {
             let (some, lines) = read_all(text.as_bytes(), source, sample);
             assert_eq!((some.len(), lines.listing.seen), (24, 24));
-            assert_eq!(lines.listing.end, End::Whole);
+            assert_eq!(lines.listing.end, DumpEnd::Whole);
         }
     }
 }
@@ -598,7 +601,7 @@ fn a_last_line_without_line_feed_counts_when_it_is_whole() {
     assert_eq!((entries.len(), lines.listing.broken), (0, 1));
     let (entries, lines) = read_all(io::empty(), Source::Capture, 0);
     assert_eq!((entries.len(), lines.listing.seen, lines.blank), (0, 0, 0));
-    assert_eq!(lines.listing.end, End::Whole);
+    assert_eq!(lines.listing.end, DumpEnd::Whole);
 }
 
 /// Gives what is in it, then this error for ever.
@@ -631,7 +634,7 @@ fn what_came_before_an_error_counts() {
         let (entries, lines) = read_all(Breaks(whole.as_bytes(), kind), source, 0);
         // a line that was not finished counts for nothing
         assert_eq!((entries.len(), lines.listing.broken), (2, 0));
-        let End::Failed(error) = lines.listing.end else {
+        let DumpEnd::Failed(error) = lines.listing.end else {
             panic!("{:?}", lines.listing.end);
         };
         let said = error.to_string();
@@ -642,17 +645,17 @@ fn what_came_before_an_error_counts() {
         Source::Capture,
         0,
     );
-    assert_eq!((entries.len(), lines.listing.end), (2, End::TimeUp));
+    assert_eq!((entries.len(), lines.listing.end), (2, DumpEnd::TimeUp));
 }
 
 #[test]
 fn nothing_is_read_after_the_deadline() {
     let lines = reader::read(io::repeat(b'\n'), Source::Procfs, 0, Instant::now(), |_| {});
-    assert_eq!((lines.blank, lines.listing.end), (0, End::TimeUp));
+    assert_eq!((lines.blank, lines.listing.end), (0, DumpEnd::TimeUp));
     // an endless source, too
     let soon = Instant::now() + Duration::from_millis(100);
     let lines = reader::read(io::repeat(b'\n'), Source::Capture, 0, soon, |_| {});
-    assert_eq!(lines.listing.end, End::TimeUp);
+    assert_eq!(lines.listing.end, DumpEnd::TimeUp);
 }
 
 /// Remembers how much it was asked for at once.
@@ -849,13 +852,13 @@ fn a_file_is_read_to_its_end() {
     let source = open(&file("6.18-procfs.txt"), soon()).unwrap();
     let (all, lines) = read_all(source, Source::Capture, 0);
     assert_eq!(all, entries("6.18-procfs.txt"));
-    assert_eq!(lines.listing.end, End::Whole);
+    assert_eq!(lines.listing.end, DumpEnd::Whole);
     let (all, lines) = read_all(
         open(Path::new("/dev/null"), soon()).unwrap(),
         Source::Capture,
         0,
     );
-    assert_eq!((all.len(), lines.listing.end), (0, End::Whole));
+    assert_eq!((all.len(), lines.listing.end), (0, DumpEnd::Whole));
 }
 
 #[test]
@@ -892,7 +895,7 @@ fn a_fifo_without_a_writer_is_waited_for_until_the_deadline() {
     let deadline = Instant::now() + Duration::from_millis(300);
     let source = open(&path, deadline).unwrap();
     let lines = reader::read(source, Source::Capture, 0, deadline, |_| {});
-    assert_eq!(lines.listing.end, End::TimeUp);
+    assert_eq!(lines.listing.end, DumpEnd::TimeUp);
     assert!(Instant::now() >= deadline);
 }
 
@@ -909,7 +912,10 @@ fn a_fifo_whose_writer_hangs_gives_what_it_gave() {
     let deadline = Instant::now() + Duration::from_secs(2);
     let source = open(&path, deadline).unwrap();
     let lines = reader::read(source, Source::Capture, 0, deadline, |_| {});
-    assert_eq!((lines.listing.seen, lines.listing.end), (1, End::TimeUp));
+    assert_eq!(
+        (lines.listing.seen, lines.listing.end),
+        (1, DumpEnd::TimeUp)
+    );
 }
 
 #[test]
@@ -924,7 +930,7 @@ fn a_fifo_whose_writer_comes_late_is_read_to_its_end() {
     });
     let (entries, lines) = read_all(source, Source::Capture, 0);
     writer.join().unwrap();
-    assert_eq!((entries.len(), lines.listing.end), (1000, End::Whole));
+    assert_eq!((entries.len(), lines.listing.end), (1000, DumpEnd::Whole));
 }
 
 #[test]

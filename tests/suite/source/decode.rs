@@ -11,7 +11,7 @@ use check_conntrack::model::conntrack::{Entry, Protocol, TcpState, Tuple};
 use check_conntrack::model::error::ReadError;
 use check_conntrack::model::socket::LocalSocket;
 use check_conntrack::source::netlink::conversation::{
-    BUFFER, Datagram, End, Outcome, SEQUENCE, Silence, listen,
+    BUFFER, Datagram, Outcome, SEQUENCE, Silence, Termination, listen,
 };
 use check_conntrack::source::netlink::{
     ct_dump as ctnetlink, ct_stats as counters, sock_diag as sockets,
@@ -484,7 +484,7 @@ fn counted() -> Vec<Vec<u8>> {
 }
 
 /// The result of these answers, if they end like this.
-fn gathered(payloads: &[Vec<u8>], kind: u16, end: End) -> Option<Vec<[Option<u32>; 4]>> {
+fn gathered(payloads: &[Vec<u8>], kind: u16, end: Termination) -> Option<Vec<[Option<u32>; 4]>> {
     let statistics = counters::gather(|answer| {
         for payload in payloads {
             assert!(answer(kind, payload).is_continue());
@@ -511,13 +511,13 @@ fn counters_are_found_by_their_numbers_and_rows_by_their_processors() {
     ];
     let mut payloads = counted();
     assert_eq!(
-        gathered(&payloads, 0x104, End::Done).unwrap(),
+        gathered(&payloads, 0x104, Termination::Done).unwrap(),
         expected,
         "as recorded"
     );
     payloads.reverse();
     assert_eq!(
-        gathered(&payloads, 0x104, End::Done).unwrap(),
+        gathered(&payloads, 0x104, Termination::Done).unwrap(),
         expected,
         "in another order"
     );
@@ -543,9 +543,17 @@ fn kernels_before_5_15_send_no_chain_limit_and_later_ones_may_send_more() {
 #[test]
 fn counters_that_are_not_whole_are_none() {
     let payloads = counted();
-    assert_eq!(gathered(&[], 0x104, End::Done), None);
-    assert_eq!(gathered(&payloads, 0x100, End::Done), None, "entries");
-    for end in [End::Deadline, End::Truncated, End::Malformed] {
+    assert_eq!(gathered(&[], 0x104, Termination::Done), None);
+    assert_eq!(
+        gathered(&payloads, 0x100, Termination::Done),
+        None,
+        "entries"
+    );
+    for end in [
+        Termination::Deadline,
+        Termination::Truncated,
+        Termination::Malformed,
+    ] {
         assert_eq!(gathered(&payloads, 0x104, end), None);
     }
     for length in 0..payloads[0].len() {
@@ -553,7 +561,7 @@ fn counters_that_are_not_whole_are_none() {
         // between two attributes nothing tells that there were more
         let seamless = length % 8 == 4;
         assert_eq!(
-            gathered(&cut, 0x104, End::Done).is_some(),
+            gathered(&cut, 0x104, Termination::Done).is_some(),
             seamless,
             "{length}"
         );
@@ -591,7 +599,7 @@ fn requests_are_what_the_kernel_expects() {
 }
 
 /// Hands one datagram to the receiver, then silence; how it ended and how many answers it took.
-fn listened(bytes: &[u8]) -> (End, usize) {
+fn listened(bytes: &[u8]) -> (Termination, usize) {
     let mut left = Some(bytes);
     let mut answers = 0;
     let outcome = listen(
@@ -670,8 +678,11 @@ fn a_datagram_longer_than_the_buffer_is_truncated_and_not_parsed() {
         .cycle()
         .take(BUFFER / entry.len() * entry.len())
         .collect();
-    assert_eq!(listened(&many), (End::Deadline, BUFFER / entry.len()));
+    assert_eq!(
+        listened(&many),
+        (Termination::Deadline, BUFFER / entry.len())
+    );
     let more = [many.as_slice(), entry.as_slice()].concat();
     assert!(more.len() > BUFFER);
-    assert_eq!(listened(&more), (End::Truncated, 0));
+    assert_eq!(listened(&more), (Termination::Truncated, 0));
 }

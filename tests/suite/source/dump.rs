@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::source::datagrams::{message, messages, recorded};
 use check_conntrack::model::conntrack::Entry;
-use check_conntrack::model::dump::{End, Extent, Listing, Source};
+use check_conntrack::model::dump::{DumpEnd, DumpSummary, Extent, Source};
 use check_conntrack::model::error::ReadError;
 use check_conntrack::source::netlink::conversation::{
     self, Conversation, Datagram, SEQUENCE, Silence, listen,
@@ -31,7 +31,10 @@ enum Event {
 use Event::{Fails, Sends, SendsMoreThanFits, SomebodyElseSends};
 
 /// Dumps to this extent out of a script; behind its end nothing ever comes.
-fn dump(extent: impl Into<Extent>, script: Vec<Event>) -> (Result<Listing, ReadError>, Vec<Entry>) {
+fn dump(
+    extent: impl Into<Extent>,
+    script: Vec<Event>,
+) -> (Result<DumpSummary, ReadError>, Vec<Entry>) {
     let mut script = script.into_iter();
     let mut entries = Vec::new();
     let source = |buffer: &mut [u8]| {
@@ -65,15 +68,15 @@ const TWO: Extent = Extent {
 #[test]
 fn entries_beyond_a_sample_are_counted_to_the_end_of_the_table() {
     let (got, entries) = dump(TWO, vec![Sends(three()), Sends(entry()), Sends(done())]);
-    let expected = Listing {
+    let expected = DumpSummary {
         seen: 4,
         counted: true,
-        ..listing(2, End::Sampled)
+        ..listing(2, DumpEnd::Sampled)
     };
     assert_eq!((got, entries.len()), (Ok(expected), 2));
     // a table that ends with the sample is whole
     let (got, _) = dump(TWO, vec![Sends(entry()), Sends(entry()), Sends(done())]);
-    assert_eq!(got, Ok(listing(2, End::Whole)));
+    assert_eq!(got, Ok(listing(2, DumpEnd::Whole)));
 }
 
 #[test]
@@ -81,12 +84,12 @@ fn a_sample_is_complete_however_the_counting_beyond_it_ends() {
     for event in [None, Some(Fails(Errno::NOBUFS))] {
         let script = [Sends(three())].into_iter().chain(event).collect();
         let (got, entries) = dump(TWO, script);
-        assert_eq!((got, entries.len()), (Ok(listing(2, End::Sampled)), 2));
+        assert_eq!((got, entries.len()), (Ok(listing(2, DumpEnd::Sampled)), 2));
     }
 }
 
-fn listing(read: u64, end: End) -> Listing {
-    Listing::new(Source::Netlink, read, end)
+fn listing(read: u64, end: DumpEnd) -> DumpSummary {
+    DumpSummary::new(Source::Netlink, read, end)
 }
 
 fn failed(reason: &str) -> ReadError {
@@ -115,38 +118,41 @@ fn done_with(code: i32) -> Vec<u8> {
 #[test]
 fn a_dump_of_two_datagrams_is_whole() {
     let (got, entries) = dump(0, vec![Sends(three()), Sends(entry()), Sends(done())]);
-    assert_eq!(got, Ok(listing(4, End::Whole)));
+    assert_eq!(got, Ok(listing(4, DumpEnd::Whole)));
     assert_eq!(entries.len(), 4);
     assert_eq!(entries[3].original.source_port, 40001);
 }
 
 #[test]
 fn an_empty_table_is_whole() {
-    assert_eq!(dump(0, vec![Sends(done())]).0, Ok(listing(0, End::Whole)));
+    assert_eq!(
+        dump(0, vec![Sends(done())]).0,
+        Ok(listing(0, DumpEnd::Whole))
+    );
 }
 
 #[test]
 fn done_may_stand_behind_the_last_entries() {
     let both = [three(), done()].concat();
-    assert_eq!(dump(0, vec![Sends(both)]).0, Ok(listing(3, End::Whole)));
+    assert_eq!(dump(0, vec![Sends(both)]).0, Ok(listing(3, DumpEnd::Whole)));
     // without a code, which some dumps leave out; a positive number is no error
     for done in [message(DONE, MULTI, SEQUENCE, &[]), done_with(20)] {
         let both = [three(), done].concat();
-        assert_eq!(dump(0, vec![Sends(both)]).0, Ok(listing(3, End::Whole)));
+        assert_eq!(dump(0, vec![Sends(both)]).0, Ok(listing(3, DumpEnd::Whole)));
     }
 }
 
 #[test]
 fn nothing_behind_done_is_read() {
     let more = [done(), three()].concat();
-    assert_eq!(dump(0, vec![Sends(more)]).0, Ok(listing(0, End::Whole)));
+    assert_eq!(dump(0, vec![Sends(more)]).0, Ok(listing(0, DumpEnd::Whole)));
 }
 
 #[test]
 fn an_error_inside_done_keeps_what_was_read() {
     let (got, entries) = dump(0, vec![Sends(three()), Sends(done_with(-12))]);
     let error = failed("Cannot allocate memory (os error 12)");
-    assert_eq!(got, Ok(listing(3, End::Failed(error))));
+    assert_eq!(got, Ok(listing(3, DumpEnd::Failed(error))));
     assert_eq!(entries.len(), 3);
 }
 
@@ -185,7 +191,7 @@ fn an_error_after_entries_keeps_them() {
     let refused = message(ERROR, 0, SEQUENCE, &(-5_i32).to_ne_bytes());
     let (got, _) = dump(0, vec![Sends(three()), Sends(refused)]);
     let error = failed("Input/output error (os error 5)");
-    assert_eq!(got, Ok(listing(3, End::Failed(error))));
+    assert_eq!(got, Ok(listing(3, DumpEnd::Failed(error))));
 }
 
 #[test]
@@ -198,17 +204,17 @@ fn an_acknowledgement_is_not_the_end() {
         Sends(entry()),
         Sends(done()),
     ];
-    assert_eq!(dump(0, script).0, Ok(listing(1, End::Whole)));
+    assert_eq!(dump(0, script).0, Ok(listing(1, DumpEnd::Whole)));
 }
 
 #[test]
 fn answers_lost_for_want_of_memory_end_the_dump() {
     let reason = "No buffer space available (os error 105)";
     let (got, _) = dump(0, vec![Sends(three()), Fails(Errno::NOBUFS), Sends(done())]);
-    assert_eq!(got, Ok(listing(3, End::Failed(failed(reason)))));
+    assert_eq!(got, Ok(listing(3, DumpEnd::Failed(failed(reason)))));
     let overrun = message(OVERRUN, 0, SEQUENCE, &[]);
     let (got, _) = dump(0, vec![Sends(three()), Sends(overrun), Sends(done())]);
-    assert_eq!(got, Ok(listing(3, End::Failed(failed(reason)))));
+    assert_eq!(got, Ok(listing(3, DumpEnd::Failed(failed(reason)))));
     assert_eq!(dump(0, vec![Fails(Errno::NOBUFS)]).0, Err(failed(reason)));
 }
 
@@ -219,7 +225,7 @@ fn a_truncated_datagram_ends_the_dump_and_is_not_parsed() {
         vec![Sends(entry()), SendsMoreThanFits(three()), Sends(done())],
     );
     let error = failed("an answer is longer than 32768 bytes");
-    assert_eq!(got, Ok(listing(1, End::Failed(error))));
+    assert_eq!(got, Ok(listing(1, DumpEnd::Failed(error))));
     assert_eq!(entries.len(), 1);
 }
 
@@ -232,7 +238,7 @@ fn datagrams_of_other_senders_are_ignored() {
         SomebodyElseSends(vec![0xff; 7]),
         Sends(done()),
     ];
-    assert_eq!(dump(0, script).0, Ok(listing(1, End::Whole)));
+    assert_eq!(dump(0, script).0, Ok(listing(1, DumpEnd::Whole)));
 }
 
 #[test]
@@ -246,16 +252,16 @@ fn answers_to_other_requests_are_ignored() {
         other(DONE, &0_i32.to_ne_bytes()),
     ];
     let script = vec![Sends(mixed.concat()), Sends(done())];
-    assert_eq!(dump(0, script).0, Ok(listing(1, End::Whole)));
+    assert_eq!(dump(0, script).0, Ok(listing(1, DumpEnd::Whole)));
 }
 
 #[test]
 fn an_interrupted_dump_is_inexact_and_not_an_error() {
     let payload = messages("tcp-established").remove(0).1;
     let marked = message(0x100, MULTI | DUMP_INTR, SEQUENCE, &payload);
-    let inexact = Ok(Listing {
+    let inexact = Ok(DumpSummary {
         inexact: true,
-        ..listing(2, End::Whole)
+        ..listing(2, DumpEnd::Whole)
     });
     let script = vec![Sends(marked), Sends(entry()), Sends(done())];
     assert_eq!(dump(0, script).0, inexact);
@@ -266,21 +272,24 @@ fn an_interrupted_dump_is_inexact_and_not_an_error() {
 
 #[test]
 fn when_the_time_is_up_what_was_read_counts() {
-    assert_eq!(dump(0, vec![Sends(three())]).0, Ok(listing(3, End::TimeUp)));
-    assert_eq!(dump(0, vec![]).0, Ok(listing(0, End::TimeUp)));
+    assert_eq!(
+        dump(0, vec![Sends(three())]).0,
+        Ok(listing(3, DumpEnd::TimeUp))
+    );
+    assert_eq!(dump(0, vec![]).0, Ok(listing(0, DumpEnd::TimeUp)));
 }
 
 #[test]
 fn a_sample_stops_where_it_is_full() {
     let (got, entries) = dump(2, vec![Sends(three()), Sends(three()), Sends(done())]);
-    assert_eq!(got, Ok(listing(2, End::Sampled)));
+    assert_eq!(got, Ok(listing(2, DumpEnd::Sampled)));
     assert_eq!(entries.len(), 2);
 }
 
 #[test]
 fn a_table_of_just_as_many_entries_as_wanted_is_whole() {
     let (got, _) = dump(3, vec![Sends(three()), Sends(done())]);
-    assert_eq!(got, Ok(listing(3, End::Whole)));
+    assert_eq!(got, Ok(listing(3, DumpEnd::Whole)));
 }
 
 #[test]
@@ -288,9 +297,9 @@ fn messages_that_are_not_understood_are_counted() {
     let stranger = message(0x1ff, MULTI, SEQUENCE, &[0; 20]);
     let empty = message(0x100, MULTI, SEQUENCE, &[]);
     let script = vec![Sends([stranger, entry(), empty].concat()), Sends(done())];
-    let expected = Listing {
+    let expected = DumpSummary {
         broken: 2,
-        ..listing(1, End::Whole)
+        ..listing(1, DumpEnd::Whole)
     };
     assert_eq!(dump(0, script).0, Ok(expected));
 }
@@ -302,7 +311,7 @@ fn lengths_that_cannot_be_end_the_dump() {
         bytes[..4].copy_from_slice(&length.to_ne_bytes());
         [entry(), bytes].concat()
     };
-    let end = End::Failed(failed("an answer is malformed"));
+    let end = DumpEnd::Failed(failed("an answer is malformed"));
     for length in [0, 1, 15, 241, u32::MAX - 1, u32::MAX] {
         let (got, _) = dump(0, vec![Sends(with_length(length)), Sends(done())]);
         assert_eq!(got, Ok(listing(1, end.clone())), "{length}");
@@ -343,7 +352,7 @@ fn a_kernel_that_does_not_answer_is_waited_for_until_the_deadline() {
     for wait in [Duration::ZERO, Duration::from_millis(200)] {
         let begin = Instant::now();
         let outcome = silent.receive(begin + wait, &mut |_, _| panic!("an answer"));
-        assert_eq!(outcome.end, conversation::End::Deadline);
+        assert_eq!(outcome.end, conversation::Termination::Deadline);
         let took = begin.elapsed();
         assert!(
             took >= wait && took < wait + Duration::from_secs(2),

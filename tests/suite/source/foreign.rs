@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use check_conntrack::model::conntrack::Entry;
-use check_conntrack::model::dump::{End, Source, Unread};
+use check_conntrack::model::dump::{DumpEnd, Source, Unread};
 use check_conntrack::source::capture::line::{Line, parse_line};
 use check_conntrack::source::capture::open::open_capture;
 use check_conntrack::source::capture::{reader, unpack};
@@ -614,7 +614,7 @@ proptest! {
 
 // ---- gzip ----
 
-fn read(path: &Path, patience: Duration) -> (Vec<Entry>, reader::Lines) {
+fn read(path: &Path, patience: Duration) -> (Vec<Entry>, reader::ReadLines) {
     let deadline = Instant::now() + patience;
     let capture = open_capture(path, deadline).unwrap();
     let mut entries = Vec::new();
@@ -687,7 +687,7 @@ fn a_packed_capture_comes_in_pieces_of_any_length() {
     });
     let (entries, lines) = read(&fifo, SOON);
     writer.join().unwrap();
-    assert_eq!((entries.len(), lines.listing.end), (50, End::Whole));
+    assert_eq!((entries.len(), lines.listing.end), (50, DumpEnd::Whole));
 }
 
 #[test]
@@ -748,5 +748,5 @@ fn a_capture_that_unpacks_to_very_much_takes_no_memory_and_no_more_than_its_time
         .unwrap();
     is_unknown(&Answer::of(output), "holds other text: xxxx");
     let (entries, lines) = read(&bomb, Duration::ZERO);
-    assert_eq!((entries.len(), lines.listing.end), (0, End::TimeUp));
+    assert_eq!((entries.len(), lines.listing.end), (0, DumpEnd::TimeUp));
 }

@@ -7,11 +7,11 @@ mod netns {
     use std::time::Instant;
 
     use check_conntrack::model::conntrack::{Entry, Protocol, TcpState};
-    use check_conntrack::model::dump::{Choice, End, Listing};
+    use check_conntrack::model::dump::{Choice, DumpEnd, DumpSummary};
     use check_conntrack::model::error::ReadError;
     use check_conntrack::model::socket::LocalSocket;
-    use check_conntrack::source::enter_netns::Place;
-    use check_conntrack::source::entries::{self, Wanted};
+    use check_conntrack::source::enter_netns::NetnsAccess;
+    use check_conntrack::source::entries::{self, EntryQuery};
     use check_conntrack::source::netlink::{ct_dump as ctnetlink, sock_diag as sockets};
 
     use crate::common::conntrack;
@@ -24,7 +24,7 @@ mod netns {
     }
 
     /// A dump. The time that an entry has left differs from one dump to the next, and is left out.
-    fn dump(sample: u64) -> (Listing, Vec<Entry>) {
+    fn dump(sample: u64) -> (DumpSummary, Vec<Entry>) {
         let mut entries = Vec::new();
         let mut sent = 0;
         let mut take = |entry: &Entry| {
@@ -75,7 +75,7 @@ mod netns {
         inside!(Namespaces::Network);
         insert(1001);
         let (listing, entries) = dump(0);
-        assert_eq!((listing.end, listing.broken), (End::Whole, 0));
+        assert_eq!((listing.end, listing.broken), (DumpEnd::Whole, 0));
         assert!(!listing.inexact);
         assert_eq!((listing.read, entries.len()), (2002, 2002));
         assert_eq!(listing.read, conntrack::count());
@@ -140,13 +140,13 @@ mod netns {
         let (_, all) = dump(0);
         for sample in [1, 100, 799] {
             let (listing, entries) = dump(sample);
-            assert_eq!((listing.end, listing.read), (End::Sampled, sample));
+            assert_eq!((listing.end, listing.read), (DumpEnd::Sampled, sample));
             assert_eq!(entries, all[..sample as usize]);
         }
-        assert_eq!(dump(800).0.end, End::Whole);
+        assert_eq!(dump(800).0.end, DumpEnd::Whole);
         let mut read = 0;
         let late = ctnetlink::dump(0, Instant::now(), || {}, |_| read += 1).unwrap();
-        assert_eq!((late.end, late.read, read), (End::TimeUp, 0, 0));
+        assert_eq!((late.end, late.read, read), (DumpEnd::TimeUp, 0, 0));
     }
 
     #[test]
@@ -162,7 +162,10 @@ mod netns {
             |_| read += 1,
         );
         let listing = listing.unwrap();
-        assert_eq!((listing.end, listing.read, read), (End::Whole, 800, 800));
+        assert_eq!(
+            (listing.end, listing.read, read),
+            (DumpEnd::Whole, 800, 800)
+        );
         let mut sent = false;
         let refused = ctnetlink::dump(0, soon(), || sent = true, |_| panic!("an entry"));
         let expected = ReadError::NotPermitted {
@@ -265,8 +268,8 @@ mod netns {
         // by sock_diag, and from the files
         for live in [true, false] {
             let proc_root = std::path::PathBuf::from("/proc");
-            let wanted = Wanted {
-                place: Place::own(&proc_root, live),
+            let wanted = EntryQuery {
+                place: NetnsAccess::own(&proc_root, live),
                 proc_root,
                 elsewhere: None,
                 choice: Choice::Auto,

@@ -829,7 +829,7 @@ mod admin {
     #[test]
     fn a_namespace_that_the_process_has_left_is_left_again() {
         use check_conntrack::model::error::ReadError;
-        use check_conntrack::model::netns::Seen;
+        use check_conntrack::model::netns::Sighting;
         use check_conntrack::source::enter_netns::go_to;
         use std::os::unix::fs::{MetadataExt, symlink};
 
@@ -839,7 +839,7 @@ mod admin {
         let link = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).unwrap();
         let root = crate::common::ProcRoot::empty();
         root.file("70/net/stat/nf_conntrack", "");
-        let seen = Seen {
+        let seen = Sighting {
             pid: 70,
             inode: std::fs::metadata(root.join("70/net/stat/nf_conntrack"))
                 .unwrap()

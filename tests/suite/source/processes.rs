@@ -16,7 +16,7 @@ use check_conntrack::analysis::owners::{Owner, Owners as Grouped};
 use check_conntrack::model::cgroup::{Cgroup, Name, Unit};
 use check_conntrack::model::socket::{NoHolder, Process, SearchCut};
 use check_conntrack::model::user::Users;
-use check_conntrack::source::procfs::processes::{Owners, owners};
+use check_conntrack::source::procfs::processes::{SocketProcesses, owners};
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
@@ -86,13 +86,13 @@ fn holders_of_the_sockets_are_found_with_what_they_are() {
     };
     assert_eq!(
         got,
-        Owners {
+        SocketProcesses {
             processes: vec![
                 sidekiq(812, "bundle", 5, &[13]),
                 sidekiq(900, "ruby", 20, &[11, 13]),
             ],
             missing: vec![12, 14],
-            ..Owners::default()
+            ..SocketProcesses::default()
         }
     );
     let owners = group(&got.processes, &[(11, 33), (13, 33), (14, 1000)]);
@@ -205,7 +205,7 @@ fn without_sockets_nobody_is_looked_for() {
     let root = ProcRoot::empty();
     process(&root, 5, b"x", 1, b"", &["socket:[1]"]);
     let past = Instant::now() - Duration::from_millis(1);
-    assert_eq!(owners(root.path(), &[], past), Owners::default());
+    assert_eq!(owners(root.path(), &[], past), SocketProcesses::default());
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn connections(number: usize) -> Vec<(TcpStream, TcpStream)> {
         .collect()
 }
 
-fn live_owners(sockets: &[(u64, u32)]) -> Owners {
+fn live_owners(sockets: &[(u64, u32)]) -> SocketProcesses {
     owners(Path::new("/proc"), sockets, soon())
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use check_conntrack::model::socket::NoHolder;
-use check_conntrack::source::procfs::processes::{Owners, Search};
+use check_conntrack::source::procfs::processes::{Search, SocketProcesses};
 
 use crate::common::ProcRoot;
 
@@ -41,7 +41,7 @@ fn search(root: &Path, inodes: &[u64]) -> Search {
 }
 
 /// The holders of sockets, as process id and inode.
-fn holders(found: &Owners) -> Vec<(i32, u64)> {
+fn holders(found: &SocketProcesses) -> Vec<(i32, u64)> {
     let processes = found.processes.iter();
     let holders = processes.flat_map(|process| {
         let inodes = process.inodes.iter();

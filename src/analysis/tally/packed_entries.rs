@@ -1,36 +1,36 @@
 //! The part of each entry that is kept, packed: 13 bytes in TIME_WAIT, 21 of most others.
 
-use crate::analysis::traffic::Direction;
+use crate::analysis::traffic::Traffic;
 use crate::model::conntrack::{Class, Protocol};
 
 /// The part of an entry that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen {
-    /// Hashes of [`crate::model::conntrack::Sides`], so that a socket finds it: of the original, and of the reply, which is another
+pub(super) struct PackedEntry {
+    /// Hashes of [`crate::model::conntrack::FlowKey`], so that a socket finds it: of the original, and of the reply, which is another
     /// where addresses are translated. None in TIME_WAIT: its connection is over, and no process holds a socket of it.
     pub(super) sides: Option<[u64; 2]>,
-    /// The numbers of its groups or [`super::NONE`]: `from`, `to`.
+    /// The numbers of its groups or [`super::NO_GROUP`]: `from`, `to`.
     pub(super) groups: [u32; 2],
     /// Its place in [`crate::model::conntrack::Class::ALL`].
     pub(super) class: u8,
     /// The place of its socket.
-    pub(super) place: Place,
+    pub(super) place: SocketHome,
     /// True if no packet came back.
     pub(super) unreplied: bool,
     /// The destination, and the traffic.
-    pub(super) dialled: Dialled,
+    pub(super) dialled: DialledPort,
     /// For UDP the end where a socket would be here, if there is one.
     pub(super) udp: Option<UdpEnd>,
 }
 
 /// The dialled port with its protocol, and the direction of the entry: 16, 8 and 2 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Dialled(pub(super) u32);
+pub(super) struct DialledPort(pub(super) u32);
 
-impl Dialled {
-    pub(super) fn new(protocol: Protocol, port: u16, direction: Direction) -> Self {
+impl DialledPort {
+    pub(super) fn new(protocol: Protocol, port: u16, traffic: Traffic) -> Self {
         let port = if protocol.has_ports() { port } else { 0 };
-        Self(u32::from(port) | u32::from(protocol.0) << 16 | (direction as u32) << 24)
+        Self(u32::from(port) | u32::from(protocol.0) << 16 | (traffic as u32) << 24)
     }
 
     pub(super) fn port(self) -> u16 {
@@ -41,12 +41,12 @@ impl Dialled {
         Protocol((self.0 >> 16) as u8)
     }
 
-    pub(super) fn direction(self) -> Direction {
+    pub(super) fn traffic(self) -> Traffic {
         match self.0 >> 24 {
-            0 => Direction::Out,
-            1 => Direction::In,
-            2 => Direction::Forwarded,
-            _ => Direction::Local,
+            0 => Traffic::Output,
+            1 => Traffic::Input,
+            2 => Traffic::Forward,
+            _ => Traffic::Local,
         }
     }
 
@@ -69,7 +69,7 @@ pub(super) struct UdpEnd {
 
 /// The place of a socket of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum SocketHome {
     /// On this host, bound to an IPv4 address.
     HereV4,
     /// On this host, bound to an IPv6 address.
@@ -95,10 +95,10 @@ fn has_udp_end(mark: u8) -> bool {
 
 /// The remains of all entries, in their order. What few of them have stands apart, in the same order.
 #[derive(Debug, Default)]
-pub(super) struct Remains {
+pub(super) struct PackedEntries {
     marks: Vec<u8>,
     groups: Vec<[u32; 2]>,
-    dialled: Vec<Dialled>,
+    dialled: Vec<DialledPort>,
     /// Columns of entries that are not in TIME_WAIT.
     originals: Vec<u64>,
     /// Columns of entries that are marked as translated.
@@ -107,13 +107,13 @@ pub(super) struct Remains {
     udp: Vec<UdpEnd>,
 }
 
-impl Remains {
-    pub(super) fn push(&mut self, seen: &Seen) {
+impl PackedEntries {
+    pub(super) fn push(&mut self, seen: &PackedEntry) {
         let mut mark = seen.class & CLASS;
         mark |= match seen.place {
-            Place::HereV4 => HERE_V4,
-            Place::HereV6 => HERE_V6,
-            Place::Elsewhere => 0,
+            SocketHome::HereV4 => HERE_V4,
+            SocketHome::HereV6 => HERE_V6,
+            SocketHome::Elsewhere => 0,
         };
         if let Some([original, reply]) = seen.sides {
             push(&mut self.originals, original);
@@ -132,7 +132,7 @@ impl Remains {
     }
 
     /// Replaces what was dialled by an entry that turned out to be inbound.
-    pub(super) fn dial(&mut self, entry: usize, dialled: Dialled) {
+    pub(super) fn dial(&mut self, entry: usize, dialled: DialledPort) {
         if let Some(place) = self.dialled.get_mut(entry) {
             *place = dialled;
         }
@@ -148,17 +148,17 @@ impl Remains {
         self.groups.get_mut(entry)?.get_mut(side)
     }
 
-    /// The groups of all of them, or [`super::NONE`].
+    /// The groups of all of them, or [`super::NO_GROUP`].
     pub(super) fn all_groups(&self) -> &[[u32; 2]] {
         &self.groups
     }
 
     /// All of them.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Seen> + '_ {
+    pub(super) fn iter(&self) -> impl Iterator<Item = PackedEntry> + '_ {
         let (mut originals, mut replies) = (self.originals.iter(), self.replies.iter());
         let mut udp = self.udp.iter();
         let every = self.marks.iter().zip(&self.groups).zip(&self.dialled);
-        every.map(move |((mark, groups), dialled)| Seen {
+        every.map(move |((mark, groups), dialled)| PackedEntry {
             sides: (mark & CLASS != TIME_WAIT)
                 .then(|| {
                     let original = *originals.next()?;
@@ -169,9 +169,9 @@ impl Remains {
             groups: *groups,
             class: mark & CLASS,
             place: match mark & PLACE {
-                HERE_V4 => Place::HereV4,
-                HERE_V6 => Place::HereV6,
-                _ => Place::Elsewhere,
+                HERE_V4 => SocketHome::HereV4,
+                HERE_V6 => SocketHome::HereV6,
+                _ => SocketHome::Elsewhere,
             },
             unreplied: mark & UNREPLIED != 0,
             dialled: *dialled,
@@ -190,15 +190,15 @@ pub(super) fn push<T>(all: &mut Vec<T>, one: T) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::NONE;
+    use super::super::NO_GROUP;
     use super::*;
     use proptest::prelude::*;
 
-    fn seen() -> impl Strategy<Value = Seen> {
+    fn seen() -> impl Strategy<Value = PackedEntry> {
         let place = prop_oneof![
-            Just(Place::HereV4),
-            Just(Place::HereV6),
-            Just(Place::Elsewhere)
+            Just(SocketHome::HereV4),
+            Just(SocketHome::HereV6),
+            Just(SocketHome::Elsewhere)
         ];
         let reply = prop::option::of(any::<u64>());
         let end = any::<(u32, u16, u16)>();
@@ -207,7 +207,7 @@ mod tests {
             port,
             left,
         });
-        let rest = (any::<bool>(), end, (0..1_u32 << 26).prop_map(Dialled));
+        let rest = (any::<bool>(), end, (0..1_u32 << 26).prop_map(DialledPort));
         (
             any::<u64>(),
             reply,
@@ -217,14 +217,14 @@ mod tests {
             rest,
         )
             .prop_map(
-                |(original, reply, groups, class, place, (unreplied, end, dialled))| Seen {
+                |(original, reply, groups, class, place, (unreplied, end, dialled))| PackedEntry {
                     sides: (class != TIME_WAIT).then(|| [original, reply.unwrap_or(original)]),
                     groups,
                     class,
                     place,
                     unreplied,
                     dialled,
-                    udp: (class == UDP && place != Place::Elsewhere).then_some(end),
+                    udp: (class == UDP && place != SocketHome::Elsewhere).then_some(end),
                 },
             )
     }
@@ -232,9 +232,9 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_kept_comes_back(all in prop::collection::vec(seen(), 0..50)) {
-            let mut remains = Remains::default();
+            let mut remains = PackedEntries::default();
             for seen in &all {
-                remains.push(&Seen { groups: [NONE; 2], ..*seen });
+                remains.push(&PackedEntry { groups: [NO_GROUP; 2], ..*seen });
             }
             prop_assert_eq!(remains.len(), all.len());
             // found later

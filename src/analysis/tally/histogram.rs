@@ -1,6 +1,6 @@
 //! Counts of entries by class, traffic and flags, for the whole table.
 
-use crate::analysis::traffic::Direction;
+use crate::analysis::traffic::Traffic;
 use crate::model::conntrack::{Class, Entry};
 
 // A profile is a number: the class in four bits, the direction in two, and two marks.
@@ -11,13 +11,13 @@ const EVICTABLE: u8 = 1 << 7;
 
 /// Entries of each profile: one count to an entry, and what is asked for are sums.
 #[derive(Debug)]
-pub(super) struct Profiles {
+pub(super) struct Histogram {
     counts: [u64; 256],
     /// Entries that were counted as outbound and are inbound.
     turned: u64,
 }
 
-impl Default for Profiles {
+impl Default for Histogram {
     fn default() -> Self {
         Self {
             counts: [0; 256],
@@ -26,10 +26,10 @@ impl Default for Profiles {
     }
 }
 
-impl Profiles {
+impl Histogram {
     /// Counts an entry.
-    pub(super) fn add(&mut self, entry: &Entry, class: Class, direction: Direction) {
-        let mut profile = class as u8 | (direction as u8) << DIRECTION;
+    pub(super) fn add(&mut self, entry: &Entry, class: Class, traffic: Traffic) {
+        let mut profile = class as u8 | (traffic as u8) << DIRECTION;
         if !entry.replied {
             profile |= UNREPLIED;
         }
@@ -47,12 +47,12 @@ impl Profiles {
     }
 
     /// Entries of a direction.
-    pub(super) fn of_direction(&self, direction: Direction) -> u64 {
-        let counted = self.sum(|profile| profile >> DIRECTION & 0b11 == direction as u8);
-        match direction {
-            Direction::Out => counted.saturating_sub(self.turned),
-            Direction::In => counted + self.turned,
-            Direction::Forwarded | Direction::Local => counted,
+    pub(super) fn of_direction(&self, traffic: Traffic) -> u64 {
+        let counted = self.sum(|profile| profile >> DIRECTION & 0b11 == traffic as u8);
+        match traffic {
+            Traffic::Output => counted.saturating_sub(self.turned),
+            Traffic::Input => counted + self.turned,
+            Traffic::Forward | Traffic::Local => counted,
         }
     }
 
