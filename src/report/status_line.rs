@@ -188,9 +188,11 @@ fn whereabouts(overview: &NetnsSummary) -> String {
         Some(resident) => format!(" in {resident}"),
         None => " on the host itself".to_owned(),
     };
-    match overview.number {
-        1 => ", the only network namespace".to_owned(),
-        n => format!("{place}, the worst of {n} network namespaces"),
+    match (overview.number, &overview.deciding) {
+        (1, None) => ", the only network namespace".to_owned(),
+        // the answer of a recorder, which does not compare them
+        (1, Some(_)) => place,
+        (n, _) => format!("{place}, the worst of {n} network namespaces"),
     }
 }
 

@@ -255,7 +255,10 @@ pub fn all(proc_root: &Path, own: Readings, deadline: Instant) -> Observation {
 
 /// The number of the namespace of this process, of the same kind as those of others: to a run in another namespace this
 /// one is another.
-fn own_id(proc_root: &Path) -> Reading<NetnsId> {
+///
+/// # Errors
+/// The reason why it cannot be read.
+pub fn own_id(proc_root: &Path) -> Reading<NetnsId> {
     let path = proc_root.join("self");
     let failed = |error: Errno| file::explain(&path, &error.into());
     let process = directory(CWD, &path).map_err(failed)?;

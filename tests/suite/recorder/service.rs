@@ -88,7 +88,6 @@ fn options_that_a_recorder_does_not_know_are_refused() {
         (&["--record", "--top"], "--top"),
         (&["--record", "--table", "-"], "--table"),
         (&["--record", "--source", "recording"], "--source recording"),
-        (&["--record", "--netns", "all"], "--netns all"),
     ] {
         let answer = refused(arguments);
         let start = format!("CONNTRACK is UNKNOWN: {option} refused: not beside --record");
