@@ -38,7 +38,8 @@ pub struct Census {
 impl Census {
     /// Looks at the groups of a tally of which `shown` endpoints are shown.
     pub fn new(tally: &Tally, shown: usize) -> Self {
-        let endpoints = tally.top(shown.max(ENDPOINTS));
+        // the one after those that are shown is the largest of the rest
+        let endpoints = tally.top(shown.saturating_add(1).max(ENDPOINTS));
         let of_endpoints = endpoints
             .iter()
             .map(|endpoint| Group::Endpoint(endpoint.peer));
