@@ -29,8 +29,8 @@ const ROUNDING: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Recorded {
     recording: Recording,
-    /// The part that was not read yet.
-    rest: Option<OpenRecording>,
+    /// The part that was not read yet, or why it could not be read.
+    rest: Reading<Option<OpenRecording>>,
     now: Duration,
 }
 
@@ -118,7 +118,7 @@ fn read_file(directory: &Path, name: &str, moment: &Moment) -> Reading<Recorded>
     }
     Ok(Recorded {
         recording,
-        rest: Some(rest),
+        rest: Ok(Some(rest)),
         now: moment.at,
     })
 }
@@ -187,10 +187,15 @@ impl Recorded {
     }
 
     fn read_rest(&mut self) -> Result<(), ReadError> {
-        match self.rest.take() {
+        let rest = self.rest.as_mut().map_err(|why| why.clone())?;
+        let added = match rest.take() {
             Some(rest) => rest.add_rest(&mut self.recording),
             None => Ok(()),
+        };
+        if let Err(why) = &added {
+            self.rest = Err(why.clone());
         }
+        added
     }
 
     /// The same recording with its second part.
