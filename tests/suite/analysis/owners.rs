@@ -380,10 +380,10 @@ mod admin {
 
         impl Hoard {
             fn start() -> Self {
-                let script = file("scripts/hoard");
+                // the text and not the file, which another user need not be able to read
+                let script = fs::read_to_string(file("scripts/hoard")).unwrap();
                 let mut child = command_line(&AS_NOBODY.join(" "))
-                    .args(["bash".as_ref(), script.as_os_str()])
-                    .arg(HOARD.to_string())
+                    .args(["bash", "-c", &script, "hoard", &HOARD.to_string()])
                     .stdin(Stdio::piped())
                     .stdout(Stdio::piped())
                     .spawn()
