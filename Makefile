@@ -137,8 +137,10 @@ FISHDIR ?= $(DATADIR)/fish/vendor_completions.d
 NRPEDIR ?=
 NAGIOSDIR ?=
 ICINGADIR ?=
+# where systemd reads units: the recorder is put there, and stays off
+UNITDIR ?=
 # not exported: deb and rpm call install anew, with folders of their own
-FOLDERS = $(foreach name,DESTDIR PLUGINDIR DOCDIR MANDIR BASHDIR ZSHDIR FISHDIR NRPEDIR NAGIOSDIR ICINGADIR BINARY MANUAL \
+FOLDERS = $(foreach name,DESTDIR PLUGINDIR DOCDIR MANDIR BASHDIR ZSHDIR FISHDIR NRPEDIR NAGIOSDIR ICINGADIR UNITDIR BINARY MANUAL \
 	LICENCES SBOM,$(name)='$($(name))')
 
 install: ## what was built, below PREFIX (/usr/local), PLUGINDIR (PREFIX/lib/nagios/plugins) and DESTDIR

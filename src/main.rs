@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use check_conntrack::cli::{self, Options, Request};
+use check_conntrack::cli::{self, Netns, Options, Request};
 use check_conntrack::report::Report;
 use check_conntrack::run;
 use check_conntrack::runtime::{output, privilege, signals, unsafe_calls};
@@ -36,7 +36,9 @@ fn print(report: &Report) -> ExitCode {
 
 /// Runs as a recorder until a signal stops it. Its capabilities stay permitted, and are in effect around their use only.
 fn record(options: &Options, seconds: u32) -> ExitCode {
-    privilege::give_up(privilege::ENTER);
+    if options.netns == Netns::Own || !options.is_live() {
+        privilege::give_up(privilege::ENTER);
+    }
     privilege::repeat();
     match check_conntrack::record(options, seconds) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,8 +1,9 @@
 //! Golden runs: each folder of tests/cases is a scenario, named after what happened and not after what is expected.
 //!
 //! `args` holds the arguments, one a line, CASE standing for the folder; `proc/` is the proc root; `stdout` and `status`
-//! are what must come out. With `before/` there was a previous run: it saw these files in place of those in `proc/`. A
-//! time of day in the output reads TIME.
+//! are what must come out. `recording/` is what a recorder wrote; its path in the output reads RECORDING.
+//! With `before/` there was a previous run: it saw these files in place of those in `proc/`. A time of day in the output
+//! reads TIME.
 //! `UPDATE=1 cargo test --test cases` writes what came out; read the difference before you commit it.
 
 #![allow(
@@ -19,6 +20,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use common::folder::set_mode;
 use common::programs::{printed, program};
 use common::{Answer, answer, new_folder};
 use libtest_mimic::{Arguments, Trial};
@@ -50,6 +52,12 @@ fn run(scenario: &str) {
         let state = state.unwrap_or_else(|| PathBuf::from("/nonexistent"));
         arguments.extend(["--state-dir", state.to_str().unwrap()].map(str::to_owned));
     }
+    let recording = folder.join("recording");
+    let recording = recording.is_dir().then(|| recorded(&recording));
+    if let Some(recording) = &recording {
+        let path = recording.path().to_str().unwrap();
+        arguments.extend(["--recording", path].map(str::to_owned));
+    }
     arguments.extend(typed.lines().map(|line| line.replace("CASE", case)));
     let got = match moving {
         Some(moving) => moving.answer(&arguments, &folder),
@@ -61,6 +69,10 @@ fn run(scenario: &str) {
         .map(|line| without_place(line, &proc_root.to_string_lossy(), case))
         .map(|line| without_time(&line))
         .collect::<String>();
+    let shown = match &recording {
+        Some(recording) => shown.replace(recording.path().to_str().unwrap(), "RECORDING"),
+        None => shown,
+    };
     let status = format!("{}\n", got.code);
     if std::env::var_os("UPDATE").is_some() {
         fs::write(folder.join("stdout"), &shown).unwrap();
@@ -77,6 +89,15 @@ fn run(scenario: &str) {
         fs::read_to_string(folder.join("status")).expect("status"),
         "{scenario}"
     );
+}
+
+/// A copy of a recording that only its owner may write, whatever the umask of a checkout.
+fn recorded(recording: &Path) -> tempfile::TempDir {
+    let copy = new_folder();
+    let mut command = program("cp");
+    printed(command.arg("-r").arg(recording.join(".")).arg(copy.path()));
+    set_mode(&copy.path().join("recording"), 0o750);
+    copy
 }
 
 /// A host whose files change between two runs: a copy of them, and the state.

@@ -42,7 +42,8 @@ impl Census {
     /// Looks at the groups of a tally of which `shown` endpoints are shown. `count` is nf_conntrack_count, of which
     /// shares are; 0 if it is not known.
     pub fn new(tally: &Tally, shown: usize, scale: Scale, count: u32) -> Self {
-        let endpoints = tally.top(shown.max(ENDPOINTS));
+        // the one after those that are shown is the largest of the rest
+        let endpoints = tally.top(shown.saturating_add(1).max(ENDPOINTS));
         let of_endpoints = endpoints
             .iter()
             .map(|endpoint| Group::Endpoint(endpoint.peer));

@@ -230,7 +230,6 @@ impl Args {
             ),
             ("--table", self.table.is_some()),
             ("--top", self.top.is_some()),
-            ("--netns all", self.netns.as_deref() == Some("all")),
             (
                 "--source recording",
                 self.source.as_deref() == Some("recording"),

@@ -102,6 +102,12 @@ pub enum NoRecorder {
         /// The directory.
         path: String,
     },
+    /// The recorder could not enter its own network namespace again, or not find out which one it is.
+    #[error("cannot record other network namespaces: {reason}")]
+    Namespace {
+        /// The system's words.
+        reason: String,
+    },
     /// There is no timer.
     #[error("cannot record: no timer: {reason}")]
     Clock {

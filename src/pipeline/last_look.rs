@@ -16,9 +16,7 @@ use crate::recording::Survey;
 /// # Errors
 /// The reason why it may not.
 pub(super) fn survey<'a>(options: &Options, verdict: &'a Verdict) -> Reading<&'a Survey> {
-    if !matches!(options.source, Choice::Auto | Choice::Recording)
-        || !verdict.deciding.netns.namespace.own
-    {
+    if !matches!(options.source, Choice::Auto | Choice::Recording) {
         return Err(ReadError::NotReached);
     }
     let recorded = verdict.recorded.as_ref().map_err(Clone::clone)?;

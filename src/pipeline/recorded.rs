@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::previous_run::Moment;
 use crate::cli::Options;
 use crate::model::dump::Source;
-use crate::model::error::ReadError;
-use crate::model::netns::NetnsId;
+use crate::model::error::{NoBaseline, ReadError};
+use crate::model::netns::{Compared, NetnsId};
 use crate::model::no_recording::NoRecording;
 use crate::model::readings::{Change, Reading, Usage};
 use crate::recording::story::{Growth, Peak};
@@ -15,8 +15,8 @@ use crate::recording::{Recording, Survey};
 use crate::report::recorded::About;
 use crate::runtime::unsafe_calls;
 use crate::source::file;
-use crate::source::procfs::{boot, netns_id};
-use crate::source::recording::{OWN_FILE, OpenRecording, open};
+use crate::source::procfs::{boot, netns, netns_id};
+use crate::source::recording::{OWN_FILE, OpenRecording, file_of, open};
 
 /// A recording without a sample for so many periods is stale.
 const FRESH_PERIODS: u32 = 3;
@@ -29,12 +29,13 @@ const ROUNDING: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Recorded {
     recording: Recording,
-    /// The part that was not read yet.
-    rest: Option<OpenRecording>,
+    /// The part that was not read yet, or why it could not be read.
+    rest: Reading<Option<OpenRecording>>,
     now: Duration,
 }
 
-/// Reads the first part of the recording. `moment` is that of this run, if another stage needed it already.
+/// Reads the first part of the recording of the own network namespace. `moment` is that of this run, if another stage
+/// needed it already.
 pub(super) fn read(options: &Options, moment: Option<Moment>) -> Reading<Recorded> {
     if options.table.is_some() {
         return Err(ReadError::NoPreviousCapture);
@@ -42,19 +43,82 @@ pub(super) fn read(options: &Options, moment: Option<Moment>) -> Reading<Recorde
     let Some(directory) = &options.recording else {
         return Err(unused(Path::new("--recording"), NoRecording::OtherProcRoot));
     };
-    let (recording, rest) = open(directory, OWN_FILE)?;
-    let unused = |problem| unused(&directory.join(OWN_FILE), problem);
     let moment = match moment {
         Some(moment) if is_own(&moment) => moment,
-        _ => this_moment(options).map_err(unused)?,
+        _ => this_moment(options).map_err(|problem| unused(&directory.join(OWN_FILE), problem))?,
     };
-    let age = age(&recording, &moment).map_err(unused)?;
+    match read_file(directory, OWN_FILE, &moment) {
+        Err(foreign) if is_of_another_namespace(&foreign) => {
+            in_another_file(options, directory, moment).map_err(|_| foreign)
+        }
+        recorded => recorded,
+    }
+}
+
+/// Reads the recording of the own network namespace that a recorder in another one wrote.
+fn in_another_file(options: &Options, directory: &Path, moment: Moment) -> Reading<Recorded> {
+    // that recorder numbers it as a walk over all processes does
+    let id = netns::own_id(&options.proc_root)?;
+    let moment = Moment {
+        id: Ok(id),
+        ..moment
+    };
+    read_file(directory, &file_of(id), &moment)
+}
+
+fn is_of_another_namespace(why: &ReadError) -> bool {
+    let problem = NoRecording::OtherNamespace;
+    matches!(why, ReadError::NoRecording { problem: other, .. } if *other == problem)
+}
+
+/// Recordings of other network namespaces, in the order of the namespaces.
+pub(super) fn read_others(
+    options: &Options,
+    moment: Option<&Moment>,
+    others: &[Compared],
+) -> Vec<Reading<Recorded>> {
+    let (Some(directory), Some(moment)) = (&options.recording, moment) else {
+        return others.iter().map(|_| Err(ReadError::NotReached)).collect();
+    };
+    let read = |netns: &Compared| {
+        let id = netns.namespace.id.clone()?;
+        let moment = Moment {
+            id: Ok(id),
+            ..moment.clone()
+        };
+        read_file(directory, &file_of(id), &moment)
+    };
+    let all: Vec<Reading<Recorded>> = others.iter().map(read).collect();
+    // beside recordings of others one that is missing is of a namespace that is new to the recorder
+    let is_recorded = all.iter().any(Result::is_ok);
+    let new = || {
+        Err(ReadError::NoBaseline {
+            why: NoBaseline::OtherNamespace,
+        })
+    };
+    let is_missing = |why: &ReadError| {
+        let problem = NoRecording::Missing;
+        matches!(why, ReadError::NoRecording { problem: other, .. } if *other == problem)
+    };
+    all.into_iter()
+        .map(|recorded| match recorded {
+            Err(why) if is_recorded && is_missing(&why) => new(),
+            recorded => recorded,
+        })
+        .collect()
+}
+
+/// Reads the first part of a recording that has to be of this boot and namespace, and fresh.
+fn read_file(directory: &Path, name: &str, moment: &Moment) -> Reading<Recorded> {
+    let (recording, rest) = open(directory, name)?;
+    let unused = |problem| unused(&directory.join(name), problem);
+    let age = age(&recording, moment).map_err(unused)?;
     if age > recording.period * FRESH_PERIODS {
         return Err(unused(NoRecording::Stale { age }));
     }
     Ok(Recorded {
         recording,
-        rest: Some(rest),
+        rest: Ok(Some(rest)),
         now: moment.at,
     })
 }
@@ -123,10 +187,15 @@ impl Recorded {
     }
 
     fn read_rest(&mut self) -> Result<(), ReadError> {
-        match self.rest.take() {
+        let rest = self.rest.as_mut().map_err(|why| why.clone())?;
+        let added = match rest.take() {
             Some(rest) => rest.add_rest(&mut self.recording),
             None => Ok(()),
+        };
+        if let Err(why) = &added {
+            self.rest = Err(why.clone());
         }
+        added
     }
 
     /// The same recording with its second part.

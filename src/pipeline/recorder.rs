@@ -1,45 +1,34 @@
 //! The recorder: takes a sample every period, looks into the table with the stages of a check, and keeps what they found
 //! for the checks of this host.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+mod files;
+mod netns_recorder;
+mod survey;
+
 use std::time::{Duration, Instant, SystemTime};
 
-use super::diagnosis::{self, Diagnosis};
-use super::table::{self, Table};
-use super::verdict::Verdict;
-use super::{Deadlines, observation};
-use crate::analysis::top::Ranked;
-use crate::cli::Options;
-use crate::judge::history::NetnsSnapshot;
-use crate::model::dump::Source;
-use crate::model::error::{NoState, ReadError};
-use crate::model::netns::NetnsId;
+use super::observation;
+use crate::cli::{Netns, Options};
+use crate::model::netns::{Namespace, NetnsId, Observation, Walk};
 use crate::model::no_recording::NoRecorder;
-use crate::model::readings::{Change, Reading, Readings};
-use crate::recording::incidents::{Watch, is_incident};
-use crate::recording::schedule::Schedule;
-use crate::recording::{Holding, MAX_ENDPOINTS, RecordedFinding, Recording, Sample, Survey};
-use crate::report::finding::AddressNames;
-use crate::report::{endpoints, finding};
-use crate::runtime::kept_files::KeptFiles;
+use crate::model::readings::Readings;
+use crate::recording::schedule::Budget;
+use crate::recording::{MAX_ENDPOINTS, Recording};
 use crate::runtime::manager::Manager;
-use crate::runtime::ticks::{Ticks, Wake, cpu_time};
+use crate::runtime::ticks::{Ticks, Wake};
 use crate::runtime::unsafe_calls::{self, check_netlink_strictly};
-use crate::source::procfs::{boot, netns_id};
-use crate::source::recording::{OWN_FILE, open};
+use crate::source::enter_netns::Home;
+use crate::source::procfs::{boot, netns, netns_id};
 use crate::source::{self, Asking, file};
+use files::Files;
+use netns_recorder::{Look, Moment, NetnsRecorder};
 
-/// The lock in the directory of the recording.
-const LOCK: &str = "lock";
-/// The directory in the state directory.
-const INCIDENTS: &str = "incidents";
-/// Files about incidents that are kept.
-const MAX_FILES: usize = 20;
-/// The time for the entries of one look, and for the entries and their owners: what the recorder may use in a minute.
-const LOOK: [Duration; 2] = [Duration::from_millis(800), Duration::from_millis(1200)];
+/// The time for counters over netlink, and for the walk over the processes.
+const NUMBERS: Duration = Duration::from_millis(800);
 /// Details of the text about an incident, as with `-vv`.
 const VERBOSITY: u8 = 2;
+/// At most so many other network namespaces are recorded.
+const MAX_OTHERS: usize = 256;
 
 /// Records until a signal stops it.
 ///
@@ -51,7 +40,7 @@ pub fn record(options: &Options, seconds: u32) -> Result<(), NoRecorder> {
     let ticks = Ticks::start(period).map_err(clock)?;
     let mut manager = Manager::of_environment();
     let mut recorder = Recorder::begin(options, period)?;
-    recorder.tick();
+    recorder.tick()?;
     manager.ready();
     loop {
         manager.alive(&recorder.status());
@@ -59,7 +48,7 @@ pub fn record(options: &Options, seconds: u32) -> Result<(), NoRecorder> {
         if wake == Wake::Stop {
             manager.stopping();
         }
-        recorder.tick();
+        recorder.tick()?;
         if wake == Wake::Stop {
             return Ok(());
         }
@@ -71,37 +60,19 @@ struct Recorder {
     /// The options of the look into the table.
     options: Options,
     files: Files,
-    recording: Recording,
-    schedule: Schedule,
-    watch: Watch,
-    /// What the last tick read.
-    previous: Option<NetnsSnapshot>,
-    problems: Problems,
-}
-
-/// The directories.
-struct Files {
-    directory: KeptFiles,
-    /// The directory of the incidents, and its path.
-    incidents: Result<(KeptFiles, PathBuf), String>,
-    /// Held as long as the recorder lives.
-    _lock: File,
-}
-
-/// What does not work at present, in words.
-#[derive(Default)]
-struct Problems {
-    sample: Option<String>,
-    recording: Option<String>,
-    incident: Option<String>,
-}
-
-/// The numbers of one tick.
-struct Tick {
-    readings: Readings,
-    change: Reading<Change>,
-    sample: Sample,
-    utc: Duration,
+    boot: String,
+    period: Duration,
+    /// The way back from another network namespace, if others are recorded too.
+    home: Option<Home>,
+    own: NetnsRecorder,
+    /// The other network namespaces.
+    others: Vec<NetnsRecorder>,
+    /// Network namespaces that are too many to be recorded.
+    not_recorded: usize,
+    /// The CPU time for looks into the tables of all of them.
+    budget: Budget,
+    /// Why the last tick took no sample.
+    no_sample: Option<String>,
 }
 
 impl Recorder {
@@ -115,185 +86,201 @@ impl Recorder {
         };
         let boot = boot::boot_id(&options.proc_root).map_err(identity)?;
         let at = boot::uptime(&options.proc_root).map_err(identity)?;
-        let new = Recording::new(boot, namespaces(options), period);
+        let all = options.netns == Netns::All;
+        let home = (all && options.is_live())
+            .then(|| Home::open(&options.proc_root))
+            .transpose()
+            .map_err(|reason| NoRecorder::Namespace { reason })?;
+        if !all {
+            // left over from a recorder of all namespaces
+            files.remove_recordings(|_| false);
+        }
+        let new = Recording::new(boot.clone(), namespaces(options), period);
         Ok(Self {
-            recording: continued(directory, new, at),
+            own: NetnsRecorder::begin(None, new, &files, at),
             options: Options {
                 top: Some(MAX_ENDPOINTS),
                 verbosity: VERBOSITY,
                 ..options.clone()
             },
             files,
-            schedule: Schedule::default(),
-            watch: Watch::default(),
-            previous: None,
-            problems: Problems::default(),
+            boot,
+            period,
+            home,
+            others: Vec::new(),
+            not_recorded: 0,
+            budget: Budget::default(),
+            no_sample: None,
         })
     }
 
-    /// Takes a sample, looks into the table if that is due, and writes the recording.
-    fn tick(&mut self) {
-        let moment = match self.moment() {
-            Ok(moment) => moment,
+    /// Takes a sample of each namespace, looks into the tables for which that is due, and writes the recordings.
+    ///
+    /// # Errors
+    /// [`NoRecorder::Namespace`] if there is no way back from another namespace.
+    fn tick(&mut self) -> Result<(), NoRecorder> {
+        let moment = match boot::uptime(&self.options.proc_root) {
+            Ok(at) => Moment { at, utc: utc() },
             Err(why) => {
-                self.problems.sample = Some(why);
-                return;
+                self.no_sample = Some(why.to_string());
+                return Ok(());
             }
         };
-        self.problems.sample = None;
-        let sample = moment.sample;
-        self.recording.add_sample(sample, moment.utc);
-        let is_incident = self.watch.see(&sample, moment.utc);
-        let is_due = self.schedule.is_due(&sample);
-        if is_due || (is_incident && self.watch.wants_text(&sample, false)) {
-            self.look(moment, is_due);
+        let observation = self.observe();
+        let sharing = observation.entries_of_all();
+        self.no_sample = None;
+        match self.own.sample(observation.own, moment) {
+            Ok(Some(look)) => {
+                let is_alone = self.options.netns == Netns::Own;
+                let permitted = is_alone || self.budget.permits(moment.at);
+                let reads = look.with_table && permitted;
+                let cost = self.own.look(&self.options, look, sharing, reads);
+                self.budget.spend(moment.at, cost);
+            }
+            Ok(None) => {}
+            Err(why) => {
+                self.no_sample = Some(why);
+                return Ok(());
+            }
         }
-        if is_incident {
-            self.keep_incident();
+        self.own.keep(&self.files);
+        self.forget_gone(&observation.others, observation.walk);
+        let looks = self.sample_others(observation.others, moment);
+        self.look_into_others(looks, sharing, moment)?;
+        for other in &mut self.others {
+            other.keep(&self.files);
         }
-        let text = self.recording.to_text();
-        self.problems.recording = self.files.directory.replace(OWN_FILE, &text).err();
+        Ok(())
     }
 
-    /// Reads the numbers of this moment.
-    fn moment(&mut self) -> Result<Tick, String> {
+    /// The numbers of this moment.
+    fn observe(&self) -> Observation {
         let options = &self.options;
-        let at = boot::uptime(&options.proc_root).map_err(|why| why.to_string())?;
-        let utc = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let readings = numbers(options);
-        let now = NetnsSnapshot::of(at, &readings).ok_or_else(|| match &readings.count {
-            Err(why) => why.to_string(),
-            Ok(_) => String::new(),
-        })?;
-        let none = || Err(ReadError::NotReached);
-        let change = self.previous.as_ref().map_or_else(none, |previous| {
-            let change = previous.change_until(&now);
-            change.map_err(|why| ReadError::NoBaseline { why })
-        });
-        let sample = Sample {
-            at,
-            count: now.count,
-            max: now.max,
-            increases: change.as_ref().ok().and_then(|change| change.counters),
-        };
-        self.previous = Some(now);
-        Ok(Tick {
-            readings,
-            change,
-            sample,
-            utc: utc.unwrap_or_default(),
-        })
+        if options.netns == Netns::Own || !readings.tracks() {
+            return Observation::of_own(readings);
+        }
+        netns::all(&options.proc_root, readings, Instant::now() + NUMBERS)
     }
 
-    /// Runs the stages of a check, the table among them if it is due.
-    fn look(&mut self, moment: Tick, with_table: bool) {
-        let began = cpu_time();
-        let now = Instant::now();
-        let [reading, owners] = LOOK.map(|time| now + time);
-        let deadlines = Deadlines { reading, owners };
-        let options = &self.options;
-        let sample = moment.sample;
-        let verdict = Verdict::of_moment(options, moment.readings, moment.change);
-        let table = with_table.then(|| table::read(options, &verdict, deadlines));
-        let (verdict, diagnosis) = match &table {
-            Some(table) => {
-                let verdict = verdict.with_table(options, table);
-                let diagnosis = diagnosis::diagnose(options, &verdict, table, deadlines);
-                (verdict, diagnosis)
-            }
-            None => {
-                let diagnosis = diagnosis::without_table(options, &verdict);
-                (verdict, diagnosis)
-            }
-        };
-        if self.watch.wants_text(&sample, with_table) {
-            let report = diagnosis::report(options, &verdict, table.as_ref(), &diagnosis);
-            self.watch.add(&sample, report.text);
-        }
-        if let Some(table) = table {
-            self.recording.unread = table.unavailable.as_ref().map(ToString::to_string);
-            let survey = survey(sample, &verdict, &table, &diagnosis);
-            if let Some(survey) = survey {
-                self.recording.add_survey(survey);
-            }
-            self.schedule
-                .looked(sample.at, cpu_time().saturating_sub(began));
-            self.recording.spaced = self.schedule.spaced();
-        }
-    }
-
-    /// Writes the file about the incident that lasts, if there is something new in it.
-    fn keep_incident(&mut self) {
-        let Some((name, text)) = self.watch.file() else {
+    /// Forgets the namespaces that have no process any more.
+    fn forget_gone(&mut self, seen: &[Namespace], walk: Walk) {
+        if walk != Walk::Complete {
             return;
+        }
+        let is_seen = |other: &NetnsRecorder| {
+            seen.iter()
+                .any(|netns| netns.id.as_ref().ok() == other.id.as_ref())
         };
-        let written = match &self.files.incidents {
-            Ok((directory, path)) => {
-                let path = path.join(&name);
-                let incident = self.watch.incident(&path.to_string_lossy());
-                let is_new = self.watch.take_news();
-                let written = if is_new {
-                    directory.replace(&name, &text)
-                } else {
-                    Ok(())
-                };
-                if is_new {
-                    directory.remove_oldest(MAX_FILES, is_incident);
-                }
-                if let (Ok(()), Some(incident)) = (&written, incident) {
-                    self.recording.add_incident(incident);
-                }
-                written
+        let before = self.others.len();
+        self.others.retain(is_seen);
+        // also those that a recorder before this one left
+        if self.others.len() < before || self.others.is_empty() {
+            let others = &self.others;
+            let is_kept = |name: &str| others.iter().any(|other| other.file == name);
+            self.files.remove_recordings(is_kept);
+        }
+    }
+
+    /// Takes a sample of each other namespace. Returns the looks that are due with the places of the namespaces.
+    fn sample_others(&mut self, seen: Vec<Namespace>, moment: Moment) -> Vec<(usize, Look)> {
+        let mut looks = Vec::new();
+        self.not_recorded = 0;
+        for namespace in seen {
+            let Some(place) = self.place_of(&namespace, moment.at) else {
+                self.not_recorded += 1;
+                continue;
+            };
+            let Some(other) = self.others.get_mut(place) else {
+                continue;
+            };
+            // a namespace whose process has just ended has no count
+            if let Ok(Some(look)) = other.sample(namespace, moment) {
+                looks.push((place, look));
             }
-            Err(why) => Err(why.clone()),
+        }
+        looks
+    }
+
+    /// The place of a namespace among the others, which it gets at its first sample; none if it has no number or if there
+    /// are too many.
+    fn place_of(&mut self, namespace: &Namespace, now: Duration) -> Option<usize> {
+        let id = namespace.id.as_ref().ok().copied()?;
+        let known = self.others.iter().position(|other| other.id == Some(id));
+        if known.is_some() || self.others.len() >= MAX_OTHERS || id == NetnsId::Unknown {
+            return known;
+        }
+        let new = Recording::new(self.boot.clone(), vec![id], self.period);
+        let other = NetnsRecorder::begin(Some(id), new, &self.files, now);
+        self.others.push(other);
+        Some(self.others.len() - 1)
+    }
+
+    /// Looks into the tables of other namespaces, first into the one that has waited longest, as far as the CPU time for
+    /// looks goes. An incident is described all the same.
+    fn look_into_others(
+        &mut self,
+        mut looks: Vec<(usize, Look)>,
+        sharing: Option<u64>,
+        moment: Moment,
+    ) -> Result<(), NoRecorder> {
+        let waited = |place: usize| {
+            let other = self.others.get(place);
+            other.map(|other| other.since_look(moment.at))
         };
-        self.problems.incident = written.err();
+        looks.sort_by_cached_key(|(place, _)| std::cmp::Reverse(waited(*place)));
+        for (place, look) in looks {
+            let Some(other) = self.others.get_mut(place) else {
+                continue;
+            };
+            let reads = look.with_table && self.budget.permits(moment.at);
+            let cost = other.look(&self.options, look, sharing, reads);
+            self.budget.spend(moment.at, cost);
+            if let Some(home) = &self.home {
+                home.back()
+                    .map_err(|reason| NoRecorder::Namespace { reason })?;
+            }
+        }
+        Ok(())
     }
 
     fn status(&self) -> String {
+        let all = || std::iter::once(&self.own).chain(&self.others);
+        let first = |of: fn(&NetnsRecorder) -> Option<&String>| all().find_map(of).cloned();
         let problems = [
-            ("no sample", &self.problems.sample),
-            ("recording not written", &self.problems.recording),
-            ("incident not written", &self.problems.incident),
-            ("table not read", &self.recording.unread),
+            ("no sample", self.no_sample.clone()),
+            (
+                "recording not written",
+                first(|netns| netns.not_written.as_ref()),
+            ),
+            (
+                "incident not written",
+                first(|netns| netns.no_incident.as_ref()),
+            ),
+            ("table not read", first(NetnsRecorder::unread)),
         ];
         let problems = problems
             .into_iter()
-            .filter_map(|(what, why)| Some(format!("{what}: {}", why.as_ref()?)));
-        let problems: Vec<String> = problems.collect();
-        if problems.is_empty() {
+            .filter_map(|(what, why)| Some(format!("{what}: {}", why?)));
+        let mut parts: Vec<String> = problems.collect();
+        if self.not_recorded > 0 {
+            parts.push(format!(
+                "{} network namespaces not recorded",
+                self.not_recorded
+            ));
+        }
+        if parts.is_empty() {
             "recording".to_owned()
         } else {
-            problems.join(", ")
+            parts.join(", ")
         }
     }
 }
 
-impl Files {
-    fn open(directory: &Path, state: &Path) -> Result<Self, NoRecorder> {
-        let path = file::shown(directory);
-        let of = |problem| NoRecorder::Directory {
-            path: path.clone(),
-            problem,
-        };
-        let opened = KeptFiles::open(directory).map_err(of)?;
-        if !opened.is_private() {
-            return Err(NoRecorder::Shared { path });
-        }
-        let lock = opened
-            .lock(LOCK)
-            .map_err(|reason| of(NoState::Io { reason }))?;
-        let lock = lock.ok_or(NoRecorder::Running { path: path.clone() })?;
-        let incidents = KeptFiles::open(state)
-            .map_err(|problem| format!("{} {problem}", file::shown(state)))
-            .and_then(|state| state.within(INCIDENTS))
-            .map(|incidents| (incidents, state.join(INCIDENTS)));
-        Ok(Self {
-            directory: opened,
-            incidents,
-            _lock: lock,
-        })
-    }
+/// The time of day, since 1970 in UTC.
+fn utc() -> Duration {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default()
 }
 
 /// Every number of the own network namespace: a check may know one of them only.
@@ -308,29 +295,6 @@ fn namespaces(options: &Options) -> Vec<NetnsId> {
         .collect();
     ids.dedup();
     ids
-}
-
-/// The recording that a recorder before this one left, if it is of the same boot and namespace; else the new one.
-fn continued(directory: &Path, new: Recording, now: Duration) -> Recording {
-    let stored = open(directory, OWN_FILE).and_then(|(mut recording, rest)| {
-        rest.add_rest(&mut recording)?;
-        Ok(recording)
-    });
-    match stored {
-        Ok(old)
-            if old.boot == new.boot
-                && old.namespaces == new.namespaces
-                && old.at().is_some_and(|at| at <= now) =>
-        {
-            Recording {
-                period: new.period,
-                spaced: None,
-                unread: None,
-                ..old
-            }
-        }
-        _ => new,
-    }
 }
 
 /// The files of the namespace, and the counters over netlink if there is no file of them.
@@ -349,69 +313,7 @@ fn numbers(options: &Options) -> Readings {
         own: &options.own,
         then_the_table: true,
         strict: check_netlink_strictly,
-        deadline: Instant::now() + LOOK[0],
+        deadline: Instant::now() + NUMBERS,
     };
     source::ask(asking, readings)
-}
-
-/// What is kept of a look into the table; nothing if the table could not be read.
-fn survey(
-    sample: Sample,
-    verdict: &Verdict,
-    table: &Table,
-    diagnosis: &Diagnosis,
-) -> Option<Survey> {
-    let source = table.basis.source?;
-    let top = table.top.as_ref()?;
-    let readings = verdict.readings();
-    let total = table.basis.sample.map_or(table.basis.read, |of| of.total);
-    Some(Survey {
-        at: sample.at,
-        count: sample.count,
-        max: sample.max,
-        source,
-        read: table.basis.read,
-        total,
-        finding: found(diagnosis),
-        endpoints: top
-            .endpoints
-            .iter()
-            .take(MAX_ENDPOINTS)
-            .map(holding)
-            .collect(),
-        counts: table
-            .numbers
-            .counts
-            .as_ref()
-            .ok()
-            .filter(|_| source != Source::Sockets)
-            .cloned(),
-        lines: endpoints::lines(top, &table.basis, readings, &AddressNames::new(), false),
-    })
-}
-
-/// The finding in words, with the advice.
-fn found(diagnosis: &Diagnosis) -> Option<RecordedFinding> {
-    let finding = diagnosis.finding.as_ref()?;
-    let holder = finding::holder(finding, &diagnosis.names);
-    Some(RecordedFinding {
-        rule: finding.rule(),
-        sentence: finding::sentence(finding, &diagnosis.names),
-        holder: holder.map(|(name, share)| Holding {
-            entries: share.part,
-            name,
-            owner: None,
-        }),
-        why: diagnosis.advice.why.clone(),
-        fix: diagnosis.advice.fix.clone(),
-        look: diagnosis.advice.look.clone(),
-    })
-}
-
-fn holding(ranked: &Ranked) -> Holding {
-    Holding {
-        entries: ranked.entries,
-        name: endpoints::label(ranked),
-        owner: ranked.owners.first().map(|owner| owner.who.to_string()),
-    }
 }

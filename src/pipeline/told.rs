@@ -25,12 +25,6 @@ pub(super) fn told(
     finding: Option<&Finding>,
 ) -> Told {
     let judged = &verdict.deciding;
-    let none = Err(ReadError::NotReached);
-    let recorded = if judged.netns.namespace.own {
-        &verdict.recorded
-    } else {
-        &none
-    };
     let question = Question {
         options,
         readings: &judged.netns.namespace.readings,
@@ -41,7 +35,7 @@ pub(super) fn told(
         has_its_entries: table.is_some_and(|table| table.is_recorded),
         has_finding: finding.is_some(),
     };
-    tell(recorded, question)
+    tell(&verdict.recorded, question)
 }
 
 /// A finding that holds whoever fills the table.
@@ -76,10 +70,23 @@ pub(super) fn with_recorded(advice: Advice, told: &Told) -> Advice {
     }
 }
 
-/// The command that shows the file about an incident.
+/// The command that shows the file about an incident. A path that is too long for it, or that a shell would take apart,
+/// stays in the lines below the advice.
 pub(super) fn incident(told: &mut Told) -> Option<String> {
-    let path = told.incident.take()?;
-    Some(format!("cat {path} (the table as the recorder saw it)"))
+    const ROOM: usize = 200 - "look: ".len();
+    let is_word = |path: &String| !path.contains(|c: char| !is_plain(c));
+    let path = told.incident.as_ref().filter(|path| is_word(path))?;
+    let command = format!("cat {path} (the table as the recorder saw it)");
+    if command.len() > ROOM {
+        return None;
+    }
+    told.incident = None;
+    Some(command)
+}
+
+/// True if a shell takes the character for itself wherever it stands.
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c)
 }
 
 /// What an answer has to say from the recording depends on these.

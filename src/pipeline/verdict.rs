@@ -12,8 +12,8 @@ use crate::judge::assess::{Assessment, Policy, Subject, assess};
 use crate::judge::measure::{Measurements, Numbers, TableNumbers};
 use crate::judge::netns::{AssessedNetns, Bench, NetnsSummary, OtherNetns, worst_first};
 use crate::model::error::ReadError;
-use crate::model::netns::{Compared, NetnsRepresentative, Observation, Walk};
-use crate::model::readings::{Change, Reading, Readings};
+use crate::model::netns::{Compared, Namespace, NetnsId, NetnsRepresentative, Observation, Walk};
+use crate::model::readings::{Reading, Readings};
 use crate::report::Report;
 use crate::runtime::unsafe_calls;
 use crate::source;
@@ -35,7 +35,7 @@ pub(super) struct Verdict {
     pub(super) unseen: Option<ReadError>,
     /// Lines about where the numbers come from, for `-vv`.
     pub(super) origin: Vec<String>,
-    /// The recording of the namespace of this process.
+    /// The recording of the namespace that decides.
     pub(super) recorded: Reading<Recorded>,
 }
 
@@ -54,11 +54,18 @@ pub(super) fn judge(options: &Options, observation: Observation) -> (Verdict, Op
     };
     let comparison = previous_run::compare(service, observation.own, observation.others);
     let mut recorded = recorded::read(options, comparison.moment.clone());
-    let (mut own, others, written) = write(comparison);
-    own.namespace.readings.peak = match &mut recorded {
-        Ok(recorded) => recorded.peak(&own.change),
-        Err(why) => Err(why.clone()),
-    };
+    let mut of_others =
+        recorded::read_others(options, comparison.moment.as_ref(), &comparison.others);
+    let (own, others, written) = write(comparison);
+    let own = with_peak(own, &mut recorded);
+    let others = others.into_iter().zip(&mut of_others);
+    let others: Vec<Compared> = others
+        .map(|(netns, recorded)| with_peak(netns, recorded))
+        .collect();
+    let ids: Vec<Option<NetnsId>> = others
+        .iter()
+        .map(|netns| netns.namespace.id.clone().ok())
+        .collect();
     let bench = Bench {
         thresholds: &options.thresholds,
         policy: policy(options),
@@ -67,6 +74,13 @@ pub(super) fn judge(options: &Options, observation: Observation) -> (Verdict, Op
     };
     let (deciding, others) = worst_first(own, others, bench);
     let overview = (walk != Walk::NotDone).then(|| overview(options, &deciding, &others));
+    let netns = &deciding.netns.namespace;
+    let place = ids
+        .iter()
+        .position(|id| !netns.own && *id == netns.id.clone().ok());
+    if let Some(place) = place {
+        recorded = of_others.swap_remove(place);
+    }
     // before this process may enter another namespace
     let origin = if options.verbosity > 1 {
         source::origin(&options.proc_root)
@@ -82,6 +96,23 @@ pub(super) fn judge(options: &Options, observation: Observation) -> (Verdict, Op
         recorded,
     };
     (verdict, written)
+}
+
+/// A namespace with the peak of its recording.
+fn with_peak(netns: Compared, recorded: &mut Reading<Recorded>) -> Compared {
+    let peak = match recorded {
+        Ok(recorded) => recorded.peak(&netns.change),
+        Err(why) => Err(why.clone()),
+    };
+    let readings = Readings {
+        peak,
+        ..netns.namespace.readings
+    };
+    let namespace = Namespace {
+        readings,
+        ..netns.namespace
+    };
+    Compared { namespace, ..netns }
 }
 
 /// Writes the state for the next run. A run that cannot write it has nothing to compare with as long as that lasts.
@@ -177,24 +208,21 @@ pub(super) fn early(options: &Options, first: &Readings) -> Report {
 }
 
 impl Verdict {
-    /// The verdict on the namespace of this process alone, for a recorder.
-    pub(super) fn of_moment(
-        options: &Options,
-        readings: Readings,
-        change: Reading<Change>,
-    ) -> Self {
-        let namespace = Observation::of_own(readings).own;
+    /// The verdict on one namespace alone, for a recorder. `sharing` are the entries of all namespaces, if all were
+    /// counted.
+    pub(super) fn of_moment(options: &Options, netns: Compared, sharing: Option<u64>) -> Self {
         let bench = Bench {
             thresholds: &options.thresholds,
             policy: policy(options),
-            sharing: None,
+            sharing,
             others_unseen: false,
         };
-        let (deciding, _) = worst_first(Compared { namespace, change }, Vec::new(), bench);
+        let (deciding, _) = worst_first(netns, Vec::new(), bench);
+        let is_other = !deciding.netns.namespace.own;
         Self {
+            overview: is_other.then(|| overview(options, &deciding, &[])),
             deciding,
-            overview: None,
-            sharing: None,
+            sharing,
             unseen: None,
             origin: source::origin(&options.proc_root),
             recorded: Err(ReadError::NotReached),

@@ -48,6 +48,8 @@ pub(super) const HEADER: &str = "check_conntrack recording ";
 pub(super) const VERSION: &str = "1";
 /// A sentence or name is never longer, in bytes.
 pub(super) const MAX_TEXT: usize = 240;
+/// A line of advice is never longer, its name included, in bytes.
+pub(super) const MAX_ADVICE: usize = 200;
 /// A line of the list of endpoints is never longer, in bytes.
 pub(super) const MAX_LINE: usize = 400;
 /// A survey has at most so many lines of the list.
@@ -245,9 +247,9 @@ mod tests {
             rule: 16,
             sentence: long(MAX_TEXT),
             holder: Some(holding.clone()),
-            why: Some(long(MAX_TEXT)),
-            fix: Some(long(MAX_TEXT)),
-            look: Some(long(MAX_TEXT)),
+            why: Some(long(MAX_ADVICE - "why: ".len())),
+            fix: Some(long(MAX_ADVICE - "fix: ".len())),
+            look: Some(long(MAX_ADVICE - "look: ".len())),
         };
         let mut recording = empty();
         for n in 0..3600 {
@@ -259,7 +261,7 @@ mod tests {
             };
             recording.add_sample(full, seconds(1_795_835_560 + n));
         }
-        for n in 0..61 {
+        for n in 0..60 {
             recording.add_survey(Survey {
                 finding: Some(found.clone()),
                 endpoints: vec![holding.clone(); MAX_ENDPOINTS],
@@ -434,7 +436,12 @@ mod tests {
                 at += step;
                 recording.add_sample(Sample { at: seconds(at), ..sample }, seconds(at));
             }
+            // looks follow a sample
+            let mut left = at;
+            at = 0;
             for (step, survey) in surveys {
+                let step = step.min(left);
+                left -= step;
                 at += step;
                 recording.surveys.push(Survey { at: seconds(at), ..survey });
             }

@@ -78,7 +78,12 @@ impl Watch {
         }
     }
 
-    /// The name and the content of the file about the incident; none before there is a text.
+    /// True while an incident lasts.
+    pub fn is_incident(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// The name without its ending and the content of the file about the incident; none before there is a text.
     pub fn file(&self) -> Option<(String, String)> {
         let current = self.current.as_ref()?;
         let first = current.first.as_ref()?;
@@ -93,7 +98,7 @@ impl Watch {
             text.push_str(&format!("\nWorst moment, {utc}:\n\n{worst}"));
         }
         text.truncate(MAX_BYTES);
-        Some((format!("{}.txt", compact(current.utc)), text))
+        Some((compact(current.utc), text))
     }
 
     /// True if a text was added since this was asked last.
@@ -117,8 +122,12 @@ pub fn is_incident(name: &str) -> bool {
     let Some(time) = name.strip_suffix(".txt") else {
         return false;
     };
+    // the network namespace stands behind the time
+    let (time, namespace) = time.split_once('-').unwrap_or((time, ""));
     let is_digit = |place| matches!(time.as_bytes().get(place), Some(b'0'..=b'9'));
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     time.len() == 16
+        && namespace.chars().all(is_plain)
         && (0..15).all(|place| place == 8 || is_digit(place))
         && time.get(8..9) == Some("T")
         && time.ends_with('Z')
@@ -211,7 +220,7 @@ mod tests {
         assert!(watch.see(&sample(40, 950), seconds(UTC + 20)));
         assert!(!watch.wants_text(&sample(40, 950), true));
         let (name, text) = watch.file().unwrap();
-        assert_eq!(name, "20261128T031240Z.txt");
+        assert_eq!(name, "20261128T031240Z");
         assert!(text.contains("First moment, 2026-11-28 03:12:40 UTC:\n\nfirst text\n"));
         assert!(text.ends_with("Worst moment, 2026-11-28 03:12:50 UTC:\n\nworst text\n"));
         let incident = watch.incident("x").unwrap();

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use super::format::{
-    HEADER, MAX_BYTES, MAX_LINE, MAX_LINES, MAX_NAMESPACES, MAX_TEXT, VERSION, source_name,
+    HEADER, MAX_ADVICE, MAX_BYTES, MAX_LINE, MAX_LINES, MAX_NAMESPACES, MAX_TEXT, VERSION,
+    source_name,
 };
 use super::history::{MAX_CLOCKS, MAX_INCIDENTS};
 use super::{Clock, Holding, Incident, MAX_ENDPOINTS, RecordedFinding, Recording, Sample, Survey};
@@ -144,7 +145,14 @@ impl Recording {
             && self.incidents.iter().all(|one| one.began <= one.until)
             && self.clocks.len() <= MAX_CLOCKS
             && self.incidents.len() <= MAX_INCIDENTS
-            && !self.samples.is_empty()
+            && self.at().is_some_and(|last| self.is_over_by(last))
+    }
+
+    /// True if nothing is later than this moment. The recorder takes a sample before it keeps anything else.
+    fn is_over_by(&self, last: Duration) -> bool {
+        self.clocks.iter().all(|clock| clock.at <= last)
+            && self.surveys.iter().all(|survey| survey.at <= last)
+            && self.incidents.iter().all(|one| one.until <= last)
     }
 }
 
@@ -290,7 +298,7 @@ fn parse_finding(text: &str, lines: &mut TextLines<'_>) -> Option<RecordedFindin
         Some(holder) => Some(parse_holding(holder, lines)?),
         None => None,
     };
-    let mut advice = |name| fact(lines, name).and_then(command);
+    let mut advice = |name| fact(lines, name).and_then(|text| command(name, text));
     Some(RecordedFinding {
         rule: number(rule)?,
         sentence: clean_sentence(sentence, MAX_TEXT),
@@ -314,8 +322,11 @@ fn sentence(text: &str) -> Option<String> {
     not_empty(clean_sentence(text, MAX_TEXT))
 }
 
-fn command(text: &str) -> Option<String> {
-    not_empty(clean_command(text, MAX_TEXT))
+/// A line of advice. One that is too long is left out: half a command does something else.
+fn command(name: &str, text: &str) -> Option<String> {
+    let command = clean_command(text, MAX_TEXT);
+    let room = MAX_ADVICE.saturating_sub(name.len() + ": ".len());
+    not_empty(command).filter(|command| command.len() <= room)
 }
 
 fn not_empty(text: String) -> Option<String> {

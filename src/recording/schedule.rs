@@ -15,6 +15,30 @@ const PAUSE: u32 = 50;
 /// A timer may be late once and punctual the next time.
 const TOLERANCE: Duration = Duration::from_millis(100);
 
+/// If several tables are read, all of them together are followed by a pause of so many times the CPU time. The pause of
+/// some looks may last this much longer than until the next tick, which still is 2 percent over a minute.
+const SHARED_PAUSE: u32 = 60;
+const LEAD: Duration = Duration::from_secs(10);
+
+/// The CPU time that looks into several tables may take together.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Budget {
+    /// The moment at which the pause for all looks so far is over.
+    paid: Duration,
+}
+
+impl Budget {
+    /// True if one more look may be taken at this moment.
+    pub fn permits(&self, at: Duration) -> bool {
+        self.paid <= at + LEAD
+    }
+
+    /// Notes the CPU time of a look.
+    pub fn spend(&mut self, at: Duration, cost: Duration) {
+        self.paid = self.paid.max(at) + cost.saturating_mul(SHARED_PAUSE);
+    }
+}
+
 /// The last look, and whether another one is owed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Schedule {
@@ -41,6 +65,12 @@ impl Schedule {
             cost,
             is_owed: false,
         };
+    }
+
+    /// The time since the last look; the longest there is if there was none.
+    pub fn since(&self, now: Duration) -> Duration {
+        self.last
+            .map_or(Duration::MAX, |last| now.saturating_sub(last))
     }
 
     /// The time between two looks, if it is longer than usual to spare the CPU.
@@ -96,6 +126,27 @@ mod tests {
         assert_eq!(schedule.spaced(), None);
         schedule.looked(seconds(0), dear);
         assert_eq!(schedule.spaced(), Some(seconds(30)));
+    }
+
+    #[test]
+    fn looks_into_many_tables_take_at_most_two_percent_of_a_cpu_over_a_minute() {
+        let mut budget = Budget::default();
+        let cost = Duration::from_millis(5);
+        let mut spent = Vec::new();
+        for at in (0..600).step_by(10) {
+            // more tables than can be read
+            for _ in 0..1000 {
+                if budget.permits(seconds(at)) {
+                    budget.spend(seconds(at), cost);
+                    spent.push(at);
+                }
+            }
+        }
+        for from in (0..540).step_by(10) {
+            let minute = spent.iter().filter(|at| (from..from + 60).contains(*at));
+            let looks = minute.count();
+            assert!((150..=240).contains(&looks), "{looks} looks from {from}");
+        }
     }
 
     #[test]

@@ -7,6 +7,26 @@ pub(super) const MAX_BYTES_VERBOSE: usize = 4000;
 /// A detail line is no longer.
 pub(super) const MAX_LINE: usize = 400;
 
+/// Line 1 has at most this many bytes before its perfdata if nothing failed.
+pub(super) const LINE_1: usize = 300;
+
+/// As many phrases as fit, each with a comma before it, and the number of the others: `2 more in range`.
+pub(super) fn fitted(mut phrases: Vec<String>, room: usize, what: &str) -> Vec<String> {
+    const COMMA: usize = 2;
+    let all = phrases.len();
+    let mut length: usize = phrases.iter().map(|phrase| phrase.len() + COMMA).sum();
+    let mut left_out = String::new();
+    while length + left_out.len() > room {
+        let Some(last) = phrases.pop() else { break };
+        length -= last.len() + COMMA;
+        left_out = format!("{} more {what}", all - phrases.len());
+    }
+    if !left_out.is_empty() {
+        phrases.push(left_out);
+    }
+    phrases
+}
+
 /// The lines that fit, whole, and a line that counts the others.
 pub(super) fn assemble(first: String, details: Vec<String>, max: usize) -> String {
     let more = |n: usize| {
@@ -64,6 +84,16 @@ mod tests {
         assert_eq!(listed.len(), MAX_BYTES);
         assert!(listed.contains("\nlook: "), "{listed}");
         assert!(listed.ends_with("\n3 more lines with -v\n"), "{listed}");
+    }
+
+    #[test]
+    fn phrases_without_room_are_counted() {
+        let phrases = |n: usize| vec!["twelve bytes".to_owned(); n];
+        let fit = |n, room| fitted(phrases(n), room, "in range");
+        assert_eq!(fit(2, 28), phrases(2));
+        assert_eq!(fit(3, 34), ["twelve bytes", "2 more in range"]);
+        assert_eq!(fit(3, 20), ["3 more in range"]);
+        assert_eq!(fit(0, 0), Vec::<String>::new());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The values that an OK names: of each metric with a range that somebody gave.
 
+use super::fit::{LINE_1, fitted};
 use super::values::{ago, full_in, growth, interval};
 use crate::judge::assess::Assessment;
 use crate::judge::measure::Measured;
@@ -7,8 +8,6 @@ use crate::judge::metric::Metric;
 use crate::model::error::ReadError;
 use crate::model::readings::{Change, Reading};
 
-/// Line 1 has at most this many bytes before its perfdata if nothing failed.
-const LINE_MAX: usize = 300;
 /// The length of the prefix that the plugin format puts before the text of an OK.
 const PREFIX: usize = "CONNTRACK is OK: ".len();
 
@@ -32,24 +31,7 @@ pub(super) fn in_range(
             phrases.push(phrase);
         }
     }
-    fitted(phrases, LINE_MAX.saturating_sub(PREFIX + so_far))
-}
-
-/// As many as fit, each with a comma before it, and the number of the others.
-fn fitted(mut phrases: Vec<String>, room: usize) -> Vec<String> {
-    const COMMA: usize = 2;
-    let all = phrases.len();
-    let mut length: usize = phrases.iter().map(|phrase| phrase.len() + COMMA).sum();
-    let mut left_out = String::new();
-    while length + left_out.len() > room {
-        let Some(last) = phrases.pop() else { break };
-        length -= last.len() + COMMA;
-        left_out = format!("{} more in range", all - phrases.len());
-    }
-    if !left_out.is_empty() {
-        phrases.push(left_out);
-    }
-    phrases
+    fitted(phrases, LINE_1.saturating_sub(PREFIX + so_far), "in range")
 }
 
 /// A metric and its value. None if other words of line 1 have it, or if it has none.
@@ -94,19 +76,5 @@ fn phrase(metric: Metric, assessment: &Assessment, change: &Reading<Change>) -> 
             let interval = interval(measurements, metric);
             Some(format!("{metric} {number}{interval}{undecided}"))
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_without_room_are_counted() {
-        let phrases = |n: usize| vec!["twelve bytes".to_owned(); n];
-        assert_eq!(fitted(phrases(2), 28), phrases(2));
-        assert_eq!(fitted(phrases(3), 34), ["twelve bytes", "2 more in range"]);
-        assert_eq!(fitted(phrases(3), 20), ["3 more in range"]);
-        assert_eq!(fitted(phrases(0), 0), Vec::<String>::new());
     }
 }

@@ -92,7 +92,10 @@ impl Perfdata {
         let counts = of_table().filter(|metric| !metric.is_percentage());
         values.extend(counts.filter_map(|metric| source.value(metric, Unit::None, 0, None)));
         // not about the namespace that decides, and only if all of them were seen
-        let namespaces = answer.overview.filter(|_| answer.unseen.is_none());
+        let namespaces = answer
+            .overview
+            .filter(|overview| overview.number > 1 || overview.deciding.is_none())
+            .filter(|_| answer.unseen.is_none());
         values.extend(
             namespaces
                 .map(|overview| Value::plain("namespaces", overview.number as u64, Unit::None)),

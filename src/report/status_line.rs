@@ -4,7 +4,7 @@
 
 use nagiosplugin::ServiceState;
 
-use super::fit::MAX_BYTES;
+use super::fit::{LINE_1, MAX_BYTES, fitted};
 use super::values::{
     FAR_AHEAD, ago, full_in, out_of_range, seconds_until_full, time_of_day, with_enough_decimals,
     with_hint,
@@ -12,9 +12,11 @@ use super::values::{
 use super::{Answer, finding, in_range, plural};
 use crate::analysis::top::{Basis, SampledPart};
 use crate::diagnosis::Finding;
+use crate::judge::assess::Crossing;
 use crate::judge::losses::Losses;
 use crate::judge::metric::Metric;
 use crate::judge::netns::NetnsSummary;
+use crate::judge::threshold::Severity;
 use crate::model::dump::{Gap, Source};
 use crate::model::error::ReadError;
 use crate::model::readings::{Limit, Readings};
@@ -40,8 +42,10 @@ pub(super) fn text(answer: &Answer<'_>, room: usize) -> String {
     if is_ok || answer.readings.count.is_err() {
         line.more(notes(answer));
     } else {
-        line.group(numbers(answer));
-        line.more(notes(answer));
+        let notes = notes(answer);
+        let taken = line.text.len() + notes.iter().map(|note| note.len() + 2).sum::<usize>();
+        line.group(numbers(answer, taken));
+        line.more(notes);
     }
     line.text
 }
@@ -185,9 +189,11 @@ fn whereabouts(overview: &NetnsSummary) -> String {
         None if overview.is_host => " on the host itself".to_owned(),
         None => " in the namespace of this check".to_owned(),
     };
-    match overview.number {
-        1 => ", the only network namespace".to_owned(),
-        n => format!("{place}, the worst of {n} network namespaces"),
+    match (overview.number, &overview.deciding) {
+        (1, None) => ", the only network namespace".to_owned(),
+        // the answer of a recorder, which does not compare them
+        (1, Some(_)) => place,
+        (n, _) => format!("{place}, the worst of {n} network namespaces"),
     }
 }
 
@@ -246,17 +252,32 @@ fn blind(readings: &Readings, state: ServiceState) -> Option<String> {
     Some(format!("{doubt}tracks nothing although {open} open"))
 }
 
-/// The numbers and the rule.
-fn numbers(answer: &Answer<'_>) -> Vec<String> {
+/// The numbers and the rule, beside so many bytes of other text. Ranges without room are counted.
+fn numbers(answer: &Answer<'_>, taken: usize) -> Vec<String> {
+    const PREFIX: usize = "CONNTRACK is CRITICAL:  - ".len();
     let readings = answer.readings;
     let mut parts = Vec::new();
     if let (Ok(count), Ok(Limit::Entries(max))) = (&readings.count, &readings.limit) {
         parts.push(of_limit(*count, *max, false));
     }
-    let crossings = answer.assessment.crossings.iter();
-    parts
-        .extend(crossings.map(|crossing| out_of_range(crossing, answer.assessment, answer.change)));
-    parts.extend(full_at(answer));
+    let full_at = full_at(answer);
+    let others = parts.iter().chain(&full_at).map(|part| part.len() + 2);
+    let taken = PREFIX + taken + others.sum::<usize>();
+    let mut crossings: Vec<&Crossing> = answer.assessment.crossings.iter().collect();
+    // the first one is the reason for the state
+    crossings.sort_by_key(|crossing| crossing.severity != Severity::Critical);
+    let mut crossed = crossings
+        .into_iter()
+        .map(|crossing| out_of_range(crossing, answer.assessment, answer.change));
+    let first = crossed.next();
+    let taken = taken + first.as_ref().map_or(0, |first| first.len() + 2);
+    parts.extend(first);
+    parts.extend(fitted(
+        crossed.collect(),
+        LINE_1.saturating_sub(taken),
+        "out of range",
+    ));
+    parts.extend(full_at);
     parts
 }
 

@@ -84,7 +84,7 @@ impl KeptFiles {
     pub fn replace(&self, name: &str, text: &str) -> Result<(), String> {
         let unfinished = format!(".{name}.new");
         // left over from a recorder that was killed
-        self.remove(&unfinished);
+        self.unlink(&unfinished);
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = retry_on_intr(|| openat(&self.0, unfinished.as_str(), flags, FILE_MODE));
@@ -95,27 +95,39 @@ impl KeptFiles {
             .and_then(|()| renameat(&self.0, &unfinished, &self.0, name).map_err(reason));
         if written.is_err() {
             // on a full disk the next attempt needs its room
-            self.remove(&unfinished);
+            self.unlink(&unfinished);
         }
         written
     }
 
     /// Removes all but the last `kept` files whose name `is_ours` accepts, in the order of their names.
     pub fn remove_oldest(&self, kept: usize, is_ours: impl Fn(&str) -> bool) {
-        let Ok(entries) = Dir::read_from(&self.0) else {
-            return;
-        };
-        let names = entries.flatten();
-        let names = names.filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned));
-        let mut ours: Vec<String> = names.filter(|name| is_ours(name)).collect();
+        let mut ours = self.names(is_ours);
         ours.sort_unstable();
         ours.truncate(ours.len().saturating_sub(kept));
         for name in ours {
-            self.remove(&name);
+            self.unlink(&name);
         }
     }
 
-    fn remove(&self, name: &str) {
+    /// Removes all files whose name `is_unwanted` accepts.
+    pub fn remove(&self, is_unwanted: impl Fn(&str) -> bool) {
+        for name in self.names(is_unwanted) {
+            self.unlink(&name);
+        }
+    }
+
+    /// The names in the directory that are accepted.
+    fn names(&self, is_accepted: impl Fn(&str) -> bool) -> Vec<String> {
+        let Ok(entries) = Dir::read_from(&self.0) else {
+            return Vec::new();
+        };
+        let names = entries.flatten();
+        let names = names.filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned));
+        names.filter(|name| is_accepted(name)).collect()
+    }
+
+    fn unlink(&self, name: &str) {
         let _ = unlinkat(&self.0, name, AtFlags::empty());
     }
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::procfs::{self, netns};
 use crate::model::netns::{NetnsRepresentative, Sighting};
+use crate::runtime::privilege;
 
 /// The first process of a host, whose namespace is no container.
 const INIT: i32 = 1;
@@ -29,6 +30,18 @@ pub fn residents(
     if wanted.is_empty() {
         return Vec::new();
     }
+    // the procfs of a sandbox may hide the processes of other users
+    privilege::with(privilege::OPEN_NAMESPACE, || {
+        looked_for(proc_root, &wanted, deadline)
+    })
+}
+
+/// Looks for these addresses in every other network namespace.
+fn looked_for(
+    proc_root: &Path,
+    wanted: &[IpAddr],
+    deadline: Instant,
+) -> Vec<(IpAddr, NetnsRepresentative)> {
     let mut found: Vec<(IpAddr, Sighting)> = Vec::new();
     let others = netns::others(proc_root, deadline).into_iter();
     for seen in others.filter(|seen| seen.pid != INIT) {

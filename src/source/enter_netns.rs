@@ -4,11 +4,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
+use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::procfs::netns::{OWN_STATISTICS, still_there};
 use crate::model::error::ReadError;
 use crate::model::netns::Sighting;
+use crate::model::text::clean;
 use crate::runtime::privilege;
 
 /// Access to the files and the sockets of a namespace.
@@ -63,6 +65,52 @@ pub fn go_to(proc_root: &Path, live: bool, seen: Sighting) -> Result<NetnsAccess
         }))),
         Err(Refused::Left) => Err(gone()),
     }
+}
+
+/// The network namespace that a recorder returns to after it entered another one.
+#[derive(Debug)]
+pub struct Home {
+    namespace: OwnedFd,
+    /// The inode of its statistics, and where the file is.
+    statistics: (u64, PathBuf),
+}
+
+impl Home {
+    /// Remembers the network namespace of this process.
+    ///
+    /// # Errors
+    /// The system's words.
+    pub fn open(proc_root: &Path) -> Result<Self, String> {
+        let path = proc_root.join(OWN_STATISTICS);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let opened = openat(CWD, proc_root.join("self/ns/net"), flags, Mode::empty());
+        let namespace = opened.map_err(words)?;
+        let inode = statat(CWD, &path, AtFlags::empty()).map_err(words)?.st_ino;
+        Ok(Self {
+            namespace,
+            statistics: (inode, path),
+        })
+    }
+
+    /// Enters it again, unless this process is there.
+    ///
+    /// # Errors
+    /// The system's words.
+    pub fn back(&self) -> Result<(), String> {
+        let (inode, path) = &self.statistics;
+        let here = statat(CWD, path, AtFlags::empty()).map_err(words)?;
+        if here.st_ino == *inode {
+            return Ok(());
+        }
+        privilege::with(privilege::ENTER, || {
+            let net = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(self.namespace.as_fd(), net).map_err(words)
+        })
+    }
+}
+
+fn words(error: Errno) -> String {
+    clean(&error.to_string())
 }
 
 /// The error on the way into a namespace.

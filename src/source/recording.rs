@@ -22,9 +22,18 @@ pub const OWN_FILE: &str = "recording";
 /// Bytes that are read at once: the first part of most recordings.
 const CHUNK: usize = 4096;
 
+/// The beginning of the name of the file of another network namespace.
+const OTHER_FILE: &str = "recording-";
+
 /// The name of the file of another network namespace.
 pub fn file_of(namespace: NetnsId) -> String {
-    format!("{OWN_FILE}-{}", namespace.to_string().replace(' ', "-"))
+    format!("{OTHER_FILE}{}", namespace.to_string().replace(' ', "-"))
+}
+
+/// True if a name is that of the file of another network namespace.
+pub fn is_of_another_namespace(name: &str) -> bool {
+    let namespace = name.strip_prefix(OTHER_FILE);
+    namespace.is_some_and(|id| NetnsId::parse(&id.replacen('-', " ", 1)).is_some())
 }
 
 /// A recording that is open: a recorder that replaces the file meanwhile changes nothing in it.

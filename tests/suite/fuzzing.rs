@@ -81,6 +81,7 @@ targets! {
     lines_of_the_table_add_up = "table_text";
     answers_of_sock_diag_are_sockets_or_none = "sock_diag";
     a_state_is_read_as_it_was_written = "state";
+    a_recording_is_read_as_it_was_written = "recording";
     files_of_processes_are_told_as_they_are = "proc_files";
     every_answer_keeps_the_contract = "pipeline";
 }

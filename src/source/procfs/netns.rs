@@ -21,6 +21,7 @@ use crate::model::cgroup::Name;
 use crate::model::error::{FilePurpose, ReadError};
 use crate::model::netns::{Namespace, NetnsId, NetnsRepresentative, Observation, Sighting, Walk};
 use crate::model::readings::{Reading, Readings, Statistics};
+use crate::runtime::privilege;
 use crate::source::file;
 
 /// The file that shows a namespace, below the directory of a process.
@@ -255,7 +256,10 @@ pub fn all(proc_root: &Path, own: Readings, deadline: Instant) -> Observation {
 
 /// The number of the namespace of this process, of the same kind as those of others: to a run in another namespace this
 /// one is another.
-fn own_id(proc_root: &Path) -> Reading<NetnsId> {
+///
+/// # Errors
+/// The reason why it cannot be read.
+pub fn own_id(proc_root: &Path) -> Reading<NetnsId> {
     let path = proc_root.join("self");
     let failed = |error: Errno| file::explain(&path, &error.into());
     let process = directory(CWD, &path).map_err(failed)?;
@@ -270,8 +274,11 @@ fn own_id(proc_root: &Path) -> Reading<NetnsId> {
 
 /// The number of entries that the other namespaces hold together, as far as they can be seen before the deadline.
 pub(crate) fn entries_elsewhere(proc_root: &Path, deadline: Instant) -> u64 {
-    let others =
-        walk(proc_root, WalkDetail::Counts, deadline).map_or(Vec::new(), |found| found.others);
+    // the procfs of a sandbox may hide the processes of other users
+    let walked = privilege::with(privilege::OPEN_NAMESPACE, || {
+        walk(proc_root, WalkDetail::Counts, deadline)
+    });
+    let others = walked.map_or(Vec::new(), |found| found.others);
     others
         .into_iter()
         .filter_map(|other| other.count.ok())

@@ -16,6 +16,7 @@ mod kernel_files;
 mod pipeline;
 mod proc_files;
 mod ranges;
+mod recording;
 pub mod seeds;
 mod sock_diag;
 mod state;
@@ -27,6 +28,7 @@ pub use kernel_files::kernel_files;
 pub use pipeline::pipeline;
 pub use proc_files::proc_files;
 pub use ranges::ranges;
+pub use recording::recording;
 pub use sock_diag::sock_diag;
 pub use state::state;
 pub use table_text::table_text;
@@ -35,7 +37,7 @@ pub use table_text::table_text;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its program, and of its folder of regressions.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("ranges", ranges),
     ("arguments", arguments),
     ("kernel_files", kernel_files),
@@ -43,6 +45,7 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("table_text", table_text),
     ("sock_diag", sock_diag),
     ("state", state),
+    ("recording", recording),
     ("proc_files", proc_files),
     ("pipeline", pipeline),
 ];

@@ -1,11 +1,12 @@
-//! A whole check, or two in a row: an archive of the proc root, with parts of its own for the arguments, a capture and
-//! the state.
+//! A whole check, or two in a row: an archive of the proc root, with parts of its own for the arguments, a capture, the
+//! state and a recording.
 //!
 //! What stands behind `== then` is what has changed when the second check runs. Where there is a part `late`, the time
 //! is up before anything has been read. No argument names a place outside the temporary directory, and the proc root is
 //! never the live one.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -19,10 +20,11 @@ use super::arguments::parse;
 use super::contract::Answer;
 use super::files::{ProcRoot, parts, with_root};
 use super::kernel_files::{content, printed_number};
+use super::recording::resealed;
 use super::state::sealed;
 
 /// Parts that are no file of the proc root.
-pub(crate) const OTHERS: [&str; 5] = ["args", "capture", "state", "then", "late"];
+pub(crate) const OTHERS: [&str; 6] = ["args", "capture", "state", "recording", "then", "late"];
 
 /// For every host and every command line the answer keeps the output contract and is about what is there.
 pub fn pipeline(data: &[u8]) {
@@ -41,6 +43,9 @@ pub fn pipeline(data: &[u8]) {
         let late = parts.iter().any(|part| part.name == "late");
         let options = confined(options, root, late);
         empty(&options.state_dir);
+        if let Some(directory) = &options.recording {
+            keep_recording(directory, content(&parts, "recording"));
+        }
         if let Some(capture) = &options.table {
             let lines = content(&parts, "capture").unwrap_or_default();
             fs::write(capture, lines).expect("a capture");
@@ -63,6 +68,7 @@ fn confined(options: Options, root: &ProcRoot, late: bool) -> Options {
         proc_root: root.path(),
         state_dir: root.beside("state"),
         table: options.table.map(|_| root.beside("capture")),
+        recording: options.recording.map(|_| root.beside("recording")),
         timeout: if late { 1 } else { 3600 },
         ..options
     }
@@ -77,6 +83,23 @@ fn empty(directory: &Path) {
     for file in files(directory) {
         fs::remove_file(file).expect("a file");
     }
+}
+
+/// Puts a recording in its place, as a recorder would have sealed it.
+fn keep_recording(directory: &Path, facts: Option<&[u8]>) {
+    if !directory.is_dir() {
+        fs::create_dir(directory).expect("a directory of the recording");
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o750)).expect("its mode");
+    }
+    empty(directory);
+    let Some(facts) = facts else { return };
+    let text = match std::str::from_utf8(facts) {
+        Ok(facts) => resealed(facts).into_bytes(),
+        Err(_) => facts.to_vec(),
+    };
+    let file = directory.join("recording");
+    fs::write(&file, text).expect("a recording");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).expect("its mode");
 }
 
 fn replace_state(directory: &Path, facts: &[u8]) {
@@ -102,11 +125,16 @@ fn check(options: &Options, root: &ProcRoot, late: bool) {
         } else {
             Instant::now()
         };
+        let judge = |report: &Report| {
+            let answer = super::judge(report, verbosity);
+            answer.keeps_the_contract_of_a_check(options.table.is_some());
+            answer
+        };
         let fallback = |report: Report| {
-            super::judge(&report, verbosity);
+            judge(&report);
         };
         let (report, written) = run(&options, begin, fallback);
-        (super::judge(&report, verbosity), written)
+        (judge(&report), written)
     };
     let (answer, _) = one(options.verbosity);
     let (again, _) = one(options.verbosity);
@@ -127,7 +155,10 @@ fn check(options: &Options, root: &ProcRoot, late: bool) {
     } else if options.netns == Netns::Own {
         is_right(options, root, &answer);
     }
-    ranking_is_one(options, &answer);
+    // the recorder numbered the lines of its list
+    if !answer.text.contains("as of ") {
+        ranking_is_one(options, &answer);
+    }
 }
 
 /// A text without the one word that depends on when it was made: `full at 03:12:40 UTC`.

@@ -9,6 +9,7 @@ use check_conntrack::model::conntrack::TcpState;
 use check_conntrack::model::netns::NetnsId;
 
 use super::files::{NAMES, archive};
+use super::recording::example as recorded_example;
 use super::state::example;
 use super::{datagrams, pipeline};
 
@@ -71,6 +72,7 @@ pub fn inputs(target: &str, tests: &Path, recorded: Recorded) -> Vec<Vec<u8>> {
                 ..example()
             }),
         ],
+        "recording" => recordings_of_the_recorder(),
         "pipeline" => checks(tests),
         other => panic!("no target {other}"),
     }
@@ -302,6 +304,21 @@ fn state(baseline: &Baseline) -> Vec<u8> {
     input
 }
 
+/// Recordings with everything in them, of a moment and of many, and what is looked up ten seconds later.
+fn recordings_of_the_recorder() -> Vec<Vec<u8>> {
+    let hour: Vec<u64> = (0..50).map(|n| 86_400 + n * 60).collect();
+    let moments: [&[u64]; 3] = [&[86_400], &[85_000, 86_390, 86_400], &hour];
+    let inputs = moments.map(|at| {
+        let mut input = recorded_example(at).to_text().into_bytes();
+        input.push(0);
+        for number in [30_000_u32, 1000, 1200, 5] {
+            input.extend_from_slice(&number.to_le_bytes());
+        }
+        input
+    });
+    inputs.to_vec()
+}
+
 /// The facts of a state of this namespace alone, without their hash.
 fn facts(id: NetnsId) -> Vec<u8> {
     let mut baseline = example();
@@ -322,6 +339,18 @@ fn every_threshold() -> String {
         format!("-w{metric}=@0.000000001:17.123456789\n-c{metric}=-12345678901234567:99.9\n")
     };
     Metric::all().map(ranges).collect()
+}
+
+/// Two checks with a recording of a full table between them.
+fn beside_a_recorder(twice: &[u8]) -> Vec<u8> {
+    let text = recorded_example(&[85_600, 86_430, 86_455]).to_text();
+    let mut checks = archive([("recording", text.as_bytes()), ("self", b"1\n")]);
+    checks.extend(archive([("1/ns/net", &b"net:[4026531840]\n"[..])]));
+    checks.extend_from_slice(b"== args\n--recording=x\n-wpeak=80\n");
+    let arguments = b"== args\n";
+    let rest = twice.strip_prefix(arguments).unwrap_or(twice);
+    checks.extend_from_slice(rest);
+    checks
 }
 
 /// Golden runs as checks: alone, with a second one after them, with details, against a state.
@@ -356,6 +385,7 @@ fn checks(tests: &Path) -> Vec<Vec<u8>> {
             ("uptime", b"86460.00 1.00\n"),
             ("sys/net/netfilter/nf_conntrack_count", b"901\n"),
         ]));
+        checks.push(beside_a_recorder(&twice));
         checks.push(twice);
         let mut full = parts(&format!("--top=50\n{}", every_threshold()));
         full.extend(archive([
@@ -437,6 +467,11 @@ pub fn words(target: &str) -> Vec<String> {
         "table_text" => entries(),
         "state" => own(
             "boot walked namespace cookie routesocket inode statistics unknown at count max counters processor check - 18446744073709551615",
+        ),
+        "recording" => own(
+            "check_conntrack recording 1 boot namespace cookie inode every spaced unread clock sample survey netlink procfs \
+             sockets counts finding holder owner why fix look endpoint line incident check ? - 4294967295 \
+             18446744073709551615",
         ),
         "pipeline" => {
             let mut words = names("==");

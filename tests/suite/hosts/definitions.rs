@@ -1253,6 +1253,25 @@ mod nagios_user {
     }
 }
 
+// ---- Kubernetes -----------------------------------------------------------------------------------------------------
+
+mod kubernetes {
+    use super::*;
+    use check_conntrack::cli::{Elevation, Request, parse};
+
+    #[test]
+    fn the_daemon_set_is_valid_and_starts_a_recorder() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("packaging/kubernetes/check_conntrack-recorder.yaml");
+        let printed = printed(crate::common::programs::script("scripts/daemonset").arg(file));
+        let arguments = std::iter::once("check_conntrack").chain(printed.lines());
+        let Ok(Request::Check(options)) = parse(arguments.map(Into::into), Elevation::None) else {
+            panic!("{printed}");
+        };
+        assert_eq!(options.record, Some(10));
+    }
+}
+
 // ---- systemd --------------------------------------------------------------------------------------------------------
 
 mod systemd {
@@ -1306,6 +1325,7 @@ mod systemd {
         let shipped_units = [
             "systemd/check_conntrack.service",
             "systemd/check_conntrack.timer",
+            "systemd/check_conntrack-recorder.service",
             "prometheus/check_conntrack-textfile.service",
             "prometheus/check_conntrack-textfile.timer",
         ];
@@ -1386,6 +1406,22 @@ mod systemd {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_recorder_has_the_capabilities_of_the_documentation_and_a_small_exposure() {
+        let settings = settings(&shipped("systemd/check_conntrack-recorder.service"));
+        let capabilities = ["CAP_NET_ADMIN CAP_SYS_PTRACE CAP_DAC_READ_SEARCH"];
+        assert_eq!(settings["[Service]CapabilityBoundingSet"], capabilities);
+        assert_eq!(settings["[Service]Type"], ["notify"]);
+        assert_eq!(settings["[Install]WantedBy"], ["multi-user.target"]);
+        let mut security = program("systemd-analyze");
+        let unit = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("packaging/systemd/check_conntrack-recorder.service");
+        security.args(["security", "--offline=true", "--no-pager", "--threshold=19"]);
+        let output = security.arg(unit).output().expect("systemd-analyze starts");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod netns {
 
     use tempfile::TempDir;
 
-    use super::super::Recorder;
+    use super::super::{Recorder, last_count};
     use crate::common::namespaces::{Namespaces, inside};
     use crate::common::network::{cover, loopback_up, track};
     use crate::common::plugin::{UNPRIVILEGED, check_after};
@@ -103,13 +103,10 @@ mod netns {
         wait_for("a sample of the calm table", || {
             let count = conntrack::count();
             let text = host.text();
-            let line = text.lines().rfind(|line| line.starts_with("sample "));
-            let line = line.unwrap_or_default().to_owned();
-            let sampled: Option<u64> = line.split(' ').nth(2).and_then(|n| n.parse().ok());
-            // samples of the first part are the youngest ones
+            let sampled = last_count(&text);
             holds(
                 sampled.is_some_and(|n| n <= 50) && count <= 50,
-                (line, count),
+                (sampled, count),
             )
         });
         let answer = host.check(&["-w", "peak=80"]);

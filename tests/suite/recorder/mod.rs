@@ -3,6 +3,7 @@
 
 mod hostile;
 mod live;
+mod namespaces;
 mod service;
 mod story;
 
@@ -25,6 +26,13 @@ use crate::common::{
 const BOOT: &str = "5f3e0a52-5b1e-4a9c-8a55-0f1ff8d4b1c7";
 /// The file of the kernel files that lists the entries.
 const TABLE: &str = "net/nf_conntrack";
+
+/// The number of entries at the last sample of a recording: the last one in its first part.
+fn last_count(text: &str) -> Option<u64> {
+    let head = check_conntrack::recording::head(text)?;
+    let line = head.lines().rfind(|line| line.starts_with("sample "))?;
+    line.split(' ').nth(2)?.parse().ok()
+}
 
 /// A recorder until this is dropped, and what it wrote.
 struct Recorder(Running);

@@ -89,7 +89,6 @@ fn options_that_a_recorder_does_not_know_are_refused() {
         (&["--record", "--top"], "--top"),
         (&["--record", "--table", "-"], "--table"),
         (&["--record", "--source", "recording"], "--source recording"),
-        (&["--record", "--netns", "all"], "--netns all"),
     ] {
         let answer = refused(arguments);
         let start = format!("CONNTRACK is UNKNOWN: {option} refused: not beside --record");
@@ -298,5 +297,81 @@ mod netns {
             holds(text.contains("\nsample 200000 "), text)
         });
         recorder.stop();
+    }
+}
+
+mod strace {
+    use super::*;
+    use crate::common::new_file;
+
+    /// The calls of a trace between two replacements of the recording.
+    fn between_replacements(trace: &str, first: usize) -> Vec<String> {
+        let lines: Vec<&str> = trace.lines().collect();
+        let renames = lines.iter().enumerate();
+        let renames = renames.filter(|(_, line)| line.starts_with("rename"));
+        let places: Vec<usize> = renames.map(|(place, _)| place).collect();
+        let idle = &lines[places[first] + 1..=places[first + 1]];
+        idle.iter().map(|line| (*line).to_owned()).collect()
+    }
+
+    #[test]
+    fn an_idle_period_is_the_clock_a_few_files_and_one_rename() {
+        let host = Host::new();
+        host.holds(40, 60);
+        let trace = new_file();
+        let words = ["strace", "-o", trace.path().to_str().unwrap(), "--"];
+        let recorder = Recorder::start(&words, &host.recording(&["--record", "1"]));
+        let read = || fs::read_to_string(trace.path()).unwrap();
+        wait_for("four recordings", || {
+            let text = read();
+            let n = text.lines().filter(|line| line.starts_with("rename"));
+            holds(n.count() >= 4, text.len())
+        });
+        // strace passes no signal on
+        let child = fs::read_to_string(format!("/proc/{0}/task/{0}/children", recorder.0.pid()));
+        let child = child.unwrap().trim().parse().unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), Signal::SIGTERM).unwrap();
+        assert!(recorder.end().success());
+        let idle = between_replacements(&read(), 1);
+        let name = |line: &String| line.split('(').next().unwrap().to_owned();
+        let allowed = [
+            "poll",
+            // of the debug build, before each close
+            "fcntl",
+            "ppoll",
+            "read",
+            "openat",
+            "close",
+            "fstat",
+            "statx",
+            "newfstatat",
+            "lseek",
+            "unlinkat",
+            "write",
+            "renameat",
+            "renameat2",
+            "rename",
+            "clock_gettime",
+        ];
+        for line in &idle {
+            assert!(
+                allowed.contains(&name(line).as_str()),
+                "{line} in {idle:#?}"
+            );
+        }
+        let opened = idle.iter().filter(|line| name(line) == "openat");
+        let opened: Vec<&str> = opened.filter_map(|line| line.split('"').nth(1)).collect();
+        let files = [
+            "/uptime",
+            "/nf_conntrack_count",
+            "/nf_conntrack_max",
+            "/nf_conntrack_buckets",
+            "/stat/nf_conntrack",
+            ".recording.new",
+        ];
+        for path in &opened {
+            assert!(files.iter().any(|file| path.ends_with(file)), "{opened:?}");
+        }
+        assert!(opened.len() <= files.len(), "{opened:?}");
     }
 }
