@@ -304,8 +304,10 @@ pub struct Swept {
 /// Everything that the diagnosis rests on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// All entries.
+    /// All entries that are listed.
     pub all: Split,
+    /// Entries that nf_conntrack_count counts and a whole dump does not list.
+    pub unlisted: u64,
     /// Entries in each direction, in the order of [`Traffic::ALL`].
     pub directions: [u64; Traffic::ALL.len()],
     /// Destinations, the one with most entries first.
@@ -331,7 +333,7 @@ pub struct Facts {
 impl Facts {
     /// These entries as a share of the table.
     pub fn share(&self, entries: u64) -> Share {
-        Share::new(entries, self.all.entries)
+        Share::new(entries, self.all.entries.saturating_add(self.unlisted))
     }
 
     /// True if this host seems to send packets that no socket of TCP or UDP sends: most of the table got no answer,

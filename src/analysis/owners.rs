@@ -60,16 +60,26 @@ impl fmt::Display for OwnerId {
 }
 
 impl OwnerId {
-    /// The name by which systemctl knows it: of a unit of this host's system manager.
+    /// The name by which systemctl knows it: of a service of this host's system manager.
     pub fn system_unit(&self) -> Option<String> {
         match self {
             Self::Group(Cgroup {
                 name: Name::Unit(unit),
                 ..
-            }) if unit.user.is_none() => Some(named(&unit.name)),
+            }) if unit.user.is_none() && is_service(&unit.name) => Some(unit.name.clone()),
             _ => None,
         }
     }
+}
+
+/// True if systemctl takes this name for one service: of the characters that systemd.unit(5) allows, and short enough to
+/// be printed whole. A scope can be stopped only, and that of a session is how somebody is logged in.
+fn is_service(name: &str) -> bool {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    name.ends_with(".service")
+        && !name.starts_with('-')
+        && name.chars().all(is_allowed)
+        && named(name) == name
 }
 
 /// True if a command could be taken for a unit, a container or a user. A process chooses its command itself.
@@ -399,6 +409,25 @@ mod tests {
             threads,
             inodes: inodes.to_vec(),
             ..Process::default()
+        }
+    }
+
+    #[test]
+    fn systemctl_gets_the_name_of_a_service_of_this_host_that_is_whole() {
+        let of = |name: &str, user| OwnerId::Group(unit("/a", name, user)).system_unit();
+        for name in ["nginx.service", "foo@1.service", r"app\x2dworker.service"] {
+            assert_eq!(of(name, None).as_deref(), Some(name));
+        }
+        assert_eq!(of("nginx.service", Some(1000)), None);
+        let long = format!("{}.service", "a".repeat(64));
+        for name in [
+            "session-3.scope",
+            "-x.service",
+            "a b.service",
+            "a(b).service",
+            &long,
+        ] {
+            assert_eq!(of(name, None), None, "{name}");
         }
     }
 

@@ -45,8 +45,6 @@ pub enum NoSocket {
     Unheld,
     /// No socket is left, or none that is certain to be the entry's.
     None,
-    /// Another network namespace of this host holds it.
-    Elsewhere,
 }
 
 /// The basis of the numbers of entries.

@@ -121,14 +121,12 @@ pub(super) fn not_closed(facts: &Facts) -> Option<Finding> {
             PairEnd::Service(service.port),
             service.split,
         ),
-        None => {
-            let largest = facts.destinations.first()?;
-            (
-                Actor::Clients(Distinct::default()),
-                PairEnd::Remote(largest.peer),
-                facts.all,
-            )
-        }
+        // several services or destinations, none of which has most
+        None => (
+            close_wait_holder(facts),
+            PairEnd::Several(facts.endpoints),
+            facts.all,
+        ),
     };
     Some(Finding::NotClosed(Flow {
         actor,
@@ -136,6 +134,15 @@ pub(super) fn not_closed(facts: &Facts) -> Option<Finding> {
         split,
         share: facts.share(split.entries),
     }))
+}
+
+/// The actor that does not close connections of many services: the owner of most sockets, or a client behind this host.
+fn close_wait_holder(facts: &Facts) -> Actor {
+    if facts.share(facts.in_direction(Traffic::Forward)).is_most() {
+        Actor::Clients(Distinct::default())
+    } else {
+        Actor::of(&facts.ownership)
+    }
 }
 
 /// Rule 12: most of the table is ESTABLISHED, and most of these entries have no socket although all sockets were seen.
@@ -303,6 +310,29 @@ mod tests {
                 ..
             }))
         ));
+    }
+
+    #[test]
+    fn a_table_of_close_wait_at_many_ends_names_no_small_one() {
+        let facts = |directions| {
+            let mut facts = dialling(of_class(Class::CloseWait, 50), Ownership::default());
+            facts.all = of_class(Class::CloseWait, ALL);
+            facts.directions = directions;
+            facts.ownership = sidekiq(900);
+            facts
+        };
+        let actor = |directions| match found(&facts(directions)) {
+            Some(Finding::NotClosed(Flow {
+                actor,
+                to: PairEnd::Several(_),
+                ..
+            })) => actor,
+            other => panic!("{other:?}"),
+        };
+        let all_of =
+            |one: Traffic| Traffic::ALL.map(|(traffic, _)| if traffic == one { ALL } else { 0 });
+        assert!(matches!(actor(all_of(Traffic::Output)), Actor::Here { .. }));
+        assert!(matches!(actor(all_of(Traffic::Forward)), Actor::Clients(_)));
     }
 
     #[test]

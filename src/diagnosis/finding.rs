@@ -231,7 +231,7 @@ impl Finding {
             Self::Dns {
                 actor, resolver, ..
             } => {
-                let resolver = resolver.as_ref().and_then(address_of);
+                let resolver = resolver.as_ref().and_then(EndpointId::single_address);
                 actor.address().into_iter().chain(resolver).collect()
             }
             Self::OneSided { service, .. } => service.iter().filter_map(PairEnd::address).collect(),
@@ -255,7 +255,7 @@ impl Flow {
 impl Actor {
     fn address(&self) -> Option<IpAddr> {
         match self {
-            Self::Client(peer) => address_of(peer),
+            Self::Client(peer) => peer.single_address(),
             _ => None,
         }
     }
@@ -264,20 +264,8 @@ impl Actor {
 impl PairEnd {
     fn address(&self) -> Option<IpAddr> {
         match self {
-            Self::Remote(peer) => address_of(peer),
+            Self::Remote(peer) => peer.single_address(),
             Self::Service(_) | Self::Several(_) => None,
         }
-    }
-}
-
-/// The address of an endpoint, unless it is a network.
-fn address_of(peer: &EndpointId) -> Option<IpAddr> {
-    match peer {
-        EndpointId::To { address, .. } => Some(address.ip()),
-        EndpointId::From {
-            address,
-            length: None,
-        } => Some(*address),
-        EndpointId::From { .. } => None,
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn dns(facts: &Facts) -> Option<Finding> {
         resolver: resolver.map(|destination| destination.peer),
         traffic: service.traffic,
         far: service.far,
-        share: facts.share(split.entries),
+        share: facts.share(service.split.entries),
     })
 }
 
@@ -132,6 +132,25 @@ mod tests {
         assert!(matches!(with(899), Some(Finding::CountDisagrees(_))));
         assert!(matches!(with(900), Some(Finding::Dns { .. })));
         assert!(matches!(with(2000), Some(Finding::Dns { .. })));
+    }
+
+    #[test]
+    fn the_share_of_dns_is_that_of_the_direction_that_is_named() {
+        let mut facts = of_port(udp(53), Traffic::Input, of_class(Class::Udp, 200), 2);
+        facts.ports[0].1 = of_class(Class::Udp, 300);
+        let Some(Finding::Dns { share, .. }) = found(&facts) else {
+            panic!("{:?}", found(&facts))
+        };
+        assert_eq!(share.part, 200);
+    }
+
+    #[test]
+    fn a_share_is_one_of_the_count_if_that_is_more_than_the_list() {
+        let facts = Facts {
+            unlisted: 100,
+            ..table(of_class(Class::Udp, 900))
+        };
+        assert_eq!(facts.share(990).to_string(), "90%");
     }
 
     #[test]

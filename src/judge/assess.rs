@@ -87,6 +87,14 @@ impl Assessment {
         })
     }
 
+    /// True if the value of a metric is above a range that is a part of nf_conntrack_max.
+    pub fn is_above_part(&self, metric: Metric) -> bool {
+        self.crossings.iter().any(|crossing| {
+            crossing.metric == metric
+                && matches!(crossing.reason, Reason::Range(Violation::Above(bound)) if bound.is_percent())
+        })
+    }
+
     /// True if the value of a metric is below its range.
     pub fn is_below(&self, metric: Metric) -> bool {
         self.crossings.iter().any(|crossing| {

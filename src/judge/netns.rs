@@ -124,6 +124,8 @@ fn by_usage(one: &Readings, other: &Readings) -> Ordering {
 pub struct NetnsSummary {
     /// The number that was seen.
     pub number: usize,
+    /// True if the namespace of this check is that of the host, and not that of a container.
+    pub is_host: bool,
     /// The resident of the deciding namespace; none if that is the namespace of this check.
     pub deciding: Option<NetnsRepresentative>,
     /// The one of this check, if another one decides.

@@ -103,13 +103,14 @@ impl Bound {
         })
     }
 
+    /// True if the bound is a part of nf_conntrack_max.
+    pub fn is_percent(self) -> bool {
+        self.unit == Suffix::Percent
+    }
+
     /// The number before the `%` or the unit of time, if any.
     pub fn number(self) -> Decimal {
         self.number
-    }
-
-    fn is_percent(self) -> bool {
-        self.unit == Suffix::Percent
     }
 
     /// The order of two bounds. A percentage and a number cannot be compared unless one of them is 0.

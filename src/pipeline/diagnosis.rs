@@ -14,6 +14,7 @@ use crate::diagnosis::relief::{Room, relief};
 use crate::diagnosis::{self, Case, Configured, Finding, Setting};
 use crate::judge::losses::lost_below_limit;
 use crate::judge::metric::Metric;
+use crate::judge::number::Ratio;
 use crate::model::error::ReadError;
 use crate::model::timeouts::Timeouts;
 use crate::report::advice::{Advice, AdviceContext, advice};
@@ -22,6 +23,9 @@ use crate::report::recorded::Told;
 use crate::report::{Answer, Report, Shown, Style, render};
 use crate::source;
 use crate::source::procfs::meminfo;
+
+/// From this usage on a larger limit is advised whatever range was crossed. Percent.
+const NEARLY_FULL: i64 = 80;
 
 /// The finding and what to do.
 #[derive(Debug, Default)]
@@ -62,6 +66,7 @@ fn of(options: &Options, verdict: &Verdict, table: Option<(&Table, Deadlines)>) 
         };
     }
     let case = case(options, verdict, table);
+    let limit_is_near = limit_is_near(verdict);
     let finding = diagnosis::diagnose(&case);
     let mut told = told(options, verdict, table, &case, finding.as_ref());
     // who it was matters more than who holds a table that is calm again
@@ -76,8 +81,11 @@ fn of(options: &Options, verdict: &Verdict, table: Option<(&Table, Deadlines)>) 
         AdviceContext {
             names: &names,
             timeouts,
-            relief: room(options, &case).and_then(relief),
+            relief: room(options, &case)
+                .filter(|_| limit_is_near)
+                .and_then(relief),
             max: readings.max(),
+            limit_is_near,
             capture: readings.capture,
         },
     );
@@ -144,10 +152,26 @@ fn case<'a>(options: &Options, verdict: &Verdict, table: Option<&'a Table>) -> C
         ports_crossed: assessment.is_above(Metric::Ports),
         ports: table.and_then(|table| table.ports),
         dense_ports: table.and_then(|table| table.dense_ports),
-        configured: filling.then(|| configured(options, verdict)).flatten(),
+        configured: limit_is_near(verdict)
+            .then(|| configured(options, verdict))
+            .flatten(),
         listed: table.and_then(|table| table.listed),
         growth: growth.and_then(|growth| i64::try_from(growth.floor()).ok()),
     }
+}
+
+/// True if a larger limit mends what was crossed: the table is full in proportion to its limit, or soon is. A number of
+/// entries, their growth or the largest endpoint may be too large in a table that is far from full.
+fn limit_is_near(verdict: &Verdict) -> bool {
+    let assessment = &verdict.deciding.assessment;
+    let losses = verdict.deciding.losses();
+    let usage = assessment.measurements.value(Metric::Usage);
+    assessment.is_above(Metric::Usage)
+        || assessment.is_above_part(Metric::Entries)
+        || assessment.is_below(Metric::Free)
+        || assessment.is_below(Metric::FullIn)
+        || losses.is_some_and(|losses| losses.full_table)
+        || usage.is_some_and(|usage| usage >= Ratio::from_int(NEARLY_FULL))
 }
 
 /// A configured limit that is higher than the one in force. The files are those of this host.

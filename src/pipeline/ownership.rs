@@ -352,14 +352,14 @@ fn note(look: &Look, missing: usize, no_holder: NoHolder) -> Option<String> {
     });
     let unheld = (missing > 0).then(|| match no_holder {
         NoHolder::NotPermitted => {
-            let sockets = if missing == 1 {
-                "1 socket belongs".to_owned()
+            let (sockets, are) = if missing == 1 {
+                ("1 socket belongs".to_owned(), "is")
             } else {
-                format!("{missing} sockets belong")
+                (format!("{missing} sockets belong"), "are")
             };
             Some(format!(
-                "{sockets} to processes this user may not look into, shown by uid (CAP_SYS_PTRACE and \
-                 CAP_DAC_READ_SEARCH show them)"
+                "{sockets} to other users' processes and {are} shown by uid (names need CAP_SYS_PTRACE and \
+                 CAP_DAC_READ_SEARCH)"
             ))
         }
         NoHolder::NoProcess => {

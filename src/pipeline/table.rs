@@ -185,6 +185,7 @@ fn analyse(
     // a few sockets say nothing about a table that is full of something else
     let facts = enough.then(|| {
         let facts = census::facts(&tally, &census, owned, scale);
+        let facts = of_the_count(facts, count.filter(|_| of_kernel), scale);
         with_raw_senders(facts, owners_wanted.then_some(&wanted), deadlines)
     });
     let shown = options.top.is_some() || is_capture;
@@ -218,6 +219,14 @@ fn with_raw_senders(facts: Facts, wanted: Option<&EntryQuery>, deadlines: Deadli
     };
     Facts {
         raw_senders: raw_senders(&wanted),
+        ..facts
+    }
+}
+
+/// The facts with the entries of the count that a whole dump does not list, so that shares are those of the table.
+fn of_the_count(facts: Facts, count: Option<u32>, scale: Scale) -> Facts {
+    Facts {
+        unlisted: count.map_or(0, |count| u64::from(count).saturating_sub(scale.total)),
         ..facts
     }
 }

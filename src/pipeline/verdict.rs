@@ -162,6 +162,7 @@ fn overview(
     let listed = if options.verbosity > 0 { others } else { &[] };
     NetnsSummary {
         number: others.len() + 1,
+        is_host: source::is_host_netns(&options.proc_root),
         deciding: (!deciding.netns.namespace.own).then(|| name(deciding)),
         own: others
             .iter()

@@ -24,7 +24,13 @@ pub(super) fn lines(answer: &Answer<'_>) -> Vec<String> {
     lines.extend(answer.told.lines(verbose));
     if let Some(table) = answer.table {
         if let Some(top) = table.top {
-            lines.extend(endpoints::lines(top, table.basis, answer.readings, verbose));
+            lines.extend(endpoints::lines(
+                top,
+                table.basis,
+                answer.readings,
+                answer.names,
+                verbose,
+            ));
         }
         lines.extend(table.basis.notes.iter().cloned());
     }
@@ -219,9 +225,15 @@ fn each_cpu(readings: &Readings) -> Vec<String> {
 
 /// The network namespace of this check, if another one decides.
 fn own_namespace(answer: &Answer<'_>) -> Option<String> {
-    let own = answer.overview?.own.as_ref()?;
+    let overview = answer.overview?;
+    let own = overview.own.as_ref()?;
     let usage = own.assessment.measurements.value(Metric::Usage)?;
-    Some(format!("the host itself is {}% full", usage.truncated(1)))
+    let place = if overview.is_host {
+        "the host itself"
+    } else {
+        "the namespace of this check"
+    };
+    Some(format!("{place} is {}% full", usage.truncated(1)))
 }
 
 /// A network namespace that does not decide, in a line.

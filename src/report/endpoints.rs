@@ -8,6 +8,7 @@ use crate::analysis::top::{Basis, NoSocket, Ranked, TopTable};
 use crate::model::conntrack::Class;
 use crate::model::dump::Source;
 use crate::model::readings::Readings;
+use crate::report::finding::AddressNames;
 
 /// Classes of an endpoint that are named.
 const CLASSES: usize = 4;
@@ -17,11 +18,25 @@ const OWNERS: usize = 3;
 const SHOWN_SHARE: u64 = 1;
 
 /// The lines of the list.
-pub fn lines(top: &TopTable, basis: &Basis, readings: &Readings, verbose: bool) -> Vec<String> {
+///
+/// An endpoint whose address has a name is the address of a container of this host.
+pub fn lines(
+    top: &TopTable,
+    basis: &Basis,
+    readings: &Readings,
+    names: &AddressNames,
+    verbose: bool,
+) -> Vec<String> {
     let sockets = basis.source == Some(Source::Sockets);
     let whole = match (&readings.count, sockets) {
         (Ok(count), true) => u64::from(*count),
-        _ => basis.sample.map_or(basis.read, |sample| sample.total),
+        (count, false) => {
+            let listed = basis.sample.map_or(basis.read, |sample| sample.total);
+            count
+                .as_ref()
+                .map_or(listed, |count| listed.max(u64::from(*count)))
+        }
+        (Err(_), true) => basis.read,
     };
     let share = |ranked: &Ranked| Share::new(ranked.entries, whole);
     let listed: Vec<&Ranked> = top
@@ -32,7 +47,11 @@ pub fn lines(top: &TopTable, basis: &Basis, readings: &Readings, verbose: bool) 
     let mut lines: Vec<String> = listed
         .iter()
         .enumerate()
-        .map(|(place, ranked)| line(place, ranked, share(ranked), sockets))
+        .map(|(place, ranked)| {
+            let address = ranked.endpoint.peer.single_address();
+            let elsewhere = address.is_some_and(|address| names.contains_key(&address));
+            line(place, ranked, share(ranked), sockets, elsewhere)
+        })
         .collect();
     lines.extend(rest(top, &listed, whole));
     lines.extend(directions(top));
@@ -45,7 +64,7 @@ pub fn lines(top: &TopTable, basis: &Basis, readings: &Readings, verbose: bool) 
     lines
 }
 
-fn line(place: usize, ranked: &Ranked, share: Share, sockets: bool) -> String {
+fn line(place: usize, ranked: &Ranked, share: Share, sockets: bool, elsewhere: bool) -> String {
     let number = place + 1;
     let unit = if sockets { "socket" } else { "entry" };
     let entries = match (ranked.entries, unit) {
@@ -66,7 +85,11 @@ fn line(place: usize, ranked: &Ranked, share: Share, sockets: bool) -> String {
         let more = ranked.owners.len() - OWNERS;
         parts.push(plural(more as u64, "more owner", "more owners"));
     }
-    let without: Vec<String> = ranked.without_socket.iter().map(without_socket).collect();
+    let without: Vec<String> = ranked
+        .without_socket
+        .iter()
+        .map(|(reason, n)| without_socket(*reason, *n, elsewhere))
+        .collect();
     if !without.is_empty() {
         parts.push(without.join(" "));
     }
@@ -130,13 +153,13 @@ fn holds(owner: &Owner) -> String {
     )
 }
 
-fn without_socket((reason, n): &(NoSocket, u64)) -> String {
+fn without_socket(reason: NoSocket, n: u64, elsewhere: bool) -> String {
     let words = match reason {
         NoSocket::Closed => "already closed (TIME_WAIT)",
+        NoSocket::Forwarded if elsewhere => "in another namespace of this host",
         NoSocket::Forwarded => "forwarded",
         NoSocket::Unheld => "held by no process",
         NoSocket::None => "no socket left",
-        NoSocket::Elsewhere => "in another namespace",
     };
     format!("{n} {words}")
 }

@@ -109,6 +109,7 @@ fn advised(finding: &Finding) -> Advice {
     advice(
         Some(finding),
         AdviceContext {
+            limit_is_near: true,
             names: &names,
             timeouts: timeouts(),
             relief: Some(relief()),
@@ -227,6 +228,71 @@ fn an_owner_that_was_seen_at_few_attempts_is_named_with_how_much_was_seen() {
             .fix
             .unwrap()
             .contains("systemctl stop checkout.service ends the retries")
+    );
+}
+
+#[test]
+fn no_command_ends_a_service_by_which_the_reader_gets_in() {
+    let fix = |unit| {
+        let finding = Finding::KeptOpen(flow(
+            here(unit, 500, 500),
+            "10.0.3.9:5672",
+            &[(Class::Established, 900)],
+            1000,
+        ));
+        advised(&finding).fix.unwrap()
+    };
+    for unit in [
+        "ssh.service",
+        "sshd@3.service",
+        "nagios-nrpe-server.service",
+        "icinga2.service",
+        "check-mk-agent@1.service",
+        "zabbix-agent2.service",
+        "systemd-networkd.service",
+    ] {
+        assert!(fix(unit).starts_with("restarting ruby[812] "), "{unit}");
+    }
+    assert!(
+        fix(r"app\x2dworker.service").starts_with(r"systemctl restart app\\x2dworker.service "),
+        "a shell takes one backslash away"
+    );
+}
+
+#[test]
+fn a_table_far_from_full_is_not_advised_a_larger_limit() {
+    let names = AddressNames::new();
+    let finding = Finding::NobodyStandsOut {
+        endpoints: seen(339),
+        services: 5,
+        largest: Share::new(6, 470),
+        holder: None,
+    };
+    let of = |limit_is_near, capture| {
+        let basis = AdviceContext {
+            limit_is_near,
+            names: &names,
+            timeouts: timeouts(),
+            relief: None,
+            max: Some(5120),
+            capture,
+        };
+        advice(Some(&finding), basis).fix
+    };
+    assert!(
+        of(true, false)
+            .unwrap()
+            .starts_with("set net.netfilter.nf_conntrack_max=")
+    );
+    assert!(
+        of(false, false)
+            .unwrap()
+            .contains("raise the range that was crossed")
+    );
+    assert_eq!(
+        of(false, true),
+        None,
+        "a capture of a calm host needs no advice"
     );
 }
 
@@ -541,6 +607,7 @@ fn a_capture_has_no_command_for_this_host() {
     let advice = advice(
         Some(&redis()),
         AdviceContext {
+            limit_is_near: true,
             names: &names,
             timeouts: Timeouts::default(),
             relief: Some(relief()),
@@ -561,6 +628,7 @@ fn a_capture_has_no_command_for_this_host() {
 fn without_a_finding_the_larger_limit_still_buys_time() {
     let names = AddressNames::new();
     let basis = AdviceContext {
+        limit_is_near: true,
         names: &names,
         timeouts: Timeouts::default(),
         relief: Some(Relief {

@@ -69,6 +69,34 @@ mod tests {
     }
 
     #[test]
+    fn advice_is_whole_at_exactly_the_length_that_passes_everywhere() {
+        let advice = || ["why: ", "now: ", "fix: ", "look: "].map(|name| format!("{name:x<99}"));
+        let report = |first: usize, endpoints: usize| {
+            let mut lines = advice().to_vec();
+            lines.extend(vec![
+                "1. to 192.0.2.1:80/tcp: 900 entries".to_owned();
+                endpoints
+            ]);
+            assemble("y".repeat(first), lines, MAX_BYTES)
+        };
+        // 4 lines of 100 bytes, and the line feed of line 1
+        let whole = report(MAX_BYTES - 401, 0);
+        assert_eq!(whole.len(), MAX_BYTES);
+        assert!(whole.contains("\nlook: "), "{whole}");
+        let cut = report(MAX_BYTES - 400, 0);
+        assert!(
+            cut.contains("\nfix: ") && !cut.contains("\nlook: "),
+            "{cut}"
+        );
+        assert!(cut.ends_with("\n1 more line with -v\n"), "{cut}");
+        // endpoints go before any advice goes
+        let listed = report(MAX_BYTES - 401 - "3 more lines with -v\n".len(), 3);
+        assert_eq!(listed.len(), MAX_BYTES);
+        assert!(listed.contains("\nlook: "), "{listed}");
+        assert!(listed.ends_with("\n3 more lines with -v\n"), "{listed}");
+    }
+
+    #[test]
     fn lines_that_do_not_fit_are_counted() {
         let lines = |n: usize| vec!["x".repeat(99); n];
         assert_eq!(assemble("y".to_owned(), lines(2), MAX_BYTES).len(), 202);

@@ -186,7 +186,8 @@ fn of_limit(count: u32, max: u32, with_free: bool) -> String {
 fn whereabouts(overview: &NetnsSummary) -> String {
     let place = match &overview.deciding {
         Some(resident) => format!(" in {resident}"),
-        None => " on the host itself".to_owned(),
+        None if overview.is_host => " on the host itself".to_owned(),
+        None => " in the namespace of this check".to_owned(),
     };
     match (overview.number, &overview.deciding) {
         (1, None) => ", the only network namespace".to_owned(),

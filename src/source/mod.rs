@@ -74,6 +74,11 @@ pub fn timeouts(proc_root: &Path) -> Timeouts {
     }
 }
 
+/// True if the sysctls below a proc root are those of the first network namespace, which is the host's.
+pub fn is_host_netns(proc_root: &Path) -> bool {
+    procfs::sysctl::is_first_netns(proc_root)
+}
+
 /// Reads the settings that tell to whom an entry of UDP belongs. A setting that cannot be read is the kernel's default,
 /// or none.
 pub fn udp_settings(proc_root: &Path) -> UdpSettings {

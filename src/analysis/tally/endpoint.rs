@@ -112,6 +112,20 @@ pub enum EndpointId {
     },
 }
 
+impl EndpointId {
+    /// The address, unless the endpoint is a network of several addresses.
+    pub fn single_address(&self) -> Option<IpAddr> {
+        match self {
+            Self::To { address, .. } => Some(address.ip()),
+            Self::From {
+                address,
+                length: None,
+            } => Some(*address),
+            Self::From { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for EndpointId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

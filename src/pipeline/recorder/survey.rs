@@ -40,7 +40,7 @@ pub(super) fn survey(
             .ok()
             .filter(|_| source != Source::Sockets)
             .cloned(),
-        lines: endpoints::lines(top, &table.basis, readings, false),
+        lines: endpoints::lines(top, &table.basis, readings, &diagnosis.names, false),
     })
 }
 

@@ -15,6 +15,29 @@ use std::time::Duration;
 /// Ports by which the reader or the monitoring gets in: ssh, Checkmk, Zabbix, NRPE, Icinga 2. No command limits them.
 const PORTS_OF_THE_READER: [u16; 6] = [22, 5665, 5666, 6556, 10050, 10051];
 
+/// Services by which the reader or the monitoring gets in, or without which the host has no network. No command stops or
+/// restarts them.
+const SERVICES_OF_THE_READER: [&str; 18] = [
+    "ssh",
+    "nagios-nrpe-server",
+    "nrpe",
+    "icinga2",
+    "check-mk-agent",
+    "check_mk",
+    "cmk-agent",
+    "zabbix-agent",
+    "snmpd",
+    "user@",
+    "getty@",
+    "systemd-",
+    "dbus",
+    "NetworkManager",
+    "networking",
+    "openvpn",
+    "wg-quick@",
+    "tailscaled",
+];
+
 /// A line is at most 200 bytes long, its name included; what is longer would be cut.
 pub(super) const LONGEST_LINE: usize = 195;
 
@@ -61,17 +84,27 @@ pub(super) fn timeout(known: Option<Duration>, default: Duration) -> String {
 
 /// The command that ends a service, or words if it is not one of the system manager.
 pub(super) fn stopping(who: &SocketHolder) -> String {
-    match &who.unit {
+    match service(who) {
         Some(unit) => format!("systemctl stop {unit}"),
         None => format!("stopping {}", process(who)),
     }
 }
 
+/// The command that restarts a service, or words if it is not one of the system manager.
 pub(super) fn restarting(who: &SocketHolder) -> String {
-    match &who.unit {
+    match service(who) {
         Some(unit) => format!("systemctl restart {unit}"),
         None => format!("restarting {}", process(who)),
     }
+}
+
+/// The service of the system manager as a shell takes it, unless the reader may need it to get in.
+fn service(who: &SocketHolder) -> Option<String> {
+    let unit = who.unit.as_ref()?;
+    let is_of_the_reader = SERVICES_OF_THE_READER
+        .iter()
+        .any(|service| unit.starts_with(service));
+    (!is_of_the_reader).then(|| unit.replace('\\', "\\\\"))
 }
 
 /// The command that shows who dials a destination while no socket of it was seen.

@@ -157,7 +157,7 @@ pub(super) fn peers_vanished(basis: AdviceContext<'_>) -> Advice {
         )),
         fix: Some(format!(
             "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established={SHORT_ESTABLISHED} (now {}; acts at the next packet of an entry, frees none that is idle)",
-            now.map_or_else(|| "unknown".to_owned(), |now| now.as_secs().to_string())
+            timeout(now, defaults::ESTABLISHED)
         )),
         ..Advice::default()
     }

@@ -2,7 +2,6 @@
 
 use super::commands::{limit, timeout};
 use super::{Advice, AdviceContext};
-use crate::analysis::facts::Share;
 use crate::diagnosis::{Crowd, Flow};
 use crate::model::conntrack::Class;
 use crate::model::timeouts::defaults;
@@ -19,7 +18,12 @@ pub(super) fn crowd_of(
     if !crowd.flood {
         return Advice {
             why: Some(
-                "more clients than the limit allows for; no single one is the reason".to_owned(),
+                if basis.limit_is_near {
+                    "more clients than the limit allows for; no single one is the reason"
+                } else {
+                    "many clients, and no single one is the reason"
+                }
+                .to_owned(),
             ),
             fix: Some(permanent_limit(basis)),
             ..Advice::default()
@@ -47,8 +51,12 @@ pub(super) fn crowd_of(
     }
 }
 
-/// The limit that was advised, for good.
+/// The limit that was advised, for good; while the table is far from full, what would help in its place.
 pub(super) fn permanent_limit(basis: AdviceContext<'_>) -> String {
+    if !basis.limit_is_near {
+        return "if so many entries are ordinary for this host, raise the range that was crossed (-w, -c): the table is far from full"
+            .to_owned();
+    }
     let wanted = basis
         .relief
         .map(|relief| relief.max)
@@ -72,7 +80,7 @@ pub(super) fn one_client(flow: &Flow, words: &SentenceParts<'_>) -> Advice {
         .take(2)
         .map(|(class, n)| {
             let name = Class::ALL.get(class.index()).map_or("", |(_, name)| name);
-            format!("{name} {}", Share::new(n, flow.split.entries))
+            format!("{n} {name}")
         })
         .collect();
     let forged = if forged {

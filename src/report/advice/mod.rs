@@ -24,6 +24,8 @@ pub struct AdviceContext<'a> {
     pub relief: Option<Relief>,
     /// nf_conntrack_max, if there is a limit.
     pub max: Option<u32>,
+    /// True if a larger limit mends what was crossed.
+    pub limit_is_near: bool,
     /// The entries come from a capture: no command helps the host that runs this check.
     pub capture: bool,
 }

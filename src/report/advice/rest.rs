@@ -59,7 +59,12 @@ pub(super) fn count_disagrees() -> Advice {
 }
 
 pub(super) fn nobody_stands_out(basis: AdviceContext<'_>, has_holder: bool) -> Advice {
-    let why = if has_holder {
+    if basis.capture && !basis.limit_is_near {
+        return Advice::default();
+    }
+    let why = if !basis.limit_is_near {
+        "the entries look like ordinary traffic, and a larger limit does not make them fewer"
+    } else if has_holder {
         "the entries look like ordinary traffic: it is more than before, or the limit is too small for it"
     } else {
         "no address and no service is the reason: this host needs more entries than its limit allows"

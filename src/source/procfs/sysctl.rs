@@ -84,6 +84,13 @@ pub(in crate::source) fn local_ports(proc_root: &Path) -> RangeInclusive<u16> {
     range.unwrap_or(32_768..=60_999)
 }
 
+/// True unless the sysctls are those of another network namespace than the first one: these have net/core/somaxconn and
+/// not net/core/dev_weight (`net_core_table` and `netns_core_table` in net/core/sysctl_net_core.c).
+pub(in crate::source) fn is_first_netns(proc_root: &Path) -> bool {
+    let core = proc_root.join("sys/net/core");
+    core.join("dev_weight").exists() || !core.join("somaxconn").exists()
+}
+
 fn is_absent(error: &ReadError) -> bool {
     error.of_file() == Some(&FileError::Missing)
 }
@@ -173,6 +180,18 @@ fn parse_limit(path: &Path, bytes: &[u8]) -> Reading<Limit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_network_namespace_has_settings_that_others_lack() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(is_first_netns(root.path()), "nothing tells");
+        let core = root.path().join("sys/net/core");
+        std::fs::create_dir_all(&core).unwrap();
+        std::fs::write(core.join("somaxconn"), "4096\n").unwrap();
+        assert!(!is_first_netns(root.path()));
+        std::fs::write(core.join("dev_weight"), "64\n").unwrap();
+        assert!(is_first_netns(root.path()));
+    }
 
     fn number(text: &[u8]) -> Option<i64> {
         parse_number(Path::new("f"), text).ok()

@@ -125,7 +125,7 @@ fact top-with-net-admin-alone "$(origin)"
 through="$inside $as_nobody"
 top
 of_sockets 'as nobody' "$of_nobody"
-says '16 sockets belong to processes this user may not look into'
+says "16 sockets belong to other users' processes and are shown by uid"
 fact top-as-nobody "$(origin)"
 through=$inside
 top --source sockets

@@ -1088,10 +1088,7 @@ mod netns {
                 ),
             );
             has(&answer, "user root 15 connections");
-            has(
-                &answer,
-                "15 sockets belong to processes this user may not look into",
-            );
+            has(&answer, "15 sockets belong to other users' processes");
             // sockets are not the table
             assert_eq!(table_perfdata(&answer), [""; 0], "{}", answer.text);
         }

@@ -12,7 +12,7 @@ mod pidns {
     use crate::common::network::{Neighbour, cover, rules};
     use crate::common::programs::run;
     use crate::common::wait::{holds, wait_for};
-    use crate::common::{BUCKETS, conntrack, new_folder};
+    use crate::common::{BUCKETS, MAX, conntrack, new_folder};
     use crate::diagnosis::scene::{
         FAR, HOST, Scene, attempt, bridged, client, connections, datagrams, does, line, link,
         namespace_of, over, says, send_syn, words,
@@ -54,6 +54,9 @@ mod pidns {
         assert!(
             line(&answer, "now").starts_with("sysctl -w net.netfilter.nf_conntrack_buckets=16384")
         );
+        does(line(&answer, "now"));
+        let buckets = std::fs::read_to_string(format!("/proc/{BUCKETS}")).unwrap();
+        assert_eq!(buckets, "16384\n");
         cover(BUCKETS, "16\n");
         assert_eq!(crate::common::answer(["--top"]).code, 0, "12.5 in a chain");
     }
@@ -166,6 +169,9 @@ mod pidns {
         assert!(
             line(&answer, "now").starts_with("sysctl -w net.netfilter.nf_conntrack_max=1000000")
         );
+        does(line(&answer, "now"));
+        let limit = std::fs::read_to_string(format!("/proc/{MAX}")).unwrap();
+        assert_eq!(limit, "1000000\n");
         scene.limit(10_000);
         assert_eq!(
             crate::common::answer(["--top"]).code,
@@ -417,7 +423,12 @@ mod pidns {
         }
         drop((open, listener));
         rules("delete table inet cut");
-        scene.says(&["100 connections ESTABLISHED without a socket on this host hold 100%"]);
+        let answer =
+            scene.says(&["100 connections ESTABLISHED without a socket on this host hold 100%"]);
+        does(line(&answer, "fix"));
+        let timeout = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established";
+        assert_eq!(std::fs::read_to_string(timeout).unwrap(), "86400\n");
+        assert_eq!(conntrack::count(), 100, "none is freed that is idle");
     }
 
     // ---- 13: DNS -------------------------------------------------------------------------------------------------
@@ -549,7 +560,13 @@ mod pidns {
                 .collect()
         });
         let answer = scene.says(&["100 clients of 10.9.1.3:8080/tcp on sleep"]);
-        assert!(answer.text.contains("100 forwarded"), "{}", answer.text);
+        assert!(
+            answer
+                .text
+                .contains("100 in another namespace of this host"),
+            "{}",
+            answer.text
+        );
     }
 
     // ---- without --top -------------------------------------------------------------------------------------------

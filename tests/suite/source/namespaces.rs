@@ -773,8 +773,9 @@ mod admin {
                     code == 3,
                     "{options}: {text}"
                 );
-                let both = text.contains(" on the host itself, the worst of 2 network namespaces|")
-                    && text.contains(" namespaces=2");
+                let both = text.contains(
+                    " in the namespace of this check, the worst of 2 network namespaces|",
+                ) && text.contains(" namespaces=2");
                 assert_eq!(both, code == 0, "{options} {at}: {text}");
             }
         }
@@ -815,8 +816,9 @@ mod admin {
             let got = to_nobody(&inside, &plugin, "/proc");
             assert_eq!(got.code, code, "{options}: {}", got.text);
             assert_eq!(
-                got.text
-                    .contains(" on the host itself, the worst of 2 network namespaces|"),
+                got.text.contains(
+                    " in the namespace of this check, the worst of 2 network namespaces|"
+                ),
                 code == 0,
                 "{}",
                 got.text
