@@ -71,11 +71,14 @@ pub(crate) fn completion(shell: Shell) -> io::Result<String> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command(), "check_conntrack", &mut text);
     let text = String::from_utf8(text).map_err(io::Error::other)?;
-    // The range follows in the same word. fish puts no blank after a =, bash must be told.
+    // The range follows in the same word. fish puts no blank after a =, bash and zsh must be told.
     let words = "=\" -- \"${cur}\"))\n";
     let no_blank = "                    compopt -o nospace 2>/dev/null || true\n";
     Ok(match shell {
         Shell::Bash => text.replace(words, &format!("{words}{no_blank}")),
+        Shell::Zsh => text
+            .replace(":(usage=", ":compadd -S \"\" - usage=")
+            .replace("other=)'", "other='"),
         _ => text,
     })
 }

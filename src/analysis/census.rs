@@ -6,13 +6,11 @@ use crate::analysis::facts::{
     Split, Swept,
 };
 use crate::analysis::owners::Owner;
-use crate::analysis::tally::{
-    Attribution, Counted, Endpoint, EndpointId, Group, Scale, Tally, half_width,
-};
+use crate::analysis::tally::{Attribution, Counted, Endpoint, EndpointId, Group, Scale, Tally};
 use crate::analysis::top::{NoSocket, Ranked, TopTable};
 use crate::analysis::traffic::Traffic;
 use crate::model::few::largest_first;
-use crate::model::readings::Counts;
+use crate::model::readings::{Counts, Estimate};
 use crate::model::text::named;
 
 /// Endpoints that the diagnosis looks at, whatever the number that is shown.
@@ -31,13 +29,19 @@ pub struct Census {
     pub shown: usize,
     /// The groups: the endpoints in their order, then ports, a swept address, and the whole table.
     pub groups: Vec<Group>,
+    /// The entries of the largest endpoint in the whole table.
+    pub largest: Estimate<u64>,
+    scale: Scale,
+    /// Entries of the table, listed or not.
+    entries: u64,
     counted: Vec<Counted>,
     swept_ports: u64,
 }
 
 impl Census {
-    /// Looks at the groups of a tally of which `shown` endpoints are shown.
-    pub fn new(tally: &Tally, shown: usize) -> Self {
+    /// Looks at the groups of a tally of which `shown` endpoints are shown. `count` is nf_conntrack_count, of which
+    /// shares are; 0 if it is not known.
+    pub fn new(tally: &Tally, shown: usize, scale: Scale, count: u32) -> Self {
         // the one after those that are shown is the largest of the rest
         let endpoints = tally.top(shown.saturating_add(1).max(ENDPOINTS));
         let of_endpoints = endpoints
@@ -52,11 +56,41 @@ impl Census {
             .collect();
         Self {
             counted: tally.look_at(&groups),
+            largest: tally.largest(endpoints.first().map_or(0, |first| first.entries), scale),
+            scale,
+            entries: scale.total.max(count.into()),
             endpoints,
             shown,
             groups,
             swept_ports: swept.map_or(0, |(_, ports)| ports),
         }
+    }
+
+    /// The scale of the entries of a group. Endpoints that were found because they are large in the sample are mostly
+    /// smaller in the table, all in the proportion of the largest one.
+    pub fn scale_of(&self, group: &Group) -> Scale {
+        let largest = self.endpoints.first().map_or(0, |first| first.entries);
+        let is_smaller = self.largest.value < self.scale.extrapolate(largest);
+        match group {
+            Group::Endpoint(_) if is_smaller => Scale {
+                read: largest,
+                total: self.largest.value,
+            },
+            _ => self.scale,
+        }
+    }
+
+    /// The entries in the whole table of the group at a place, without those that no socket was found for.
+    pub fn with_socket(&self, place: usize, attribution: &Attribution) -> u64 {
+        let (Some(group), Some(counted)) = (self.groups.get(place), self.counted.get(place)) else {
+            return 0;
+        };
+        let scale = self.scale_of(group);
+        let without = reasons(attribution, scale);
+        let without: u64 = without.iter().map(|(_, entries)| entries).sum();
+        scale
+            .extrapolate(counted.split.entries)
+            .saturating_sub(without)
     }
 
     /// Every group with what was counted of it, and its place in the list.
@@ -87,16 +121,20 @@ fn share(part: u64, whole: u64) -> f64 {
     }
 }
 
-/// In whole entries of the table. No table has more than 2^32 - 1, since its count is an int.
+/// No table has more than 2^32 - 1 entries, since its count is an int.
+fn entries_of_a_table(entries: u64) -> u32 {
+    u32::try_from(entries).unwrap_or(u32::MAX)
+}
+
+/// In whole entries of the table.
 fn whole(count: u64, scale: Scale) -> u32 {
-    u32::try_from(scale.extrapolate(count)).unwrap_or(u32::MAX)
+    entries_of_a_table(scale.extrapolate(count))
 }
 
 /// The numbers of the metrics.
 pub fn counts(tally: &Tally, census: &Census, scale: Scale) -> Counts {
-    let largest = census.endpoints.first();
     let mut counts = Counts {
-        largest_endpoint: largest.map_or(0, |largest| whole(largest.entries, scale)),
+        largest_endpoint: census.largest.map(entries_of_a_table),
         unreplied: whole(tally.unreplied(), scale),
         evictable: whole(tally.evictable(), scale),
         ..Counts::default()
@@ -107,19 +145,27 @@ pub fn counts(tally: &Tally, census: &Census, scale: Scale) -> Counts {
     counts
 }
 
-/// The distance that the share of the largest endpoint in a sample may have from its share in the table.
-pub fn half_width_of_largest(tally: &Tally, census: &Census, scale: Scale) -> f64 {
-    let largest = census.endpoints.first();
-    let share = largest.map_or(0.0, |largest| share(largest.entries, tally.read()));
-    half_width(share, scale.read, scale.total)
+/// The distance that the share of the largest endpoint may have from its share in the table.
+pub fn half_width_of_largest(census: &Census, scale: Scale) -> f64 {
+    let Estimate {
+        value,
+        at_least,
+        at_most,
+    } = census.largest;
+    let distance = at_most
+        .saturating_sub(value)
+        .max(value.saturating_sub(at_least));
+    share(distance, scale.total)
 }
 
 /// The list of endpoints.
 pub fn top(tally: &Tally, census: &Census, owned: Option<&[Owned]>, scale: Scale) -> TopTable {
     let (seen, _) = tally.endpoints();
+    let of_table = |count| share(scale.extrapolate(count), census.entries);
     let shown = census.endpoints.iter().take(census.shown);
     let rest = census.endpoints.get(census.shown);
     let ranked = |(place, endpoint): (usize, &Endpoint)| {
+        let scale = census.scale_of(&Group::Endpoint(endpoint.peer));
         let owned = owned.and_then(|owned| owned.get(place));
         Ranked {
             endpoint: endpoint.clone(),
@@ -132,18 +178,22 @@ pub fn top(tally: &Tally, census: &Census, owned: Option<&[Owned]>, scale: Scale
     };
     let mut directions: Vec<(Traffic, f64)> = tally
         .directions()
-        .map(|(traffic, count)| (traffic, share(count, tally.read())))
+        .map(|(traffic, count)| (traffic, of_table(count)))
         .collect();
     largest_first(&mut directions, |(_, share)| *share);
     let services = tally.services(SERVICES);
     TopTable {
-        endpoints: shown.enumerate().map(ranked).collect(),
+        endpoints: shown
+            .enumerate()
+            .map(ranked)
+            .filter(|ranked| ranked.entries > 0)
+            .collect(),
         seen,
         largest_of_the_rest: rest.map_or(0, |endpoint| scale.extrapolate(endpoint.entries)),
         directions,
         services: services
             .iter()
-            .map(|service| (service.to_string(), share(service.entries, scale.read)))
+            .map(|service| (service.to_string(), of_table(service.entries)))
             .collect(),
     }
 }
@@ -171,9 +221,11 @@ pub fn facts(tally: &Tally, census: &Census, owned: Option<&[Owned]>, scale: Sca
         seen: n,
         at_least: scale.is_sample(),
     };
+    facts.counted = census.entries;
     facts.endpoints = seen(endpoints);
     facts.dialled = seen(dialled);
     for (place, group, counted) in census.iter() {
+        let scale = census.scale_of(group);
         let split = extrapolated(&counted.split, scale);
         let ownership = owned
             .and_then(|owned| owned.get(place))

@@ -306,8 +306,8 @@ pub struct Swept {
 pub struct Facts {
     /// All entries that are listed.
     pub all: Split,
-    /// Entries that nf_conntrack_count counts and a whole dump does not list.
-    pub unlisted: u64,
+    /// Entries of the table, if these are more than all that were listed: expired entries are not listed.
+    pub counted: u64,
     /// Entries in each direction, in the order of [`Traffic::ALL`].
     pub directions: [u64; Traffic::ALL.len()],
     /// Destinations, the one with most entries first.
@@ -333,7 +333,7 @@ pub struct Facts {
 impl Facts {
     /// These entries as a share of the table.
     pub fn share(&self, entries: u64) -> Share {
-        Share::new(entries, self.all.entries.saturating_add(self.unlisted))
+        Share::new(entries, self.all.entries.max(self.counted))
     }
 
     /// True if this host seems to send packets that no socket of TCP or UDP sends: most of the table got no answer,

@@ -133,6 +133,30 @@ impl Owner {
     }
 }
 
+/// Reduces the connections of owners in proportion until they are no more than their `entries`, which are an estimate: a
+/// sample may hold fewer of them than the table. An owner that is left without a connection is left out.
+pub fn fit(owners: &mut Vec<Owner>, entries: u64) {
+    let all: u64 = owners.iter().map(|owner| owner.connections as u64).sum();
+    if all <= entries {
+        return;
+    }
+    let part = |connections: u64| {
+        let part = u128::from(connections) * u128::from(entries) / u128::from(all);
+        usize::try_from(part).unwrap_or(usize::MAX)
+    };
+    let (mut so_far, mut fitted) = (0, 0);
+    for owner in &mut *owners {
+        so_far += owner.connections as u64;
+        owner.connections = part(so_far).saturating_sub(fitted);
+        fitted = part(so_far);
+        if let Some(passed) = &mut owner.passed {
+            passed.connections = part(passed.connections as u64).min(owner.connections);
+        }
+        owner.passed = owner.passed.take().filter(|passed| passed.connections > 0);
+    }
+    owners.retain(|owner| owner.connections > 0);
+}
+
 /// The owners of all sockets that processes were found for.
 #[derive(Debug)]
 pub struct Owners {
@@ -390,6 +414,35 @@ fn nobody(who: OwnerId, connections: usize) -> Owner {
 mod tests {
     use super::*;
     use crate::model::cgroup::{Container, ContainerName, Unit};
+
+    #[test]
+    fn connections_are_reduced_to_the_entries_that_an_estimate_leaves_them() {
+        let fitted = |connections: &[usize], entries: u64| {
+            let mut owners: Vec<Owner> = connections
+                .iter()
+                .map(|connections| Owner {
+                    who: OwnerId::NoProcess,
+                    command: String::new(),
+                    pid: 1,
+                    processes: 1,
+                    connections: *connections,
+                    threads: 1,
+                    passed: None,
+                })
+                .collect();
+            fit(&mut owners, entries);
+            owners
+                .iter()
+                .map(|owner| owner.connections)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(fitted(&[5, 1], 6), [5, 1]);
+        assert_eq!(fitted(&[5, 1], 100), [5, 1]);
+        assert_eq!(fitted(&[60, 30, 10], 50), [30, 15, 5]);
+        assert_eq!(fitted(&[5, 1], 3), [2, 1]);
+        assert_eq!(fitted(&[1, 1, 1], 1), [1]);
+        assert_eq!(fitted(&[5, 1], 0), [0; 0]);
+    }
 
     fn unit(path: &str, name: &str, user: Option<u32>) -> Cgroup {
         Cgroup {

@@ -24,6 +24,7 @@ mod counting;
 mod endpoint;
 mod group;
 mod histogram;
+mod largest;
 mod matching;
 mod packed_entries;
 mod port_use;
@@ -39,11 +40,12 @@ use endpoint::GroupKey;
 pub use endpoint::{Endpoint, EndpointId, LocalService};
 pub use group::{Counted, Group};
 use histogram::Histogram;
+pub use largest::largest;
 pub use matching::{Matched, Matching};
 use packed_entries::PackedEntries;
 pub use port_use::PortCount;
 use port_use::PortUses;
-pub use scale::{Scale, half_width};
+pub use scale::Scale;
 use services::Services;
 
 /// The addresses in a group.
@@ -195,8 +197,13 @@ impl Tally {
 
     /// Entries of each group.
     fn counts(&self) -> Vec<u32> {
+        self.counts_in(self.packed.all_groups().iter())
+    }
+
+    /// Entries of each group, of those that are given.
+    fn counts_in<'a>(&self, entries: impl Iterator<Item = &'a [u32; 2]>) -> Vec<u32> {
         let mut counts = vec![0_u32; self.members.len()];
-        for groups in self.packed.all_groups() {
+        for groups in entries {
             for group in groups {
                 if let Some(count) = counts.get_mut(*group as usize) {
                     *count = count.saturating_add(1);

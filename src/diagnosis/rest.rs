@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_share_is_one_of_the_count_if_that_is_more_than_the_list() {
         let facts = Facts {
-            unlisted: 100,
+            counted: 1100,
             ..table(of_class(Class::Udp, 900))
         };
         assert_eq!(facts.share(990).to_string(), "90%");

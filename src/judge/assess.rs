@@ -7,10 +7,10 @@ use nagiosplugin::ServiceState;
 use crate::judge::measure::{Measured, Measurements};
 use crate::judge::metric::Metric;
 use crate::judge::number::Ratio;
-use crate::judge::range::{Measure, Violation};
+use crate::judge::range::{Measure, Range, Violation};
 use crate::judge::threshold::{Severity, Threshold, Thresholds};
 use crate::model::error::ReadError;
-use crate::model::readings::Readings;
+use crate::model::readings::{Estimate, Readings};
 
 /// The verdict and its reasons.
 #[derive(Debug, Clone)]
@@ -83,7 +83,7 @@ impl Assessment {
     pub fn is_above(&self, metric: Metric) -> bool {
         self.crossings.iter().any(|crossing| {
             crossing.metric == metric
-                && matches!(crossing.reason, Reason::Range(Violation::Above(_)))
+                && matches!(crossing.reason, Reason::Range(violation) if violation.is_above())
         })
     }
 
@@ -99,7 +99,19 @@ impl Assessment {
     pub fn is_below(&self, metric: Metric) -> bool {
         self.crossings.iter().any(|crossing| {
             crossing.metric == metric
-                && matches!(crossing.reason, Reason::Range(Violation::Below(_)))
+                && matches!(crossing.reason, Reason::Range(violation) if violation.is_below())
+        })
+    }
+
+    /// True if a sample cannot tell if a metric is out of one of its ranges.
+    pub fn is_undecided(&self, metric: Metric) -> bool {
+        let Ok(Measured::Estimated(number)) = self.measurements.get(metric) else {
+            return false;
+        };
+        let ends = [number.at_least, number.at_most];
+        self.thresholds.of(metric).any(|threshold| {
+            let alerts = ends.map(|end| threshold.range.alert(&end));
+            alerts.iter().any(Option::is_some) && certain_alert(&threshold.range, &number).is_none()
         })
     }
 
@@ -186,9 +198,6 @@ pub fn rank(state: ServiceState) -> u8 {
 
 /// Compares one metric: at most one crossing of it, the more severe one.
 fn judge(metric: Metric, readings: &Readings, assessment: &mut Assessment) {
-    if assessment.thresholds.of(metric).next().is_none() {
-        return;
-    }
     let measured = assessment.measurements.get(metric);
     for severity in [Severity::Critical, Severity::Warning] {
         let mut thresholds = assessment.thresholds.of(metric);
@@ -225,14 +234,27 @@ fn violation(
 ) -> Result<Option<Violation>, ReadError> {
     match measured {
         // a percentage of a limit that could not be read
-        Ok(Measured::Value(Measure { percent: None, .. })) if threshold.range.has_percent() => {
+        Ok(measured)
+            if threshold.range.has_percent()
+                && measured.measure().is_some_and(|of| of.percent.is_none()) =>
+        {
             readings.limit.clone().map(|_| None)
         }
         Ok(Measured::Unlimited) => Ok(None),
         Ok(Measured::Infinite) => Ok(threshold.range.alert_at_infinity()),
         Ok(Measured::Value(measure)) => Ok(threshold.range.alert(measure)),
+        Ok(Measured::Estimated(estimate)) => Ok(certain_alert(&threshold.range, estimate)),
         Err(why) => Err(why.clone()),
     }
+}
+
+/// The violation of a range by a number that a sample tells: only if no number of the interval is in the range. The
+/// largest of many groups is mostly overestimated, and must not alarm because of that.
+fn certain_alert(range: &Range, number: &Estimate<Measure>) -> Option<Violation> {
+    let lowest = range.alert(&number.at_least)?;
+    range
+        .alert(&number.at_most)
+        .filter(|highest| *highest == lowest)
 }
 
 /// A table that is too full already, and full before the next run, is CRITICAL if no range says otherwise: nobody would
@@ -381,7 +403,7 @@ mod tests {
         let r = readings(10, Limit::Entries(1000), 1000);
         let table = || {
             Some(Ok(Counts {
-                largest_endpoint: 7,
+                largest_endpoint: Estimate::exact(7),
                 unreplied: 3,
                 own_unknown: Some(ReadError::NotReached),
                 ..Default::default()
@@ -394,6 +416,74 @@ mod tests {
         assert_eq!(state("endpoint=1000"), UNKNOWN);
         assert_eq!(state("unreplied=2"), WARNING);
         assert_eq!(state("unreplied=3"), OK);
+    }
+
+    #[test]
+    fn a_number_that_a_sample_tells_alarms_only_if_no_number_of_its_interval_is_in_the_range() {
+        let r = readings(10_000, Limit::Entries(10_000), 10_000);
+        let table = || {
+            Some(Ok(Counts {
+                largest_endpoint: Estimate {
+                    value: 500,
+                    at_least: 80,
+                    at_most: 910,
+                },
+                ..Default::default()
+            }))
+        };
+        for (range, state, undecided) in [
+            ("endpoint=79", WARNING, false),
+            ("endpoint=80", OK, true),
+            ("endpoint=300", OK, true),
+            ("endpoint=909", OK, true),
+            ("endpoint=910", OK, false),
+            ("endpoint=911:", WARNING, false),
+            ("endpoint=910:", OK, true),
+            ("endpoint=600:", OK, true),
+            ("endpoint=400:600", OK, true),
+            ("endpoint=@80:910", WARNING, false),
+            ("endpoint=@81:910", OK, true),
+            ("endpoint=@911:", OK, false),
+            ("endpoint=0.7%", WARNING, false),
+            ("endpoint=0.8%", OK, true),
+            ("endpoint=9.1%", OK, false),
+        ] {
+            let never = Err(ReadError::NotReached);
+            let assessment = assessed(&r, never, table(), [&[range, "usage=~:"], &[]], POLICY);
+            assert_eq!(assessment.state, state, "{range}");
+            assert_eq!(
+                assessment.is_undecided(Metric::Endpoint),
+                undecided,
+                "{range}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_full_too_soon_is_critical_whatever_the_form_of_its_range() {
+        let change = Change {
+            elapsed: Duration::from_secs(300),
+            entries: 100,
+            counters: Some([0; 4]),
+            counted_for: Duration::from_secs(300),
+            was_full: false,
+        };
+        let r = readings(950, Limit::Entries(1000), 1000);
+        for (range, expected) in [
+            ("80", CRITICAL),
+            ("@80:", CRITICAL),
+            ("entries=@80%:", CRITICAL),
+            ("free=100:", CRITICAL),
+            ("free=@~:100", CRITICAL),
+            // alarms because of something else
+            ("@80:99", WARNING),
+            ("free=@0:100", WARNING),
+            ("@~:99", WARNING),
+            ("free=@10:", WARNING),
+        ] {
+            let assessment = assessed(&r, Ok(change), None, [&[range], &[]], POLICY);
+            assert_eq!(assessment.state, expected, "{range}");
+        }
     }
 
     #[test]
@@ -417,6 +507,11 @@ mod tests {
         assert_eq!(state(&r, &["entries=100"], &[]), UNKNOWN);
         assert_eq!(state(&r, &["entries=5"], &[]), WARNING);
         assert_eq!(state(&r, &["entries=5%"], &[]), UNKNOWN);
+        // a capture needs no limit, but its percentages do
+        r.capture = true;
+        assert_eq!(state(&r, &["entries=100"], &[]), OK);
+        assert_eq!(state(&r, &["entries=5%"], &[]), UNKNOWN);
+        r.capture = false;
         r.count = Err(ReadError::NotReached);
         assert_eq!(state(&r, &["entries=5"], &[]), UNKNOWN);
     }
@@ -503,10 +598,21 @@ mod tests {
         assert_eq!(state(800, 700, none), OK, "not above its warning threshold");
         assert_eq!(state(850, -151, none), WARNING);
         assert_eq!(
+            state(500, 501, [&["60:"], &[]]),
+            WARNING,
+            "below its range, which is not too full"
+        );
+        assert_eq!(
             state(850, 151, [&[], &["full_in=~:"]]),
             WARNING,
             "switched off"
         );
+        // a table that does not grow is never full: the time is longer than any
+        let never_full = |warning| state(500, -1, [warning, &[]]);
+        assert_eq!(never_full(&["full_in=1h:"]), OK);
+        assert_eq!(never_full(&["full_in=:1h"]), WARNING);
+        assert_eq!(never_full(&["full_in=@1h:"]), WARNING);
+        assert_eq!(never_full(&["full_in=@:1h"]), OK);
         assert_eq!(state(850, 151, [&["full_in=1s:"], &[]]), WARNING);
         assert_eq!(
             state(850, 151, [&["free=200:"], &[]]),

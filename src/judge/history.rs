@@ -375,9 +375,10 @@ fn increases(then: &Statistics, now: &Statistics) -> Result<[u64; 4], NoBaseline
             _ => return Err(NoBaseline::OtherProcessors),
         };
         counted += u32::from(then > 0);
-        fell += u32::from(now < then);
+        let is_less = now < then;
+        fell += u32::from(is_less);
         let increase = now.wrapping_sub(then);
-        if now < then && increase >= 1 << 31 {
+        if is_less && increase >= 1 << 31 {
             return Err(NoBaseline::Reset);
         }
         if let Some(sum) = increases.get_mut(column) {
@@ -558,6 +559,12 @@ mod tests {
         let known = |n: u64| baseline.history(NetnsId::RouteSocket(1000 + n)).is_some();
         assert_eq!(baseline.namespaces.len(), 2 + MAX_VACANT_NAMESPACES);
         assert!(known(299) && known(298) && known(299 - 256) && !known(299 - 257));
+        // with one run each
+        let without_process = baseline.namespaces.iter().filter(|known| known.id != OWN);
+        let runs: Vec<_> = without_process
+            .map(|known| known.before.is_some())
+            .collect();
+        assert!(!runs[1..].contains(&true), "{runs:?}");
         // and all of them if the walk was cut short
         let crowd: Vec<_> = (0..300)
             .map(|n| (NetnsId::RouteSocket(1000 + n), dropped(1)))
@@ -623,6 +630,17 @@ mod tests {
             Baseline::succeeded_by(Some(&baseline), &all(304, 0, 9)),
             None
         );
+        // after five seconds it is a run like any other
+        let baseline = after(&[all(0, 0, 0), all(300, 0, 7), all(305, 0, 9)]);
+        assert_eq!(lost(&baseline, &all(310, 0, 10), POD), Ok(Some(1)));
+    }
+
+    #[test]
+    fn a_namespace_that_a_repetition_could_not_read_is_compared_as_if_it_had_not_been_tried() {
+        let namespaces = [(OWN, dropped(0)), (POD, None)];
+        let unread = run(302, Walk::Complete, &namespaces);
+        let baseline = after(&[all(0, 0, 0), all(300, 0, 7), unread]);
+        assert_eq!(lost(&baseline, &all(304, 0, 9), POD), Ok(Some(9)));
     }
 
     #[test]
@@ -638,6 +656,31 @@ mod tests {
         );
         let baseline = after(&[all(0, 0, 5), partial, all(late, 0, 50)]);
         assert_eq!(lost(&baseline, &all(late + 2, 0, 53), POD), Ok(Some(3)));
+    }
+
+    #[test]
+    fn a_counter_that_fell_has_wrapped_if_it_increased_by_less_than_half_of_its_range() {
+        let increase = |then, now| {
+            let rows = |drop| Statistics {
+                processors: vec![[Some(drop), Some(0), Some(0), Some(0)]],
+            };
+            increases(&rows(then), &rows(now)).map(|[drop, ..]| drop)
+        };
+        let half = 1_u32 << 31;
+        assert_eq!(increase(half + 1, 0), Ok(u64::from(half) - 1));
+        assert_eq!(increase(half, 0), Err(NoBaseline::Reset));
+        assert_eq!(increase(0, half), Ok(u64::from(half)));
+        // one of them may wrap alone, and no two at once
+        let both = |then: [u32; 2], now: [u32; 2]| {
+            let rows = |[drop, early]: [u32; 2]| Statistics {
+                processors: vec![[Some(drop), Some(0), Some(early), Some(0)]],
+            };
+            increases(&rows(then), &rows(now))
+        };
+        let last = u32::MAX;
+        assert_eq!(both([last, 0], [0, 0]), Ok([1, 0, 0, 0]));
+        assert_eq!(both([last, last], [0, last]), Ok([1, 0, 0, 0]));
+        assert_eq!(both([last, last], [0, 0]), Err(NoBaseline::Reset));
     }
 
     proptest! {

@@ -6,17 +6,39 @@ use crate::judge::metric::Metric;
 use crate::judge::number::Ratio;
 use crate::judge::range::Measure;
 use crate::model::error::{NoBaseline, ReadError};
-use crate::model::readings::{Change, Counts, InUse, Limit, Reading, Readings};
+use crate::model::readings::{Change, Counts, Estimate, InUse, Limit, Reading, Readings};
 
 /// The value of a metric on this host.
 #[derive(Debug, Clone, Copy)]
 pub enum Measured {
     /// A number to compare.
     Value(Measure),
+    /// A number that a sample tells, with its interval.
+    Estimated(Estimate<Measure>),
     /// Beyond every number: the time until a table is full that does not grow.
     Infinite,
     /// There is no limit that could be approached.
     Unlimited,
+}
+
+impl Measured {
+    /// A number that a sample tells; an ordinary one if the interval has no width.
+    fn estimated(number: Estimate<Measure>) -> Self {
+        if number.at_least.value.cmp(&number.at_most.value).is_eq() {
+            Self::Value(number.value)
+        } else {
+            Self::Estimated(number)
+        }
+    }
+
+    /// The number, if it is one.
+    pub fn measure(&self) -> Option<Measure> {
+        match self {
+            Self::Value(measure) => Some(*measure),
+            Self::Estimated(estimate) => Some(estimate.value),
+            Self::Infinite | Self::Unlimited => None,
+        }
+    }
 }
 
 /// The values that metrics are computed from.
@@ -92,7 +114,7 @@ impl Measurements {
     pub fn value(&self, metric: Metric) -> Option<Ratio> {
         let known = self.values.iter().find(|(known, _)| *known == metric);
         match known {
-            Some((_, Ok(Measured::Value(measure)))) => Some(measure.value),
+            Some((_, Ok(measured))) => measured.measure().map(|measure| measure.value),
             _ => None,
         }
     }
@@ -155,26 +177,33 @@ fn of_files(metric: Metric, numbers: Numbers<'_>) -> Reading<Measured> {
 
 fn of_table(metric: Metric, table: &TableNumbers, max: Option<u32>) -> Reading<Measured> {
     if metric == Metric::Expect {
-        return table.expectations.clone().map(in_use);
+        return table
+            .expectations
+            .clone()
+            .map(used_percent)
+            .map(Measured::Value);
     }
     let counts = table.counts.as_ref().map_err(Clone::clone)?;
     if let (Metric::Endpoint | Metric::Ports, Some(why)) = (metric, &counts.own_unknown) {
         return Err(why.clone());
     }
     if metric == Metric::Ports {
-        return Ok(in_use(counts.ports));
+        return Ok(Measured::estimated(counts.ports.map(used_percent)));
     }
-    let value = i64::from(match metric {
-        Metric::Endpoint => counts.largest_endpoint,
+    let entries = |value: u32| Measure {
+        value: Ratio::from_int(value.into()),
+        percent: max.and_then(|max| percent(value.into(), max.into())),
+    };
+    if metric == Metric::Endpoint {
+        return Ok(Measured::estimated(counts.largest_endpoint.map(entries)));
+    }
+    let value = match metric {
         Metric::Unreplied => counts.unreplied,
         Metric::Evictable => counts.evictable,
         Metric::Class(class) => counts.class(class),
         _ => return Err(ReadError::NotReached),
-    });
-    Ok(Measured::Value(Measure {
-        value: Ratio::from_int(value),
-        percent: max.and_then(|max| percent(value, i64::from(max))),
-    }))
+    };
+    Ok(Measured::Value(entries(value)))
 }
 
 /// The increase of counters since the previous run.
@@ -256,9 +285,12 @@ fn number(value: Option<Ratio>) -> Measured {
 }
 
 /// The percentage in use; 0 if nothing can be used.
-fn in_use(InUse { used, of }: InUse) -> Measured {
+fn used_percent(InUse { used, of }: InUse) -> Measure {
     let whole = signed(of).max(1);
-    number(percent(signed(used), whole))
+    Measure {
+        value: percent(signed(used), whole).unwrap_or(Ratio::from_int(0)),
+        percent: None,
+    }
 }
 
 fn signed(n: u64) -> i64 {

@@ -245,6 +245,11 @@ mod tests {
         // what is not read of each cannot decide, and makes none of them UNKNOWN
         let all = vec![of(2, 10), of(1, 20)];
         assert_eq!(order(all, &["unreplied=5"], &[]), [1, 2]);
+        // one that is UNKNOWN for another reason still stands out
+        let mut unknown = of(3, 1);
+        unknown.namespace.readings.limit = Err(ReadError::NotReached);
+        let all = vec![of(2, 10), of(1, 20), unknown];
+        assert_eq!(order(all, &["unreplied=5"], &[]), [3, 1, 2]);
     }
 
     #[test]

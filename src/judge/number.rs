@@ -131,6 +131,21 @@ impl Ratio {
         -(-self.numerator).div_euclid(self.denominator)
     }
 
+    /// This value as a decimal number, if it is one of at most 18 digits.
+    pub(super) fn decimal(self) -> Option<Decimal> {
+        let Self {
+            mut numerator,
+            mut denominator,
+        } = self;
+        while denominator % 10 == 0 && numerator % 10 == 0 {
+            (numerator, denominator) = (numerator / 10, denominator / 10);
+        }
+        let scale = denominator.ilog10();
+        let is_decimal = denominator == 10_i128.pow(scale);
+        let mantissa = i64::try_from(numerator).ok().filter(|_| is_decimal)?;
+        Some(Decimal { mantissa, scale })
+    }
+
     /// The part above [`Ratio::floor`].
     fn fraction(self) -> Self {
         Self {

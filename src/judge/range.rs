@@ -154,6 +154,26 @@ pub enum Violation {
     Inside(Range),
 }
 
+impl Violation {
+    /// True if the value is too high: above the end, or inside a range such as `@90:`.
+    pub fn is_above(self) -> bool {
+        match self {
+            Self::Above(_) => true,
+            Self::Below(_) => false,
+            Self::Inside(range) => range.start.is_some() && range.end.is_none(),
+        }
+    }
+
+    /// True if the value is too low: below the start, or inside a range such as `@~:10`.
+    pub fn is_below(self) -> bool {
+        match self {
+            Self::Above(_) => false,
+            Self::Below(_) => true,
+            Self::Inside(range) => range.start.is_none() && range.end.is_some(),
+        }
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -320,6 +340,27 @@ impl Range {
     /// rounded up and the end down, so that it alerts for the same whole values. None when no whole number is left
     /// between them, or a percentage is to be taken of no limit.
     pub fn in_units_of(&self, whole: Option<i64>, all_percent: bool) -> Option<Self> {
+        let whole_number = |n: i128| i64::try_from(n).ok().map(Decimal::from_int);
+        self.converted(
+            whole,
+            all_percent,
+            |start| whole_number(start.ceil()),
+            |end| whole_number(end.floor()),
+        )
+    }
+
+    /// The same range with its percentages taken of `whole`, for values that have fractions.
+    pub fn exactly_in_units_of(&self, whole: Option<i64>) -> Option<Self> {
+        self.converted(whole, false, Ratio::decimal, Ratio::decimal)
+    }
+
+    fn converted(
+        &self,
+        whole: Option<i64>,
+        all_percent: bool,
+        of_start: impl Fn(Ratio) -> Option<Decimal>,
+        of_end: impl Fn(Ratio) -> Option<Decimal>,
+    ) -> Option<Self> {
         let exact = |bound: Bound| {
             if bound.is_percent() || (all_percent && !bound.number.is_zero()) {
                 whole.map(|whole| Ratio::percent_of(bound.number, whole))
@@ -327,16 +368,12 @@ impl Range {
                 Some(bound.ratio())
             }
         };
-        let whole_bound = |n: i128| {
-            let n = i64::try_from(n).ok()?;
-            Some(Bound::bare(Decimal::from_int(n)))
-        };
         let start = match self.start {
-            Some(bound) => Some(whole_bound(exact(bound)?.ceil())?),
+            Some(bound) => Some(Bound::bare(of_start(exact(bound)?)?)),
             None => None,
         };
         let end = match self.end {
-            Some(bound) => Some(whole_bound(exact(bound)?.floor())?),
+            Some(bound) => Some(Bound::bare(of_end(exact(bound)?)?)),
             None => None,
         };
         if let (Some(start), Some(end)) = (start, end) {
@@ -420,7 +457,7 @@ pub enum RangeError {
         found: String,
     },
     /// Anything but `-?digits[.digits][%]`.
-    #[error("{} is not a decimal number", shown(.found))]
+    #[error("{} is not a decimal number", typed(.found))]
     NotANumber {
         /// The bound.
         found: String,
@@ -444,13 +481,4 @@ pub enum RangeError {
 /// The end of a range that lacks its colon.
 fn meant(end: &Option<Bound>) -> String {
     end.map_or_else(|| "END".to_owned(), |end| end.to_string())
-}
-
-/// A bound in a sentence, where an empty one would leave a hole.
-fn shown(found: &str) -> String {
-    if found.is_empty() {
-        "an empty bound".to_owned()
-    } else {
-        typed(found)
-    }
 }

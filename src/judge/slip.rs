@@ -143,6 +143,8 @@ mod tests {
             ("free=20:", "free=1%:"),
             ("entries=50%", "entries=40"),
             ("chain=@5:6", "chain=6"),
+            ("chain=@10:20", "chain=@15:30"),
+            ("chain=@10:20", "chain=@5:15"),
             ("chain=~:", "chain=15"),
             ("chain=0:", "chain=15"),
             ("growth=90", "growth=~:80"),

@@ -46,16 +46,48 @@ pub struct Usage {
     pub max: Option<u32>,
 }
 
+/// A number of the whole table that a sample tells, with an interval of 95 %. All three are equal if the whole table was
+/// read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Estimate<N> {
+    /// The estimate.
+    pub value: N,
+    /// The lower end of the interval.
+    pub at_least: N,
+    /// The upper end of the interval.
+    pub at_most: N,
+}
+
+impl<N: Copy> Estimate<N> {
+    /// A number without an error.
+    pub fn exact(value: N) -> Self {
+        Self {
+            value,
+            at_least: value,
+            at_most: value,
+        }
+    }
+
+    /// The same interval in another unit.
+    pub fn map<M>(self, unit: impl Fn(N) -> M) -> Estimate<M> {
+        Estimate {
+            value: unit(self.value),
+            at_least: unit(self.at_least),
+            at_most: unit(self.at_most),
+        }
+    }
+}
+
 /// Entries by class, in the whole table: extrapolated where only a sample was read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counts {
     /// The entries of the remote endpoint that holds most.
-    pub largest_endpoint: u32,
+    pub largest_endpoint: Estimate<u32>,
     /// The reason why the local addresses of this host are not known. Without them the remote end of an entry is not
     /// known either.
     pub own_unknown: Option<ReadError>,
     /// Source ports of the pair that uses most of its range.
-    pub ports: InUse,
+    pub ports: Estimate<InUse>,
     /// Without a packet of the reply direction.
     pub unreplied: u32,
     /// The entries that the kernel may evict.
@@ -76,7 +108,7 @@ impl Counts {
             u32::try_from(part).unwrap_or(now)
         };
         Self {
-            largest_endpoint: shrunk(self.largest_endpoint),
+            largest_endpoint: self.largest_endpoint.map(shrunk),
             own_unknown: self.own_unknown.clone(),
             ports: self.ports,
             unreplied: shrunk(self.unreplied),

@@ -4,8 +4,33 @@
 use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 
-/// The lines of a text, without their line breaks.
-pub type TextLines<'a> = std::iter::Peekable<std::str::SplitTerminator<'a, char>>;
+/// The lines of a text, without their line breaks. Every check reads two such texts, so a line that is not looked for
+/// costs no more than its first bytes.
+#[derive(Debug, Clone)]
+pub struct TextLines<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for TextLines<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let end = self.rest.bytes().position(|byte| byte == b'\n');
+        let (line, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
+        self.rest = rest.get(1..).unwrap_or_default();
+        Some(line)
+    }
+}
+
+impl<'a> TextLines<'a> {
+    /// The next line, which stays the next one.
+    pub fn peek(&self) -> Option<&'a str> {
+        self.clone().next()
+    }
+}
 
 /// Adds the last line to the facts, each of which ends with a line break.
 pub fn seal(facts: String) -> String {
@@ -20,7 +45,7 @@ pub fn unseal(text: &str) -> Option<TextLines<'_>> {
         .rfind('\n')
         .map_or(0, |at| at + 1);
     let (facts, check) = text.split_at_checked(end)?;
-    (check == check_line(facts)).then(|| facts.split_terminator('\n').peekable())
+    (check == check_line(facts)).then_some(TextLines { rest: facts })
 }
 
 /// The line at the end of a text that begins with these lines.
@@ -33,8 +58,13 @@ fn check_line(facts: &str) -> String {
 
 /// Returns the rest of the next line if it is about this fact.
 pub fn fact<'a>(lines: &mut TextLines<'a>, name: &str) -> Option<&'a str> {
-    let next = lines.next_if(|line| line.split_once(' ').is_some_and(|(fact, _)| fact == name))?;
-    next.split_once(' ').map(|(_, rest)| rest)
+    let rest = lines.rest.strip_prefix(name)?.strip_prefix(' ')?;
+    lines.rest = rest;
+    // the rest of the line is empty if the line break follows at once
+    if rest.is_empty() {
+        return Some(rest);
+    }
+    lines.next()
 }
 
 /// Reads a number as it is printed: this program does not write it in another way.

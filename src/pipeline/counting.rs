@@ -7,7 +7,7 @@ use crate::analysis::tally::{Counting, Scale, Tally};
 use crate::cli::Options;
 use crate::judge::metric::Metric;
 use crate::model::conntrack::Entry;
-use crate::model::dump::{Choice, DumpEnd, DumpSummary};
+use crate::model::dump::{Choice, DumpEnd, DumpSummary, Source};
 use crate::model::error::ReadError;
 use crate::model::local_addresses::LocalAddresses;
 use crate::model::readings::{InUse, Reading};
@@ -45,7 +45,9 @@ pub(super) fn count(options: &Options, wanted: &EntryQuery) -> Result<Read, Read
         None => {
             let read = entries::entries(wanted, add)?;
             let total = match read.listing.end {
-                DumpEnd::Whole => read.listing.read,
+                DumpEnd::Whole if read.listing.source == Source::Sockets => read.listing.read,
+                // the table may have grown since its entries were counted
+                DumpEnd::Whole => read.listing.read.min(wanted.count.into()),
                 _ if read.listing.counted => read.listing.seen,
                 // what is there is at least what was read, whatever the count says by now
                 _ => read

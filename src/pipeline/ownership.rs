@@ -93,6 +93,9 @@ pub(super) fn owners_of(
                 let whole = |owner: &mut Owner| extrapolate(owner, scale);
                 owners.iter_mut().for_each(whole);
             }
+            if !scale.is_exact() {
+                owners::fit(&mut owners, census.with_socket(place, &attribution));
+            }
             Owned {
                 held: held(&attribution, &owners, &by_process),
                 owners,

@@ -1,15 +1,19 @@
 //! The source ports in use: from those of the entries that were read to those of the table.
 
 use crate::analysis::facts::{Port, Share};
-use crate::analysis::tally::{PortCount, Scale, Tally};
+use crate::analysis::tally::{PortCount, Scale, Tally, largest};
 use crate::diagnosis::PortUse;
-use crate::model::readings::InUse;
+use crate::model::readings::{Estimate, InUse};
 
 /// The pair that uses most of its source ports.
 pub(super) fn ports(tally: &Tally, scale: Scale) -> Option<PortUse> {
+    most_used(tally, scale).map(|count| port_use(count, scale))
+}
+
+fn most_used(tally: &Tally, scale: Scale) -> Option<PortCount> {
+    let used = |count: &PortCount| port_use(*count, scale).used;
     let uses = tally.port_uses().into_iter().flatten();
-    let uses = uses.map(|count| port_use(count, scale));
-    uses.max_by(|one, other| one.used.compare(other.used))
+    uses.max_by(|one, other| used(one).compare(used(other)))
 }
 
 /// The source ports in use in the whole table.
@@ -26,10 +30,13 @@ pub(super) fn port_use(count: PortCount, scale: Scale) -> PortUse {
     }
 }
 
-/// The source ports in use, as a metric.
-pub(super) fn in_use(ports: PortUse) -> InUse {
-    InUse {
-        used: ports.used.part,
-        of: ports.used.whole,
-    }
+/// The source ports in use, as a metric: those of the pair that uses most of its range, which is one of many pairs.
+pub(super) fn in_use(tally: &Tally, scale: Scale) -> Estimate<InUse> {
+    let Some(most) = most_used(tally, scale) else {
+        return Estimate::default();
+    };
+    largest(most.ports, 1.0, scale).map(|used| InUse {
+        used: used.min(most.of),
+        of: most.of,
+    })
 }

@@ -8,7 +8,7 @@ use super::port_use::{in_use, port_use, ports};
 use super::verdict::Verdict;
 use crate::analysis::census::{self, Census};
 use crate::analysis::facts::Facts;
-use crate::analysis::tally::{Scale, Tally};
+use crate::analysis::tally::Scale;
 use crate::analysis::top::{Basis, SampledPart, TopTable};
 use crate::cli::Options;
 use crate::diagnosis::{Listed, PortUse};
@@ -152,15 +152,16 @@ fn analyse(
         (is_capture && tally.read() > 0 && !tally.knows_own()).then_some(ReadError::OwnMissing {
             given: !options.own.is_empty(),
         });
-    let census = Census::new(&tally, options.top.unwrap_or_default());
+    let of_live = count.filter(|_| !is_capture).unwrap_or_default();
+    let census = Census::new(&tally, options.top.unwrap_or_default(), scale, of_live);
     let ports = ports(&tally, scale);
     let counts = counts(&listing, why.as_ref(), hidden.as_ref()).map(|()| Counts {
         own_unknown: own_missing.clone().or_else(|| own_error.clone()),
-        ports: ports.map(in_use).unwrap_or_default(),
+        ports: in_use(&tally, scale),
         ..census::counts(&tally, &census, scale)
     });
     let owners_wanted = options.top.is_some() && !is_capture;
-    let mut basis = basis(&listing, why, &tally, scale, &census);
+    let mut basis = basis(&listing, why, scale, &census);
     basis.gaps.clone_from(&gaps);
     if own_missing.is_none() && options.top.is_some() {
         let unknown = own_error.map(|error| format!("own addresses unknown: {error}"));
@@ -185,7 +186,6 @@ fn analyse(
     // a few sockets say nothing about a table that is full of something else
     let facts = enough.then(|| {
         let facts = census::facts(&tally, &census, owned, scale);
-        let facts = of_the_count(facts, count.filter(|_| of_kernel), scale);
         with_raw_senders(facts, owners_wanted.then_some(&wanted), deadlines)
     });
     let shown = options.top.is_some() || is_capture;
@@ -219,14 +219,6 @@ fn with_raw_senders(facts: Facts, wanted: Option<&EntryQuery>, deadlines: Deadli
     };
     Facts {
         raw_senders: raw_senders(&wanted),
-        ..facts
-    }
-}
-
-/// The facts with the entries of the count that a whole dump does not list, so that shares are those of the table.
-fn of_the_count(facts: Facts, count: Option<u32>, scale: Scale) -> Facts {
-    Facts {
-        unlisted: count.map_or(0, |count| u64::from(count).saturating_sub(scale.total)),
         ..facts
     }
 }
@@ -279,13 +271,7 @@ fn captured(listing: &DumpSummary, scale: Scale, hidden: Option<ReadError>) -> R
     }
 }
 
-fn basis(
-    listing: &DumpSummary,
-    why: Option<ReadError>,
-    tally: &Tally,
-    scale: Scale,
-    census: &Census,
-) -> Basis {
+fn basis(listing: &DumpSummary, why: Option<ReadError>, scale: Scale, census: &Census) -> Basis {
     let is_fair = listing.source != Source::Sockets;
     Basis {
         source: Some(listing.source),
@@ -298,7 +284,7 @@ fn basis(
         sample: scale.is_sample().then(|| SampledPart {
             read: scale.read,
             total: scale.total,
-            half_width: is_fair.then(|| census::half_width_of_largest(tally, census, scale)),
+            half_width: is_fair.then(|| census::half_width_of_largest(census, scale)),
         }),
         inexact: listing.inexact,
         notes: notes(listing),

@@ -165,13 +165,18 @@ fn write_survey(text: &mut String, survey: &Survey) {
         source_name(*source)
     );
     if let Some(counts) = &survey.counts {
-        let first = [counts.largest_endpoint, counts.unreplied, counts.evictable];
-        let all = first.iter().chain(&counts.classes);
-        let ports = [counts.ports.used, counts.ports.of];
-        let numbers: Vec<String> = all
-            .map(u32::to_string)
-            .chain(ports.map(|n| n.to_string()))
-            .collect();
+        let (endpoint, ports) = (counts.largest_endpoint, counts.ports);
+        let first = [endpoint.value, counts.unreplied, counts.evictable];
+        let all = first.iter().chain(&counts.classes).copied().map(u64::from);
+        let ports = [
+            ports.value.used,
+            ports.value.of,
+            u64::from(endpoint.at_least),
+            u64::from(endpoint.at_most),
+            ports.at_least.used,
+            ports.at_most.used,
+        ];
+        let numbers: Vec<String> = all.chain(ports).map(|n| n.to_string()).collect();
         line(text, "counts", &numbers.join(" "));
     }
     if let Some(found) = &survey.finding {
@@ -322,6 +327,40 @@ mod tests {
             ("", NoRecording::Damaged),
         ] {
             assert_eq!(Recording::parse(text), Err(why), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_sample_is_read_only_as_it_is_written() {
+        let with = |sample: &str| {
+            let facts = format!("check_conntrack recording 1\nboot 1\nevery 1\n{sample}\n");
+            Recording::parse(&(seal(facts) + &seal(String::new())))
+        };
+        let read = with("sample 8640000 7 - 1 2 3 18446744073709551615").unwrap();
+        let expected = Sample {
+            at: seconds(86_400),
+            count: 7,
+            max: None,
+            increases: Some([1, 2, 3, u64::MAX]),
+        };
+        assert_eq!(read.samples, [expected]);
+        assert_eq!(with("sample 1 1 1 ?").unwrap().samples[0].increases, None);
+        for other in [
+            "sample 1 1",
+            "sample 1 1 ",
+            "sample 1 1 - ",
+            "sample 1 1 -5 1 1 1 1",
+            "sample 1  1 1",
+            "sample 1 1 1 ",
+            "sample 1 1 1 1 1 1",
+            "sample 1 1 1 1 1 1 1 1",
+            "sample 1 1 1 ? 1",
+            "sample +1 1 1",
+            "sample 1 4294967296 1",
+            "sample 1 1 1 1 1 1 18446744073709551616",
+            "sample 18446744073709551615 1 1",
+        ] {
+            assert_eq!(with(other), Err(NoRecording::Damaged), "{other:?}");
         }
     }
 

@@ -28,15 +28,10 @@ pub fn lines(
     verbose: bool,
 ) -> Vec<String> {
     let sockets = basis.source == Some(Source::Sockets);
-    let whole = match (&readings.count, sockets) {
-        (Ok(count), true) => u64::from(*count),
-        (count, false) => {
-            let listed = basis.sample.map_or(basis.read, |sample| sample.total);
-            count
-                .as_ref()
-                .map_or(listed, |count| listed.max(u64::from(*count)))
-        }
-        (Err(_), true) => basis.read,
+    let listed = basis.sample.map_or(basis.read, |sample| sample.total);
+    let whole = match &readings.count {
+        Ok(count) => u64::from(*count),
+        Err(_) => listed,
     };
     let share = |ranked: &Ranked| Share::new(ranked.entries, whole);
     let listed: Vec<&Ranked> = top
@@ -170,11 +165,13 @@ fn rest(top: &TopTable, listed: &[&Ranked], whole: u64) -> Option<String> {
     let unlisted = top.endpoints.get(listed.len()).map(|ranked| ranked.entries);
     let largest = unlisted.unwrap_or(top.largest_of_the_rest);
     (more > 0 && !top.endpoints.is_empty()).then(|| {
-        format!(
-            "{}, none above {}",
-            plural(more, "more endpoint", "more endpoints"),
-            precise(Share::new(largest, whole))
-        )
+        let endpoints = plural(more, "more endpoint", "more endpoints");
+        let largest = precise(Share::new(largest, whole));
+        if largest.starts_with("under") {
+            format!("{endpoints}, each {largest}")
+        } else {
+            format!("{endpoints}, none above {largest}")
+        }
     })
 }
 
@@ -209,5 +206,37 @@ fn percent(share: f64) -> String {
         _ if share > 0.0 && rounded < 1.0 => "under 1%".to_owned(),
         _ if share < 1.0 && rounded > 99.0 => "over 99%".to_owned(),
         _ => format!("{rounded:.0}%"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_without_a_line_are_never_above_nothing() {
+        let rest = |largest_of_the_rest| {
+            let top = TopTable {
+                endpoints: vec![Ranked {
+                    endpoint: crate::analysis::tally::Endpoint {
+                        peer: EndpointId::From {
+                            address: "198.51.100.9".parse().unwrap(),
+                            length: None,
+                        },
+                        entries: largest_of_the_rest,
+                        forwarded: false,
+                        classes: Vec::new(),
+                    },
+                    entries: largest_of_the_rest,
+                    owners: Vec::new(),
+                    without_socket: Vec::new(),
+                }],
+                seen: 2,
+                ..TopTable::default()
+            };
+            rest(&top, &[], 9999).unwrap()
+        };
+        assert_eq!(rest(9), "2 more endpoints, each under 0.1%");
+        assert_eq!(rest(10), "2 more endpoints, none above 0.1%");
     }
 }

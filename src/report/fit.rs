@@ -59,16 +59,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn phrases_without_room_are_counted() {
-        let phrases = |n: usize| vec!["twelve bytes".to_owned(); n];
-        let fit = |n, room| fitted(phrases(n), room, "in range");
-        assert_eq!(fit(2, 28), phrases(2));
-        assert_eq!(fit(3, 34), ["twelve bytes", "2 more in range"]);
-        assert_eq!(fit(3, 20), ["3 more in range"]);
-        assert_eq!(fit(0, 0), Vec::<String>::new());
-    }
-
-    #[test]
     fn advice_is_whole_at_exactly_the_length_that_passes_everywhere() {
         let advice = || ["why: ", "now: ", "fix: ", "look: "].map(|name| format!("{name:x<99}"));
         let report = |first: usize, endpoints: usize| {
@@ -94,6 +84,16 @@ mod tests {
         assert_eq!(listed.len(), MAX_BYTES);
         assert!(listed.contains("\nlook: "), "{listed}");
         assert!(listed.ends_with("\n3 more lines with -v\n"), "{listed}");
+    }
+
+    #[test]
+    fn phrases_without_room_are_counted() {
+        let phrases = |n: usize| vec!["twelve bytes".to_owned(); n];
+        let fit = |n, room| fitted(phrases(n), room, "in range");
+        assert_eq!(fit(2, 28), phrases(2));
+        assert_eq!(fit(3, 34), ["twelve bytes", "2 more in range"]);
+        assert_eq!(fit(3, 20), ["3 more in range"]);
+        assert_eq!(fit(0, 0), Vec::<String>::new());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The values that an OK names: of each metric with a range that somebody gave.
 
 use super::fit::{LINE_1, fitted};
-use super::values::{ago, full_in, growth};
+use super::values::{ago, full_in, growth, interval};
 use crate::judge::assess::Assessment;
 use crate::judge::measure::Measured;
 use crate::judge::metric::Metric;
@@ -39,6 +39,7 @@ fn phrase(metric: Metric, assessment: &Assessment, change: &Reading<Change>) -> 
     let measurements = &assessment.measurements;
     let measured = match measurements.get(metric) {
         Ok(Measured::Value(measure)) => measure.value,
+        Ok(Measured::Estimated(number)) => number.value.value,
         Ok(Measured::Infinite) => return Some("the table does not grow".to_owned()),
         Ok(Measured::Unlimited) => return None,
         Err(why @ ReadError::NoBaseline { .. }) => return Some(why.to_string()),
@@ -48,6 +49,11 @@ fn phrase(metric: Metric, assessment: &Assessment, change: &Reading<Change>) -> 
     let since = || {
         let change = change.as_ref().ok()?;
         Some(format!("in the last {}", ago(change.counted_for)))
+    };
+    let undecided = if assessment.is_undecided(metric) {
+        ", a sample cannot tell if it is in range"
+    } else {
+        ""
     };
     match metric {
         // the numbers that line 1 begins with
@@ -59,11 +65,16 @@ fn phrase(metric: Metric, assessment: &Assessment, change: &Reading<Change>) -> 
         Metric::Growth => Some(format!("growth {}", growth(measurements)?)),
         Metric::FullIn => full_in(measurements),
         Metric::Peak | Metric::Ports | Metric::Expect => {
-            Some(format!("{metric} {}%", measured.truncated(1)))
+            let interval = interval(measurements, metric);
+            Some(format!(
+                "{metric} {}%{interval}{undecided}",
+                measured.truncated(1)
+            ))
         }
         Metric::Chain => Some(format!("mean hash chain {}", measured.truncated(1))),
         Metric::Endpoint | Metric::Unreplied | Metric::Evictable | Metric::Class(_) => {
-            Some(format!("{metric} {number}"))
+            let interval = interval(measurements, metric);
+            Some(format!("{metric} {number}{interval}{undecided}"))
         }
     }
 }

@@ -159,6 +159,9 @@ impl PerfdataSource<'_> {
         let in_numbers = |range: Option<Range>| match metric {
             Metric::Chain => range,
             metric if metric.is_percentage() => range,
+            Metric::Growth | Metric::FullIn => {
+                range.and_then(|range| range.exactly_in_units_of(self.whole))
+            }
             _ => range.and_then(|range| range.in_units_of(self.whole, false)),
         };
         Some(Value {

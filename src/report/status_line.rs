@@ -400,7 +400,8 @@ fn basis(basis: &Basis, readings: &Readings) -> Vec<String> {
         ) => parts.push(match half_width {
             Some(half_width) => format!(
                 "estimated from {read} of {total} entries, +-{:.1}%",
-                half_width * 100.0
+                // rounded up, because a smaller interval would not be true
+                (half_width * 1000.0 - 1e-9).ceil() / 10.0
             ),
             None => format!("the first {read} of {total} entries"),
         }),

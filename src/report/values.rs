@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::judge::assess::{Assessment, Crossing, Reason};
-use crate::judge::measure::Measurements;
+use crate::judge::measure::{Measured, Measurements};
 use crate::judge::metric::Metric;
 use crate::judge::number::{Ratio, Truncated};
 use crate::judge::range::Violation;
@@ -78,6 +78,20 @@ pub(super) fn since(change: &Reading<Change>) -> Option<String> {
     Some(format!("in the last {}", ago(change.counted_for)))
 }
 
+/// The interval of a number that a sample tells: ` (80 to 910)`; nothing if the number is exact.
+pub(super) fn interval(measurements: &Measurements, metric: Metric) -> String {
+    let Ok(Measured::Estimated(number)) = measurements.get(metric) else {
+        return String::new();
+    };
+    let (decimals, unit) = if metric.is_percentage() {
+        (1, "%")
+    } else {
+        (0, "")
+    };
+    let [low, high] = [number.at_least, number.at_most].map(|end| end.value.truncated(decimals));
+    format!(" ({low} to {high}{unit})")
+}
+
 /// A metric and the range it is out of. Count, usage and free stand before it with their values.
 pub(super) fn out_of_range(
     crossing: &Crossing,
@@ -117,10 +131,15 @@ pub(super) fn out_of_range(
             let value = measurements
                 .value(metric)
                 .map(|v| with_enough_decimals(v, metric, assessment).to_string());
-            format!("{metric} {}% {violation}%", value.unwrap_or_default())
+            let interval = interval(measurements, metric);
+            format!(
+                "{metric} {}%{interval} {violation}%",
+                value.unwrap_or_default()
+            )
         }
         Metric::Endpoint | Metric::Unreplied | Metric::Evictable | Metric::Class(_) => {
-            format!("{} {} {violation}", crossing.metric, whole())
+            let interval = interval(measurements, crossing.metric);
+            format!("{} {}{interval} {violation}", crossing.metric, whole())
         }
         Metric::Chain => {
             let mean = measurements

@@ -2,7 +2,6 @@
 
 from fractions import Fraction
 
-import pending
 import plugin
 import verdict
 from ranges import INFINITE, Refused, decimal
@@ -331,10 +330,8 @@ def refused(case, answer):
     named = [text for _, text in case.options if text.isascii() and text.isprintable() and len(text) < 40
              and not set(text) & set("|;<>&$'\"~`") and text.strip() == text]
     unnamed = case.words and not case.words[0].startswith("-")
-    if "a range that is no UTF-8 is refused with the name of its option" in pending.NAMES:
-        unnamed = unnamed or any(not text.isascii() for _, text in case.options)
     return (answer.status == UNKNOWN and answer.output.count("\n") == 1 and "|" not in answer.output
-            and (unnamed or "--warning" in answer.line or "--critical" in answer.line)
+            and (unnamed or any(name in answer.line for names in NAMES.values() for name in names))
             and (len(named) < len(case.options) or any(text in answer.line for text in named)))
 
 

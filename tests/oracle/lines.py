@@ -46,7 +46,7 @@ FREE_TEXT = ("secctx=", "labels=", "[start=")
 COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 CONTROLS = re.compile("[\x00-\x1f\u00a0]")
 # quote marks, and the prefixes of cat -n, grep -n and grep -H
-PREFIXES = re.compile(r"(?:> *|[0-9]+ +|[^ =:]+: *)*")
+PREFIXES = re.compile(r"(?:> *|[0-9]+ +|[^ =:]*: *)*")
 
 
 class Entry:

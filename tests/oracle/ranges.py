@@ -83,10 +83,13 @@ class Range:
         return within == self.inside
 
     def exceeded(self, value, limit=None):
-        """True if the range alerts because the value is above its end, also if it is written as @START:."""
+        """True if the range alerts because the value is above its end, also if it is written as @START:.
+
+        A start in percent may be above an end in numbers. A value that is then out of both ends counts as below.
+        """
         if self.inside:
             return self.end.value == INFINITE and self.start.value != -INFINITE and self.alerts(value, limit)
-        return self.alerts(value, limit) and value > self.end.in_units(limit)
+        return self.alerts(value, limit) and value > self.end.in_units(limit) and not self.undercut(value, limit)
 
     def undercut(self, value, limit=None):
         """True if the range alerts because the value is below its start, also if it is written as @~:END."""

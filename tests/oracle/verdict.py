@@ -5,7 +5,6 @@ A host stands for the kernel's files. `verdict` judges it by the thresholds, and
 
 from fractions import Fraction
 
-import pending
 from ranges import INFINITE, Bound, Range, Refused, tenths
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
@@ -247,11 +246,10 @@ def perfdata(host, ranges, values):
         item(name, f"{total}c")
     if "lost" in values:
         item("lost", str(values["lost"]), "lost", "0", whole=True)
-    rounded = "thresholds of growth and full_in are rounded" in pending.NAMES
     if "growth" in values:
-        item("growth", tenths(values["growth"]), "growth", whole=rounded, of=limit)
+        item("growth", tenths(values["growth"]), "growth", of=limit)
     if values.get("full_in", INFINITE) != INFINITE:
-        item("full_in", f"{int(values['full_in'])}s", "full_in", "0", whole=rounded)
+        item("full_in", f"{int(values['full_in'])}s", "full_in", "0")
     for name in TABLE:
         if name in values:
             item(name, str(values[name]), name, whole=True, of=limit)

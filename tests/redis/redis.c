@@ -21,7 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CONNECTIONS_MAX = 1000, THREADS_MAX = 100 };
+enum { CONNECTIONS_MAX = 2000, THREADS_MAX = 100 };
 
 static const char request[] = "PING\r\n", answer[] = "+PONG\r\n";
 

@@ -15,9 +15,16 @@ impl Scale {
         self.read < self.total
     }
 
-    /// The count in the whole table, rounded; the count itself where that was read.
+    /// True if counts in the entries read are counts in the table.
+    pub fn is_exact(self) -> bool {
+        self.read == self.total
+    }
+
+    /// The count in the whole table, rounded; the count itself if the whole table was read. A table that grew after its
+    /// entries were counted lists more entries than the count: each number is reduced in proportion, so that no
+    /// answer names more entries than it says there are.
     pub fn extrapolate(self, count: u64) -> u64 {
-        if !self.is_sample() || self.read == 0 {
+        if self.is_exact() || self.read == 0 {
             return count;
         }
         let (count, read, total) = (
@@ -25,32 +32,12 @@ impl Scale {
             u128::from(self.read),
             u128::from(self.total),
         );
+        if total < read {
+            return u64::try_from(count * total / read).unwrap_or(u64::MAX);
+        }
         let rounded = (count * total + read / 2) / read;
         // what was seen is there, even if it is more than the kernel's count
         let bounded = rounded.min(total).max(count);
         u64::try_from(bounded).unwrap_or(u64::MAX)
     }
-}
-
-/// The distance, with a confidence of 95 %, that a share of the `read` entries may have from the share in all `total`:
-/// the greater distance to the two bounds of Wilson's interval, with the correction for a finite population.
-///
-/// Beside the textbook's `1.96 * sqrt(p * (1 - p) / n)`, which this is for any sample worth its name, a handful of
-/// entries that are all of one endpoint does not count as certainty.
-pub fn half_width(share: f64, read: u64, total: u64) -> f64 {
-    if read >= total {
-        return 0.0;
-    }
-    if read == 0 {
-        return 1.0;
-    }
-    const Z: f64 = 1.959_964;
-    let (read, total) = (read as f64, total as f64);
-    // as many entries of an endless table would tell as much
-    let worth = read * (total - 1.0) / (total - read);
-    let share = share.clamp(0.0, 1.0);
-    let weight = Z * Z / worth;
-    let centre = (share + weight / 2.0) / (1.0 + weight);
-    let reach = (share * (1.0 - share) * weight + weight * weight / 4.0).sqrt() / (1.0 + weight);
-    (centre - share).abs() + reach
 }

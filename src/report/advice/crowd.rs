@@ -25,7 +25,7 @@ pub(super) fn crowd_of(
                 }
                 .to_owned(),
             ),
-            fix: Some(permanent_limit(basis)),
+            fix: permanent_limit(basis),
             ..Advice::default()
         };
     }
@@ -51,23 +51,26 @@ pub(super) fn crowd_of(
     }
 }
 
-/// The limit that was advised, for good; while the table is far from full, what would help in its place.
-pub(super) fn permanent_limit(basis: AdviceContext<'_>) -> String {
+/// The limit that was advised, for good. While the table is far from full a larger limit does not help, but another
+/// range may; a capture has crossed none.
+pub(super) fn permanent_limit(basis: AdviceContext<'_>) -> Option<String> {
     if !basis.limit_is_near {
-        return "if so many entries are ordinary for this host, raise the range that was crossed (-w, -c): the table is far from full"
-            .to_owned();
+        return (!basis.capture).then(|| {
+            "if so many entries are ordinary for this host, raise the range that was crossed (-w, -c): the table is far from full"
+                .to_owned()
+        });
     }
     let wanted = basis
         .relief
         .map(|relief| relief.max)
         .or(basis.max.map(|max| u64::from(max).saturating_mul(2)));
-    match wanted {
+    Some(match wanted {
         Some(max) => format!(
             "set net.netfilter.nf_conntrack_max={max} in /etc/sysctl.d, the limit of {} is too small for this host",
             basis.max.unwrap_or_default()
         ),
         None => "set a larger net.netfilter.nf_conntrack_max in /etc/sysctl.d".to_owned(),
-    }
+    })
 }
 
 pub(super) fn one_client(flow: &Flow, words: &SentenceParts<'_>) -> Advice {

@@ -71,7 +71,7 @@ pub(super) fn nobody_stands_out(basis: AdviceContext<'_>, has_holder: bool) -> A
     };
     Advice {
         why: Some(why.to_owned()),
-        fix: Some(permanent_limit(basis)),
+        fix: permanent_limit(basis),
         ..Advice::default()
     }
 }

@@ -12,9 +12,8 @@
 //! timeout   = [ "-" ] digits
 //! private   = TCP: one state; others: up to two words that do not begin with "src="
 //! tuple     = "src=" address "dst=" address [ "sport=" port "dport=" port ]
-//! between   = "[UNREPLIED]" | group | attribute, but no "dst="
-//! after     = group | attribute | any other word, but none that begins with "src=" or "dst="
-//! group     = a word that begins with "[", and the words after it up to the first one that ends with "]"
+//! between   = "[UNREPLIED]" | attribute, but no "dst="
+//! after     = attribute | any other word, but none that begins with "src=" or "dst="
 //! attribute = key "=" [ value ]              key: a letter, then [A-Za-z0-9_.-]
 //! ```
 //!
@@ -271,22 +270,10 @@ fn parse_between<'a>(words: &mut Words<'a>) -> Option<(&'a [u8], bool)> {
             b"[UNREPLIED]" => replied = false,
             word if word.starts_with(b"dst=") => return None,
             word if key(word).is_some() => {}
-            word if word.starts_with(b"[") => end_group(word, words)?,
+            // it may be a damaged [UNREPLIED]
             _ => return None,
         }
     }
-}
-
-/// Passes over a group, of which `first` is the first word.
-fn end_group(first: &[u8], words: &mut Words) -> Option<()> {
-    let mut word = first;
-    while !word.ends_with(b"]") {
-        word = words.next()?;
-        if is_address_word(word) {
-            return None;
-        }
-    }
-    Some(())
 }
 
 #[derive(Default)]

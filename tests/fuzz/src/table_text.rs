@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use check_conntrack::analysis::tally::{Counting, Scale, half_width};
+use check_conntrack::analysis::tally::{Counting, Scale};
 use check_conntrack::analysis::traffic::Traffic;
 use check_conntrack::model::conntrack::Entry;
 use check_conntrack::model::dump::{DumpEnd, Source};
@@ -143,12 +143,16 @@ fn adds_up(entries: &[Entry], own: LocalAddresses, aggregate: Aggregate, of_a_ca
                 assert!((count..=total).contains(&scale.extrapolate(count)));
             }
         }
-        let width = half_width(
-            top.first().map_or(0.0, |largest| largest.share),
-            read,
-            total,
+        let seen = top.first().map_or(0, |largest| largest.entries);
+        let largest = tally.largest(seen, scale);
+        assert!(
+            (seen..=largest.value).contains(&largest.at_least),
+            "{largest:?}"
         );
-        assert!((0.0..=1.0).contains(&width), "{width}");
+        assert!(
+            (largest.value..=total.max(seen)).contains(&largest.at_most),
+            "{largest:?}"
+        );
     }
     let attributions = tally.match_sockets(&top, std::iter::empty());
     assert_eq!(attributions.len(), top.len());

@@ -2,5 +2,5 @@
 
 mod owners;
 mod picked_up;
-mod tally;
+pub(crate) mod tally;
 mod top;

@@ -2,5 +2,6 @@
 
 mod losses;
 mod ranges;
+mod samples;
 mod simulation;
 mod state;

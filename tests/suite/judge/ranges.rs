@@ -147,6 +147,8 @@ fn the_shortest_form_is_printed() {
         ("1.0", "1"),
         ("-0", "0"),
         ("0%:80%", "80%"),
+        ("~:0%", "~:0"),
+        ("-5:0%", "-5:0"),
         ("10%:90%", "10%:90%"),
         ("~:", "~:"),
         ("-0.05:0.5", "-0.05:0.5"),
@@ -206,7 +208,7 @@ fn percentages_become_entries_that_alert_for_the_same_counts() {
 
 #[test]
 fn a_percentage_of_no_limit_is_never_crossed() {
-    for range in ["80%", "10%:", "@10%:20%", "5:10%"] {
+    for range in ["80%", "10%:", "@10%:20%", "5:10%", "60:90%", "10%:40"] {
         let measure = Measure {
             value: Ratio::from_int(50),
             percent: None,

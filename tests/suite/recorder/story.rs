@@ -9,14 +9,19 @@ fn has(answer: &Answer, texts: &[&str]) {
     }
 }
 
-/// A check, a burst of ten seconds that a recorder sees, and a calm table again.
+/// A check, a burst of ten seconds that fills the table and that a recorder sees, and a calm table again.
 fn burst(thresholds: &[&str]) -> (Host, Answer) {
+    burst_of(930, 100, thresholds)
+}
+
+/// A burst of so many connections to a Redis, with 70 other entries, that loses so many packets.
+fn burst_of(connections: u32, lost: u32, thresholds: &[&str]) -> (Host, Answer) {
     let host = Host::new();
     host.holds(40, 60);
     host.check(thresholds);
     host.set_time(1100);
-    host.holds(930, 70);
-    host.lost(100);
+    host.holds(connections, 70);
+    host.lost(lost);
     host.record();
     host.set_time(1290);
     host.holds(30, 70);
@@ -67,6 +72,23 @@ fn the_peak_is_a_metric_with_perfdata_and_ranges() {
     assert_eq!(answer.code, 0, "{}", answer.text);
     // the state is OK, and the reader should know all the same
     has(&answer, &["peaked at 100.0% at "]);
+}
+
+#[test]
+fn a_peak_is_told_if_packets_were_lost_or_it_was_above_a_range_of_the_usage() {
+    for (connections, thresholds, told) in [
+        (930, &[][..], Some("peaked at 100.0% at ")),
+        (730, &[], None),
+        (730, &["-w", "79"], Some("peaked at 80.0% at ")),
+        (930, &["-c", "entries=2000"], None),
+    ] {
+        let (_host, answer) = burst_of(connections, 0, thresholds);
+        assert_eq!(answer.code, 0, "{}", answer.text);
+        match told {
+            Some(told) => has(&answer, &[told]),
+            None => assert!(!answer.text.contains("peaked"), "{}", answer.text),
+        }
+    }
 }
 
 #[test]

@@ -454,9 +454,11 @@ fn a_list_that_is_much_shorter_than_the_count_says_so_and_no_advice_rests_on_it(
             let answer = root.answer(arguments);
             assert_eq!(answer.code, 2, "{}", answer.text);
             assert_eq!(answer.first_line().contains(&part), said, "{}", answer.text);
-            let named = answer
-                .first_line()
-                .contains(" - 198.51.100.9 holds 100% of the entries, to :443/tcp of this host - ");
+            let share = listed * 100 / count;
+            let named = format!(
+                " - 198.51.100.9 holds {share}% of the entries, to :443/tcp of this host - "
+            );
+            let named = answer.first_line().contains(&named);
             assert_eq!(named, !said, "{}", answer.text);
             let advice = answer.text.contains("\nfix: nft add table ip lim ");
             assert_eq!(advice, !said, "{}", answer.text);
@@ -467,6 +469,25 @@ fn a_list_that_is_much_shorter_than_the_count_says_so_and_no_advice_rests_on_it(
     root.file("net/nf_conntrack", lines(200));
     let answer = root.answer(&["--top", "--sample", "50"]);
     assert!(!answer.text.contains("the table lists"), "{}", answer.text);
+}
+
+#[test]
+fn a_table_that_grew_while_it_was_read_lists_no_more_entries_than_its_count() {
+    for (listed, count) in [(100, 50), (100, 99), (3, 1)] {
+        let root = ProcRoot::tracking(&count.to_string(), "100000");
+        root.file("net/nf_conntrack", lines(listed)).file(
+            "net/fib_trie",
+            "Main:\n     |-- 192.0.2.10\n        /32 host LOCAL\n",
+        );
+        let answer = root.answer(&["--top", "-v", "-w", "endpoint=100000"]);
+        for label in ["endpoint", "established", "entries"] {
+            let value = answer.value(label).unwrap();
+            assert_eq!(value[0], count.to_string(), "{label}: {}", answer.text);
+        }
+        let entries = if count == 1 { "entry" } else { "entries" };
+        let line = format!("\n1. from 198.51.100.9: {count} {entries}, 100.0%, ");
+        assert!(answer.text.contains(&line), "{}", answer.text);
+    }
 }
 
 // ---- lines that were changed on their way ----
