@@ -104,12 +104,15 @@ pub fn label(ranked: &Ranked) -> String {
     }
 }
 
-/// Percent with one decimal.
+/// Percent with one decimal; never a 0 that is not exact.
 fn precise(share: Share) -> String {
     if share.whole == 0 {
         return "0.0%".to_owned();
     }
     let tenths = u128::from(share.part) * 1000 / u128::from(share.whole);
+    if tenths == 0 && share.part > 0 {
+        return "under 0.1%".to_owned();
+    }
     format!("{}.{}%", tenths / 10, tenths % 10)
 }
 
@@ -224,6 +227,8 @@ mod tests {
                             length: None,
                         },
                         entries: largest_of_the_rest,
+                        share: 0.0,
+                        unreplied: 0,
                         forwarded: false,
                         classes: Vec::new(),
                     },

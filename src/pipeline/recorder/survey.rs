@@ -6,7 +6,6 @@ use super::super::verdict::Verdict;
 use crate::analysis::top::Ranked;
 use crate::model::dump::Source;
 use crate::recording::{Holding, MAX_ENDPOINTS, RecordedFinding, Sample, Survey};
-use crate::report::finding::AddressNames;
 use crate::report::{endpoints, finding};
 
 /// What is kept of a look into the table; nothing if the table could not be read.
@@ -41,7 +40,7 @@ pub(super) fn survey(
             .ok()
             .filter(|_| source != Source::Sockets)
             .cloned(),
-        lines: endpoints::lines(top, &table.basis, readings, &AddressNames::new(), false),
+        lines: endpoints::lines(top, &table.basis, readings, &diagnosis.names, false),
     })
 }
 
