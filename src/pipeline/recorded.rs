@@ -43,11 +43,14 @@ pub(super) fn read(options: &Options, moment: Option<Moment>) -> Reading<Recorde
     let Some(directory) = &options.recording else {
         return Err(unused(Path::new("--recording"), NoRecording::OtherProcRoot));
     };
+    // without a recording nothing else is asked for
+    let opened = open(directory, OWN_FILE)?;
+    let path = directory.join(OWN_FILE);
     let moment = match moment {
         Some(moment) if is_own(&moment) => moment,
-        _ => this_moment(options).map_err(|problem| unused(&directory.join(OWN_FILE), problem))?,
+        _ => this_moment(options).map_err(|problem| unused(&path, problem))?,
     };
-    match read_file(directory, OWN_FILE, &moment) {
+    match usable(opened, &moment).map_err(|problem| unused(&path, problem)) {
         Err(foreign) if is_of_another_namespace(&foreign) => {
             in_another_file(options, directory, moment).map_err(|_| foreign)
         }
@@ -110,11 +113,17 @@ pub(super) fn read_others(
 
 /// Reads the first part of a recording that has to be of this boot and namespace, and fresh.
 fn read_file(directory: &Path, name: &str, moment: &Moment) -> Reading<Recorded> {
-    let (recording, rest) = open(directory, name)?;
-    let unused = |problem| unused(&directory.join(name), problem);
-    let age = age(&recording, moment).map_err(unused)?;
+    usable(open(directory, name)?, moment).map_err(|problem| unused(&directory.join(name), problem))
+}
+
+/// A recording of this boot and namespace that is fresh.
+fn usable(
+    (recording, rest): (Recording, OpenRecording),
+    moment: &Moment,
+) -> Result<Recorded, NoRecording> {
+    let age = age(&recording, moment)?;
     if age > recording.period * FRESH_PERIODS {
-        return Err(unused(NoRecording::Stale { age }));
+        return Err(NoRecording::Stale { age });
     }
     Ok(Recorded {
         recording,

@@ -335,8 +335,8 @@ fn growth_is_entries_a_minute_and_full_in_what_is_left_at_that() {
     assert_eq!(got.code, 2);
     assert!(
         got.first_line().contains(
-            "50.1% full, no packets lost yet, full in 99s - 501 of 1000 entries, growth +301 entries/min above 10%, \
-             full_in below 5m, full at "
+            "50.1% full, no packets lost yet, full in 99s - 501 of 1000 entries, full_in below 5m, \
+             growth +301 entries/min above 10%, full at "
         ),
         "{}",
         got.text
