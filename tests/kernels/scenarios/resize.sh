@@ -81,7 +81,7 @@ case $answer in
 *inexact*) fact resize-and-back-in-a-dump told ;;
 *) fact resize-and-back-in-a-dump 'not told' ;;
 esac
-[ "$(value established)" != 100000 ] || fail 'it read between the two'
+[ "$(value established)" -le 100000 ] || fail 'it lists more than the count'
 
 # a part of it, since before 6.16 the whole would take the square of the time
 source=procfs sample=10000 step=300000
