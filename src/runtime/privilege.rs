@@ -48,11 +48,8 @@ pub fn repeat() {
     REPEATS.store(true, Ordering::Relaxed);
 }
 
-/// Gives up every capability.
+/// Gives up every capability for good. A recorder never does.
 pub fn give_up_all() {
-    if REPEATS.load(Ordering::Relaxed) {
-        return lower();
-    }
     set(CapabilitySet::empty(), CapabilitySet::empty());
 }
 
