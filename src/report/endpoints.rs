@@ -49,7 +49,7 @@ pub fn lines(
         })
         .collect();
     lines.extend(rest(top, &listed, whole));
-    lines.extend(directions(top));
+    lines.extend(directions(top, sockets));
     if verbose {
         let why = basis.why.as_ref();
         let why = why.map_or_else(String::new, |why| format!(" ({why})"));
@@ -179,17 +179,27 @@ fn rest(top: &TopTable, listed: &[&Ranked], whole: u64) -> Option<String> {
 }
 
 /// One line about the whole table: directions, and the services that are dialled here.
-fn directions(top: &TopTable) -> Option<String> {
+///
+/// The shares of sockets are of the sockets: a connection within this host has two of them and one entry.
+fn directions(top: &TopTable, sockets: bool) -> Option<String> {
+    let all: f64 = top.directions.iter().map(|(_, share)| share).sum();
+    let of = |share: f64| {
+        percent(if sockets && all > 0.0 {
+            share / all
+        } else {
+            share
+        })
+    };
     let directions: Vec<String> = top
         .directions
         .iter()
         .filter(|(_, share)| *share > 0.0)
-        .map(|(traffic, share)| format!("{} {}", traffic.adjective(), percent(*share)))
+        .map(|(traffic, share)| format!("{} {}", traffic.adjective(), of(*share)))
         .collect();
     let services: Vec<String> = top
         .services
         .iter()
-        .map(|(service, share)| format!("{} {}", service.trim_start_matches(':'), percent(*share)))
+        .map(|(service, share)| format!("{} {}", service.trim_start_matches(':'), of(*share)))
         .collect();
     if directions.is_empty() {
         return None;
@@ -199,7 +209,8 @@ fn directions(top: &TopTable) -> Option<String> {
     } else {
         format!(", top local services: {}", services.join(", "))
     };
-    Some(format!("{}{dialled}", directions.join(", ")))
+    let whole = if sockets { "of the sockets: " } else { "" };
+    Some(format!("{whole}{}{dialled}", directions.join(", ")))
 }
 
 /// A share without decimals, but never a 0 or a 100 that is not exact.

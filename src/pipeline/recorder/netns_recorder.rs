@@ -38,7 +38,7 @@ pub(super) struct NetnsRecorder {
     recording: Recording,
     schedule: Schedule,
     watch: Watch,
-    /// What the last tick read.
+    /// The numbers of the last tick.
     previous: Option<NetnsSnapshot>,
     /// Why the recording could not be written.
     pub(super) not_written: Option<String>,

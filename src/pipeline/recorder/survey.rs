@@ -8,7 +8,7 @@ use crate::model::dump::Source;
 use crate::recording::{Holding, MAX_ENDPOINTS, RecordedFinding, Sample, Survey};
 use crate::report::{endpoints, finding};
 
-/// What is kept of a look into the table; nothing if the table could not be read.
+/// The part of a look into the table that is kept; none if the table could not be read.
 pub(super) fn survey(
     sample: Sample,
     verdict: &Verdict,

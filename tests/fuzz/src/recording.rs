@@ -52,7 +52,7 @@ pub fn recording(data: &[u8]) {
     }
 }
 
-/// What was read is no larger than what is kept, and has no character that a plugin host would interpret.
+/// A recording that was read is no larger than one that is kept, and has no character that a plugin host would interpret.
 fn is_bounded(recording: &Recording, text: &str) {
     assert!(text.len() <= MAX_BYTES);
     let is_clean = |text: &String| {

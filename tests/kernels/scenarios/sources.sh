@@ -96,7 +96,7 @@ of_the_table() {
 of_sockets() { # WHAT LIST
     exits 0
     lists "$1" "$2"
-    says 'outbound 28%, inbound 14%, within this host 14%, top local services: 22/tcp 14%'
+    says 'of the sockets: outbound 50%, inbound 25%, within this host 25%, top local services: 22/tcp 25%'
     measures entries 29
     measures_no endpoint
 }

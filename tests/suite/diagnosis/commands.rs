@@ -172,7 +172,7 @@ mod pidns {
     use crate::common::{Answer, BUCKETS, MAX, conntrack, new_folder};
     use crate::diagnosis::scene::{FAR, HOST, Scene, attempt, client, datagrams, does, line};
 
-    /// What a command prints, without what stands in brackets behind it, with these programs first in its PATH.
+    /// The output of a command without the words in brackets behind it, with these programs first in its PATH.
     fn shown(advice: &str, path: &str) -> String {
         let (command, _) = advice.split_once(" (").unwrap_or((advice, ""));
         let all = format!("{path}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
