@@ -25,7 +25,8 @@
 //! Times are in hundredths of a second since the host was started, `clock` has the time of day beside one. `every` is the
 //! number of seconds between two samples. A sample has the increase of each counter since the one before, nothing if no
 //! counter moved, or `?` if that is not known. `-` is a limit that there is not. `counts` has the entries of the largest
-//! endpoint, without a reply, that may be evicted, and of each class.
+//! endpoint, without a reply, that may be evicted, and of each class, then the source ports in use and how many there are.
+//! The ends of the intervals of the largest endpoint and of the ports may follow; numbers without them are exact.
 //!
 //! A text has two parts, each of which ends with `check`, a hash of its lines. The first part has the youngest samples: a
 //! check that finds nothing wrong reads no more. The second part begins with the older samples.

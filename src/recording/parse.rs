@@ -281,7 +281,7 @@ fn parse_counts(text: &str) -> Option<Counts> {
     let mut next = || words.next().and_then(number::<u64>);
     let (used, of) = (next()?, next()?);
     counts.ports = Estimate::exact(InUse { used, of });
-    // a recorder of version 0.2.0 or before wrote no intervals
+    // numbers without an interval are exact
     if let Some(at_least) = next() {
         let endpoint = &mut counts.largest_endpoint;
         endpoint.at_least = u32::try_from(at_least).ok()?;
