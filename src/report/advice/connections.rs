@@ -7,7 +7,7 @@ use crate::analysis::facts::PairEnd;
 use crate::diagnosis::{Actor, Flow};
 use crate::model::conntrack::Class;
 use crate::model::timeouts::defaults;
-use crate::report::finding::SentenceParts;
+use crate::report::finding::{SentenceParts, verb};
 use crate::report::plural;
 
 /// A timeout for idle connections that keeps no entry for days, seconds.
@@ -48,7 +48,10 @@ pub(super) fn not_reused(
         actor => {
             let who = words.actor(actor);
             (
-                format!("{who} opens a new connection for each request, and {closed}"),
+                format!(
+                    "{who} {} a new connection for each request, and {closed}",
+                    verb(actor, "opens", "open")
+                ),
                 format!(
                     "let {who} reuse connections to {} (connection pool, keep-alive)",
                     words.end(&flow.to)

@@ -16,7 +16,7 @@ const BEGINNINGS: [&str; 9] = [
 ];
 
 /// The beginning of each command as the source has it, and the test that runs it.
-const TEMPLATES: [(&str, &str); 24] = [
+const TEMPLATES: [(&str, &str); 25] = [
     (
         "sysctl -w net.netfilter.nf_conntrack_max={}{buckets}",
         "a_larger_limit_and_more_buckets_are_set",
@@ -71,6 +71,10 @@ const TEMPLATES: [(&str, &str); 24] = [
     ),
     (
         "ss -tnp state syn-sent",
+        "attempts_to_connect_are_shown_with_their_program",
+    ),
+    (
+        "ss -tnp",
         "attempts_to_connect_are_shown_with_their_program",
     ),
     (
