@@ -1,4 +1,4 @@
-//! A host with more processes and connections than the check keeps sockets of an endpoint. `make bench` has a larger one.
+//! A host with more connections than the check keeps sockets of an endpoint. `make owners` makes a larger one.
 
 mod netns {
     use std::fmt::Write as _;
