@@ -85,7 +85,7 @@ check-flow: ## the one-way dependencies of docs/internals/design.md
 coverage: ## which lines of src the tests run (MISSING=1: those they do not, too); needs cargo-llvm-cov
 	@CARGO='$(CARGO)' tests/coverage
 
-bench: build ## what a run, the table and --netns all cost, beside other programs, in six minutes (ROUNDS=1: quick; UPDATE=1)
+bench: build ## what a run, the table, --netns all and the recorder cost, in ten minutes (ROUNDS=1: quick; UPDATE=1)
 	@tests/bench/run $(BINARY)
 
 owners: build ## the cost and the answer of --top on a host of 200000 connections in 50000 processes; as root
