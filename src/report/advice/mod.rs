@@ -10,7 +10,7 @@ mod unanswered;
 use crate::diagnosis::Finding;
 use crate::diagnosis::relief::Relief;
 use crate::model::timeouts::Timeouts;
-use crate::report::finding::{AddressNames, SentenceParts};
+use crate::report::sentence_parts::{AddressNames, SentenceParts};
 use commands::larger_limit;
 
 /// The basis of the lines besides the finding.

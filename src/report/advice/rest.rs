@@ -7,7 +7,7 @@ use crate::analysis::traffic::Traffic;
 use crate::diagnosis::{Actor, FarEnds};
 use crate::model::conntrack::Class;
 use crate::model::timeouts::defaults;
-use crate::report::finding::SentenceParts;
+use crate::report::sentence_parts::SentenceParts;
 
 pub(super) fn dns(
     actor: &Actor,
