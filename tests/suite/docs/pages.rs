@@ -15,7 +15,10 @@ fn the_readme_has_at_most_100_lines_and_no_page_more_than_250() {
     for page in pages() {
         let name = name(&page);
         let lines = read(&page).lines().count();
-        assert!(LONG.contains(&name.as_str()) || lines <= 250, "{name} has {lines} lines");
+        assert!(
+            LONG.contains(&name.as_str()) || lines <= 250,
+            "{name} has {lines} lines"
+        );
     }
 }
 
