@@ -278,4 +278,28 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn equal_quotients_are_equal_whatever_their_terms_are() {
+        let ratio = |numerator, denominator| Ratio::new(numerator, denominator).unwrap();
+        assert!(ratio(1, 2) == ratio(50, 100));
+        assert!(ratio(0, 1) == ratio(0, 7));
+        assert!(ratio(1, 2) != ratio(1, 3));
+        assert!(ratio(1, 2) != ratio(-1, 2));
+    }
+
+    #[test]
+    fn a_printed_value_is_below_a_number_only_if_it_is_nearer_to_zero() {
+        let is_below = |hundredths, n| {
+            let value = Ratio::new(hundredths, 100).unwrap();
+            [0, 1].map(|decimals| value.truncated(decimals).is_below(n))
+        };
+        for (hundredths, expected) in [(999, true), (1000, false), (1100, false)] {
+            assert_eq!(is_below(hundredths, 10), [expected; 2], "{hundredths}");
+            assert_eq!(is_below(-hundredths, 10), [expected; 2], "-{hundredths}");
+        }
+        // 0.99 prints as 0 or as 0.9
+        assert_eq!(is_below(99, 1), [true; 2]);
+        assert_eq!(is_below(0, 0), [false; 2]);
+    }
 }
