@@ -409,8 +409,14 @@ impl<'ast> Visit<'ast> for Walk<'_> {
 
     /// A limit: the use of a constant, one too high and one too low. Only those of whole numbers compile.
     fn visit_expr_path(&mut self, path: &'ast ExprPath) {
-        let is_constant = path.path.segments.last().is_some_and(|last| is_constant(&last.ident.to_string()));
-        if !is_constant {
+        let names: Vec<String> = path.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        // the constants of other types, such as u64::MAX, are no limits
+        let is_limit = match &names[..] {
+            [name] => is_constant(name),
+            [of, name] => of == "Self" && is_constant(name),
+            _ => false,
+        };
+        if !is_limit {
             return;
         }
         let shown = self.source(path.span());
