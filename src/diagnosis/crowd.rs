@@ -103,10 +103,9 @@ fn flow(facts: &Facts, client: &Client) -> Flow {
 }
 
 fn most(ports: Distinct, destinations: Distinct) -> Distinct {
-    if ports.seen >= destinations.seen {
-        ports
-    } else {
-        destinations
+    Distinct {
+        seen: ports.seen.max(destinations.seen),
+        ..ports // both were counted in the same entries
     }
 }
 

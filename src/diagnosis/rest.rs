@@ -216,4 +216,25 @@ mod tests {
         assert!(lacks(0, 1));
         assert!(!lacks(1, 1));
     }
+
+    #[test]
+    fn only_the_datagrams_of_dns_count_for_it() {
+        let mut by_tcp = of_port(
+            tcp(53),
+            Traffic::Output,
+            of_class(Class::Established, 250),
+            2,
+        );
+        let few = of_port(udp(53), Traffic::Output, of_class(Class::Udp, 10), 2);
+        by_tcp.services.extend(few.services);
+        assert!(!matches!(found(&by_tcp), Some(Finding::Dns { .. })));
+        let mut beside_another = of_port(udp(123), Traffic::Output, of_class(Class::Udp, 240), 2);
+        let dns = of_port(udp(53), Traffic::Output, of_class(Class::Udp, 250), 2);
+        beside_another.services.extend(dns.services);
+        beside_another.ports = dns.ports;
+        let Some(Finding::Dns { share, .. }) = found(&beside_another) else {
+            panic!("{:?}", found(&beside_another))
+        };
+        assert_eq!(share.part, 250);
+    }
 }
