@@ -102,10 +102,12 @@ fn flow(facts: &Facts, client: &Client) -> Flow {
     })
 }
 
+/// The larger number; of equal ones that of the destinations, of which there may be more than were counted.
 fn most(ports: Distinct, destinations: Distinct) -> Distinct {
-    Distinct {
-        seen: ports.seen.max(destinations.seen),
-        ..ports // both were counted in the same entries
+    if destinations.seen >= ports.seen {
+        destinations
+    } else {
+        ports
     }
 }
 
@@ -328,13 +330,23 @@ mod tests {
             let mut facts = dialled_by("198.51.100.9", of_class(Class::TimeWait, 900), sidekiq(0));
             facts.clients[0].pair = None;
             facts.clients[0].ports = seen(ports);
-            facts.clients[0].destinations = seen(destinations);
+            facts.clients[0].destinations = Distinct {
+                seen: destinations,
+                at_least: true,
+            };
             match found(&facts) {
                 Some(Finding::OneClient(flow)) => flow.to,
                 other => panic!("{other:?}"),
             }
         };
+        let over = |n| {
+            PairEnd::Several(Distinct {
+                seen: n,
+                at_least: true,
+            })
+        };
         assert_eq!(several(7, 3), PairEnd::Several(seen(7)));
-        assert_eq!(several(3, 7), PairEnd::Several(seen(7)));
+        assert_eq!(several(3, 7), over(7));
+        assert_eq!(several(7, 7), over(7));
     }
 }
