@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::plural;
-use crate::analysis::facts::{Distinct, Held, PairEnd, Port, Share, SocketHolder};
+use crate::analysis::facts::{Distinct, Held, PairEnd, Port, Share, SocketHolder, Split};
 use crate::analysis::tally::EndpointId;
 use crate::analysis::traffic::Traffic;
 use crate::diagnosis::{
@@ -38,13 +37,12 @@ pub fn sentence(finding: &Finding, names: &AddressNames) -> String {
         Finding::Scan(sweep) => words.scan(sweep),
         Finding::Crowd(crowd) => words.crowd(crowd),
         Finding::NotReused(flow) => format!(
-            "{} to {} {} {} of the entries, {} of {} already closed (TIME_WAIT)",
+            "{} to {} {} {} of the entries{}",
             words.actor(&flow.actor),
             words.end(&flow.to),
             verb(&flow.actor, "holds", "hold"),
             flow.share,
-            flow.split.of(Class::TimeWait),
-            flow.split.entries
+            already_closed(&flow.split)
         ),
         Finding::KeptOpen(flow) => format!(
             "{} {} {} connections to {} open, {} of the entries",
@@ -85,13 +83,13 @@ pub fn sentence(finding: &Finding, names: &AddressNames) -> String {
         ),
         Finding::NobodyStandsOut {
             endpoints,
-            services,
+            ports,
             largest,
             holder: None,
         } => format!(
             "no one stands out: {}, {}, the largest holds {largest}",
             plural_of(*endpoints, "address", "addresses"),
-            plural(*services, "port", "ports"),
+            plural_of(*ports, "port", "ports"),
         ),
     }
 }
@@ -180,6 +178,21 @@ pub(super) fn plural_of(n: Distinct, one: &str, many: &str) -> String {
     format!("{n} {}", if n.seen == 1 { one } else { many })
 }
 
+/// The entries of connections that both sides have closed: `, 5498 of 6872 already closed (TIME_WAIT)`.
+fn already_closed(split: &Split) -> String {
+    let closed = split.of(Class::TimeWait);
+    format!(", {closed} of {} already closed (TIME_WAIT)", split.entries)
+}
+
+/// The bound that no single one exceeds: `none above 0.6%`, `each under 0.1%`.
+pub(super) fn none_above(largest: &str) -> String {
+    if largest.starts_with("under") {
+        format!("each {largest}")
+    } else {
+        format!("none above {largest}")
+    }
+}
+
 /// The parts that every sentence needs.
 pub(super) struct SentenceParts<'a> {
     pub(super) names: &'a AddressNames,
@@ -223,6 +236,7 @@ impl SentenceParts<'_> {
         match end {
             PairEnd::Remote(peer) => self.peer(peer),
             PairEnd::Service(port) => format!("{port} of this host"),
+            PairEnd::Forwarded(port) => format!("port {}", bare(*port)),
             PairEnd::Several(several) => {
                 plural_of(*several, "port or address", "ports or addresses")
             }
@@ -289,6 +303,10 @@ impl SentenceParts<'_> {
                 verb(actor, "does", "do"),
                 flow.share
             ),
+            _ if matches!(flow.to, PairEnd::Service(_)) => format!(
+                "{to} does not close connections with its clients: {n} of {of} entries in CLOSE_WAIT, {} of the table",
+                flow.share
+            ),
             actor => format!(
                 "{} to {to}: the side that dialled does not close, {n} of {of} entries in CLOSE_WAIT, {} of the table",
                 self.actor(actor),
@@ -308,7 +326,10 @@ impl SentenceParts<'_> {
                 format!("{ports} ports of {}", self.address(address))
             }
             ScanTarget::PortsHere(ports) => format!("{ports} ports of this host"),
-            ScanTarget::Addresses(port, n) => format!("port {} of {n} addresses", bare(port)),
+            ScanTarget::Addresses(port, n) if port.protocol.has_ports() => {
+                format!("port {} of {n} addresses", bare(port))
+            }
+            ScanTarget::Addresses(_, n) => format!("{n} addresses"),
             ScanTarget::Everything(n) => format!("{n} addresses and ports"),
         };
         let candidates: Vec<String> = sweep.candidates.iter().take(3).map(process).collect();
@@ -319,7 +340,7 @@ impl SentenceParts<'_> {
         format!(
             "{way}: {} {} {target}, {} of the entries{candidates}",
             self.actor(&sweep.actor),
-            verb(&sweep.actor, "dials", "dial"),
+            sweep_verb(sweep),
             sweep.share
         )
     }
@@ -336,15 +357,21 @@ impl SentenceParts<'_> {
         };
         let clients = plural_of(crowd.clients, one, many);
         let service = self.end(&crowd.service);
+        let none_above = none_above(&crowd.largest.to_string());
+        let closed = if crowd.split.is_mostly(Class::TimeWait) {
+            already_closed(&crowd.split)
+        } else {
+            String::new()
+        };
         if crowd.flood {
             format!(
-                "flood of {service}{owner}: {} of the entries half open or unanswered, {clients}, none above {}",
-                crowd.share, crowd.largest
+                "flood of {service}{owner}: {} of the entries half open or unanswered, {clients}, {none_above}",
+                crowd.share
             )
         } else {
             format!(
-                "{clients} of {service}{owner} hold {} of the entries, none above {}",
-                crowd.share, crowd.largest
+                "{clients} of {service}{owner} hold {} of the entries, {none_above}{closed}",
+                crowd.share
             )
         }
     }
@@ -393,6 +420,18 @@ impl SentenceParts<'_> {
             "{} of {} connections{of} are seen from one side only",
             share.part, share.whole
         )
+    }
+}
+
+/// The act of a scan. ICMP has no ports to dial: what it tracks are echo requests, and few other queries.
+fn sweep_verb(sweep: &Sweep) -> &'static str {
+    match sweep.target {
+        ScanTarget::Addresses(port, _)
+            if matches!(port.protocol, Protocol::ICMP | Protocol::ICMPV6) =>
+        {
+            verb(&sweep.actor, "pings", "ping")
+        }
+        _ => verb(&sweep.actor, "dials", "dial"),
     }
 }
 
