@@ -591,8 +591,11 @@ mod tests {
             facts.services[0].split.one_sided = one_sided;
             end(&facts)
         };
-        for traffic in [Traffic::Input, Traffic::Forward] {
-            assert_eq!(service(traffic, 301), Some(PairEnd::Service(tcp(80))));
+        for (traffic, end) in [
+            (Traffic::Input, PairEnd::Service(tcp(80))),
+            (Traffic::Forward, PairEnd::Forwarded(tcp(80))),
+        ] {
+            assert_eq!(service(traffic, 301), Some(end));
             assert_eq!(service(traffic, 300), None);
         }
         assert_eq!(service(Traffic::Output, 600), None);
