@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resolver_is_named_that_gets_most_of_the_queries() {
+    fn only_a_destination_of_dns_over_udp_is_a_resolver() {
         let resolver = |n, address: &str, protocol| {
             let mut facts = of_port(udp(53), Traffic::Output, of_class(Class::Udp, 400), 2);
             facts.destinations =
@@ -300,12 +300,11 @@ mod tests {
         };
         let address = "192.0.2.53:53";
         assert_eq!(
-            resolver(201, address, Protocol::UDP),
+            resolver(360, address, Protocol::UDP),
             Some(to(address, Protocol::UDP))
         );
-        assert_eq!(resolver(200, address, Protocol::UDP), None);
-        assert_eq!(resolver(201, address, Protocol::TCP), None);
-        assert_eq!(resolver(201, "192.0.2.53:54", Protocol::UDP), None);
+        assert_eq!(resolver(360, address, Protocol::TCP), None);
+        assert_eq!(resolver(360, "192.0.2.53:54", Protocol::UDP), None);
     }
 
     #[test]
