@@ -13,12 +13,26 @@ use crate::diagnosis::{
 use crate::model::conntrack::{Class, Protocol};
 use crate::model::netns::NetnsRepresentative;
 
+/// So much of a name is shown if line 1 would be too long.
+const BRIEF_NAME: usize = 34;
+
+/// The room for a sentence that a later check prints.
+pub const LATER_ROOM: usize = 150;
+
 /// The processes behind addresses of containers of this host.
 pub type AddressNames = BTreeMap<IpAddr, NetnsRepresentative>;
 
-/// The sentence of line 1.
-pub fn sentence(finding: &Finding, names: &AddressNames) -> String {
-    let words = SentenceParts { names };
+/// The sentence of line 1. If it is longer than `room`, names lose what a reader can look up: the pod of a container,
+/// and the end of a name that is very long.
+pub fn sentence(finding: &Finding, names: &AddressNames, room: usize) -> String {
+    let whole = words_of(finding, SentenceParts::whole(names));
+    if whole.len() <= room {
+        return whole;
+    }
+    words_of(finding, SentenceParts::brief(names))
+}
+
+fn words_of(finding: &Finding, words: SentenceParts<'_>) -> String {
     match finding {
         Finding::LongChains { buckets, count, .. } => {
             let entries = count
@@ -63,7 +77,7 @@ pub fn sentence(finding: &Finding, names: &AddressNames) -> String {
         ),
         Finding::NotClosed(flow) => words.not_closed(flow),
         Finding::PeersVanished { share } => format!(
-            "{} connections ESTABLISHED without a socket on this host hold {share} of the entries",
+            "{} dead connections (ESTABLISHED, no socket on this host) hold {share} of the entries",
             share.part
         ),
         Finding::Dns {
@@ -89,7 +103,7 @@ pub fn sentence(finding: &Finding, names: &AddressNames) -> String {
             largest,
             holder: None,
         } => format!(
-            "no one stands out: {}, {}, the largest holds {largest}",
+            "no one stands out: {}, {}, no address above {largest} of the entries",
             plural_of(*endpoints, "address", "addresses"),
             plural(*services, "port", "ports"),
         ),
@@ -98,7 +112,7 @@ pub fn sentence(finding: &Finding, names: &AddressNames) -> String {
 
 /// Who a finding names, and the entries that this one holds: `sidekiq.service to 10.0.3.7:6379/tcp`.
 pub fn holder(finding: &Finding, names: &AddressNames) -> Option<(String, Share)> {
-    let words = SentenceParts { names };
+    let words = SentenceParts::whole(names);
     match finding {
         Finding::NoAnswer(flow)
         | Finding::NotReused(flow)
@@ -150,7 +164,7 @@ fn one_way(port: Port, peers: Distinct, both_ways: bool, share: Share) -> String
     if both_ways {
         format!("{name} between this host and {peers} holds {share} of the entries")
     } else {
-        format!("{name} without answers, {peers}, holds {share} of the entries")
+        format!("{name} without answers ({peers}) holds {share} of the entries")
     }
 }
 
@@ -181,15 +195,44 @@ pub(super) fn plural_of(n: Distinct, one: &str, many: &str) -> String {
 }
 
 /// The parts that every sentence needs.
+#[derive(Clone, Copy)]
 pub(super) struct SentenceParts<'a> {
-    pub(super) names: &'a AddressNames,
+    names: &'a AddressNames,
+    is_brief: bool,
+}
+
+impl<'a> SentenceParts<'a> {
+    /// The parts with whole names.
+    pub(super) fn whole(names: &'a AddressNames) -> Self {
+        Self {
+            names,
+            is_brief: false,
+        }
+    }
+
+    /// The parts with names that lost what a reader can look up.
+    pub(super) fn brief(names: &'a AddressNames) -> Self {
+        Self {
+            names,
+            is_brief: true,
+        }
+    }
 }
 
 impl SentenceParts<'_> {
     pub(super) fn address(&self, address: IpAddr) -> String {
         match self.names.get(&address) {
+            Some(resident) if self.is_brief => resident.without_pod().at(address),
             Some(resident) => resident.at(address),
             None => address.to_string(),
+        }
+    }
+
+    /// The name of an owner.
+    fn name(&self, who: &SocketHolder) -> String {
+        match who.name.get(..BRIEF_NAME) {
+            Some(beginning) if self.is_brief => format!("{beginning}.."),
+            _ => who.name.clone(),
         }
     }
 
@@ -212,6 +255,7 @@ impl SentenceParts<'_> {
                     format!("{}/{protocol}", address.ip())
                 };
                 match self.names.get(&address.ip()) {
+                    Some(resident) if self.is_brief => format!("{end} on {}", resident.process()),
                     Some(resident) => format!("{end} on {resident}"),
                     None => end,
                 }
@@ -231,12 +275,24 @@ impl SentenceParts<'_> {
 
     pub(super) fn actor(&self, actor: &Actor) -> String {
         match actor {
-            Actor::Here { held, .. } => held.who.name.clone(),
-            Actor::Owners(owners) => several(owners),
+            Actor::Here { held, .. } => self.name(&held.who),
+            Actor::Owners(owners) => self.several(owners),
             Actor::Client(peer) => self.peer(peer),
             Actor::ThisHost => "this host".to_owned(),
             Actor::Clients(n) if n.seen == 0 => "a client".to_owned(),
             Actor::Clients(n) => plural_of(*n, "client", "clients"),
+        }
+    }
+
+    /// `nginx.service and php-fpm.service`, `nginx.service and 3 others`.
+    fn several(&self, owners: &[Held]) -> String {
+        match owners {
+            [] => "this host".to_owned(),
+            [only] => self.name(&only.who),
+            [first, second] => format!("{} and {}", self.name(&first.who), self.name(&second.who)),
+            [first, others @ ..] => {
+                format!("{} and {} others", self.name(&first.who), others.len())
+            }
         }
     }
 
@@ -263,8 +319,13 @@ impl SentenceParts<'_> {
                 } else {
                     held.entries.to_string()
                 };
+                let whose = if self.is_brief {
+                    "its own".to_owned()
+                } else {
+                    format!("of {}", held.who.name)
+                };
                 format!(
-                    " ({seen} of {} attempts seen at a socket, {own} its own)",
+                    " ({seen} of {} attempts seen at a socket, {own} {whose})",
                     flow.split.unanswered
                 )
             }
@@ -281,20 +342,13 @@ impl SentenceParts<'_> {
 
     fn not_closed(&self, flow: &Flow) -> String {
         let (n, of) = (flow.split.of(Class::CloseWait), flow.split.entries);
-        let to = self.end(&flow.to);
-        match &flow.actor {
-            actor @ (Actor::Here { .. } | Actor::Owners(_)) => format!(
-                "{} {} not close connections with {to}: {n} of {of} entries in CLOSE_WAIT, {} of the table",
-                self.actor(actor),
-                verb(actor, "does", "do"),
-                flow.share
-            ),
-            actor => format!(
-                "{} to {to}: the side that dialled does not close, {n} of {of} entries in CLOSE_WAIT, {} of the table",
-                self.actor(actor),
-                flow.share
-            ),
-        }
+        format!(
+            "{} {} not close connections with {}: {n} of {of} entries in CLOSE_WAIT, {} of the table",
+            self.actor(&flow.actor),
+            verb(&flow.actor, "does", "do"),
+            self.end(&flow.to),
+            flow.share
+        )
     }
 
     fn scan(&self, sweep: &Sweep) -> String {
@@ -319,14 +373,14 @@ impl SentenceParts<'_> {
         format!(
             "{way}: {} {} {target}, {} of the entries{candidates}",
             self.actor(&sweep.actor),
-            verb(&sweep.actor, "dials", "dial"),
+            verb(&sweep.actor, "tries", "try"),
             sweep.share
         )
     }
 
     fn crowd(&self, crowd: &Crowd) -> String {
         let owner = match &crowd.owner {
-            Some(who) => format!(" ({})", who.name),
+            Some(who) => format!(" ({})", self.name(who)),
             None => String::new(),
         };
         let (one, many) = if crowd.networks {
@@ -338,7 +392,7 @@ impl SentenceParts<'_> {
         let service = self.end(&crowd.service);
         if crowd.flood {
             format!(
-                "flood of {service}{owner}: {} of the entries half open or unanswered, {clients}, none above {}",
+                "flood against {service}{owner}: {} of the entries half open or unanswered, {clients}, none above {}",
                 crowd.share, crowd.largest
             )
         } else {
@@ -402,16 +456,6 @@ fn verb(actor: &Actor, one: &'static str, many: &'static str) -> &'static str {
         Actor::Owners(owners) if owners.len() > 1 => many,
         Actor::Clients(clients) if clients.seen > 1 => many,
         _ => one,
-    }
-}
-
-/// `nginx.service and php-fpm.service`, `nginx.service and 3 more`.
-fn several(owners: &[Held]) -> String {
-    match owners {
-        [] => "this host".to_owned(),
-        [only] => only.who.name.clone(),
-        [first, second] => format!("{} and {}", first.who.name, second.who.name),
-        [first, others @ ..] => format!("{} and {} more", first.who.name, others.len()),
     }
 }
 

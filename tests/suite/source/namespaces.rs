@@ -401,7 +401,7 @@ fn a_walk_that_is_cut_short_is_unknown_unless_what_was_seen_is_worse() {
     assert!(
         text.starts_with("CONNTRACK is UNKNOWN: 1.0% full, the only network namespace - ")
             && text.contains(
-                ", other network namespaces could not be checked: the time was up before every process was looked at"
+                ", other network namespaces could not be checked: timed out before every process was looked at"
             )
             && !text.contains("namespaces="),
         "{text}"
@@ -410,7 +410,7 @@ fn a_walk_that_is_cut_short_is_unknown_unless_what_was_seen_is_worse() {
         let (code, text) = without_time(&root, &arguments);
         assert_eq!(code, expected, "{text}");
         assert!(
-            text.contains("could not be checked: the time was up"),
+            text.contains("could not be checked: timed out"),
             "{text}"
         );
     }
