@@ -36,6 +36,7 @@ pub struct Census {
     entries: u64,
     counted: Vec<Counted>,
     swept_ports: u64,
+    different_ports: u64,
 }
 
 impl Census {
@@ -47,7 +48,8 @@ impl Census {
         let of_endpoints = endpoints
             .iter()
             .map(|endpoint| Group::Endpoint(endpoint.peer));
-        let ports = tally.dialled_ports(PORTS).into_iter();
+        let (ports, different_ports) = tally.dialled_ports(PORTS);
+        let ports = ports.into_iter();
         let swept = tally.most_swept();
         let groups: Vec<Group> = of_endpoints
             .chain(ports.map(|(port, traffic, _)| Group::Port(port, traffic)))
@@ -63,6 +65,7 @@ impl Census {
             shown,
             groups,
             swept_ports: swept.map_or(0, |(_, ports)| ports),
+            different_ports,
         }
     }
 
@@ -224,6 +227,7 @@ pub fn facts(tally: &Tally, census: &Census, owned: Option<&[Owned]>, scale: Sca
     facts.counted = census.entries;
     facts.endpoints = seen(endpoints);
     facts.dialled = seen(dialled);
+    facts.dialled_ports = seen(census.different_ports);
     for (place, group, counted) in census.iter() {
         let scale = census.scale_of(group);
         let split = extrapolated(&counted.split, scale);

@@ -229,6 +229,8 @@ pub enum PairEnd {
     Remote(EndpointId),
     /// A service of this host.
     Service(Port),
+    /// A port of several hosts behind this one.
+    Forwarded(Port),
     /// Several ports or destinations, none of which has most of the entries.
     Several(Distinct),
 }
@@ -314,9 +316,9 @@ pub struct Facts {
     pub destinations: Vec<Destination>,
     /// Clients, the one with most entries first.
     pub clients: Vec<Client>,
-    /// Dialled ports by direction, the one with most entries first.
+    /// The ports that are dialled most, by direction, the one with most entries first.
     pub services: Vec<Service>,
-    /// Dialled ports, all directions together, the one with most entries first.
+    /// The ports that are dialled most, all directions together, the one with most entries first.
     pub ports: Vec<(Port, Split, Distinct)>,
     /// The far address with most dialled ports, if it holds much of the table.
     pub swept: Option<Swept>,
@@ -324,6 +326,8 @@ pub struct Facts {
     pub endpoints: Distinct,
     /// Destinations that were seen: far addresses with their ports.
     pub dialled: Distinct,
+    /// Different ports that are dialled, here or elsewhere, in all entries.
+    pub dialled_ports: Distinct,
     /// Owners of the sockets of all entries, both directions.
     pub ownership: Ownership,
     /// Processes that hold a raw or packet socket: they can send what no TCP or UDP socket shows.

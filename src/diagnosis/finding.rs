@@ -180,7 +180,7 @@ pub enum Finding {
         /// Addresses that hold entries.
         endpoints: Distinct,
         /// Ports that are dialled.
-        services: u64,
+        ports: Distinct,
         /// Entries of the largest endpoint, in the table.
         largest: Share,
         /// The largest endpoint, if it holds much of the table and no rule explains its entries.
@@ -265,7 +265,7 @@ impl PairEnd {
     fn address(&self) -> Option<IpAddr> {
         match self {
             Self::Remote(peer) => peer.single_address(),
-            Self::Service(_) | Self::Several(_) => None,
+            Self::Service(_) | Self::Forwarded(_) | Self::Several(_) => None,
         }
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn nobody_stands_out(facts: &Facts) -> Option<Finding> {
     let share = facts.share(largest.map_or(0, |(entries, _)| entries));
     Some(Finding::NobodyStandsOut {
         endpoints: facts.endpoints,
-        services: facts.ports.len() as u64,
+        ports: facts.dialled_ports,
         largest: share,
         holder: largest
             .map(|(_, peer)| peer)

@@ -191,7 +191,10 @@ pub(super) fn one_sided(facts: &Facts) -> Option<Finding> {
         .iter()
         .filter(|service| matches!(service.traffic, Traffic::Input | Traffic::Forward))
         .find(|service| Share::new(service.split.one_sided, facts.all.one_sided).is_most())
-        .map(|service| PairEnd::Service(service.port));
+        .map(|service| match service.traffic {
+            Traffic::Forward => PairEnd::Forwarded(service.port),
+            _ => PairEnd::Service(service.port),
+        });
     let destination = facts
         .destinations
         .iter()

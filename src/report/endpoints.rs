@@ -1,5 +1,6 @@
 //! The remote endpoints that hold most entries, a line for each.
 
+use super::finding::none_above;
 use super::plural;
 use crate::analysis::facts::Share;
 use crate::analysis::owners::Owner;
@@ -168,13 +169,13 @@ fn rest(top: &TopTable, listed: &[&Ranked], whole: u64) -> Option<String> {
     let unlisted = top.endpoints.get(listed.len()).map(|ranked| ranked.entries);
     let largest = unlisted.unwrap_or(top.largest_of_the_rest);
     (more > 0 && !top.endpoints.is_empty()).then(|| {
-        let endpoints = plural(more, "more endpoint", "more endpoints");
-        let largest = precise(Share::new(largest, whole));
-        if largest.starts_with("under") {
-            format!("{endpoints}, each {largest}")
+        let endpoints = if listed.is_empty() {
+            plural(more, "endpoint", "endpoints")
         } else {
-            format!("{endpoints}, none above {largest}")
-        }
+            plural(more, "more endpoint", "more endpoints")
+        };
+        let largest = precise(Share::new(largest, whole));
+        format!("{endpoints}, {}", none_above(&largest))
     })
 }
 
@@ -252,7 +253,7 @@ mod tests {
             };
             rest(&top, &[], 9999).unwrap()
         };
-        assert_eq!(rest(9), "2 more endpoints, each under 0.1%");
-        assert_eq!(rest(10), "2 more endpoints, none above 0.1%");
+        assert_eq!(rest(9), "2 endpoints, each under 0.1%");
+        assert_eq!(rest(10), "2 endpoints, none above 0.1%");
     }
 }

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::plural;
-use crate::analysis::facts::{Distinct, Held, PairEnd, Port, Share, SocketHolder};
+use crate::analysis::facts::{Distinct, Held, PairEnd, Port, Share, SocketHolder, Split};
 use crate::analysis::tally::EndpointId;
 use crate::analysis::traffic::Traffic;
 use crate::diagnosis::{
@@ -52,13 +51,12 @@ fn words_of(finding: &Finding, words: SentenceParts<'_>) -> String {
         Finding::Scan(sweep) => words.scan(sweep),
         Finding::Crowd(crowd) => words.crowd(crowd),
         Finding::NotReused(flow) => format!(
-            "{} to {} {} {} of the entries, {} of {} already closed (TIME_WAIT)",
+            "{} to {} {} {} of the entries{}",
             words.actor(&flow.actor),
             words.end(&flow.to),
             verb(&flow.actor, "holds", "hold"),
             flow.share,
-            flow.split.of(Class::TimeWait),
-            flow.split.entries
+            already_closed(&flow.split)
         ),
         Finding::KeptOpen(flow) => format!(
             "{} {} {} connections to {} open, {} of the entries",
@@ -99,13 +97,14 @@ fn words_of(finding: &Finding, words: SentenceParts<'_>) -> String {
         ),
         Finding::NobodyStandsOut {
             endpoints,
-            services,
+            ports,
             largest,
             holder: None,
         } => format!(
-            "no one stands out: {}, {}, no address above {largest} of the entries",
+            "no one stands out: {}, {}, {} of the entries",
+            plural_of(*ports, "port", "ports"),
             plural_of(*endpoints, "address", "addresses"),
-            plural(*services, "port", "ports"),
+            none_above(&largest.to_string()),
         ),
     }
 }
@@ -194,6 +193,21 @@ pub(super) fn plural_of(n: Distinct, one: &str, many: &str) -> String {
     format!("{n} {}", if n.seen == 1 { one } else { many })
 }
 
+/// The entries of connections that both sides have closed: `, 5498 of 6872 already closed (TIME_WAIT)`.
+fn already_closed(split: &Split) -> String {
+    let closed = split.of(Class::TimeWait);
+    format!(", {closed} of {} already closed (TIME_WAIT)", split.entries)
+}
+
+/// The bound that no single one exceeds: `none above 0.6%`, `each under 0.1%`.
+pub(super) fn none_above(largest: &str) -> String {
+    if largest.starts_with("under") {
+        format!("each {largest}")
+    } else {
+        format!("none above {largest}")
+    }
+}
+
 /// The parts that every sentence needs.
 #[derive(Clone, Copy)]
 pub(super) struct SentenceParts<'a> {
@@ -267,6 +281,7 @@ impl SentenceParts<'_> {
         match end {
             PairEnd::Remote(peer) => self.peer(peer),
             PairEnd::Service(port) => format!("{port} of this host"),
+            PairEnd::Forwarded(port) => format!("port {}", bare(*port)),
             PairEnd::Several(several) => {
                 plural_of(*several, "port or address", "ports or addresses")
             }
@@ -342,11 +357,20 @@ impl SentenceParts<'_> {
 
     fn not_closed(&self, flow: &Flow) -> String {
         let (n, of) = (flow.split.of(Class::CloseWait), flow.split.entries);
+        let to = self.end(&flow.to);
+        let is_here = matches!(flow.actor, Actor::Here { .. } | Actor::Owners(_));
+        let who = match flow.to {
+            PairEnd::Service(_) if !is_here => {
+                format!("{to} does not close connections with its clients")
+            }
+            _ => format!(
+                "{} {} not close connections with {to}",
+                self.actor(&flow.actor),
+                verb(&flow.actor, "does", "do")
+            ),
+        };
         format!(
-            "{} {} not close connections with {}: {n} of {of} entries in CLOSE_WAIT, {} of the table",
-            self.actor(&flow.actor),
-            verb(&flow.actor, "does", "do"),
-            self.end(&flow.to),
+            "{who}: {n} of {of} entries in CLOSE_WAIT, {} of the table",
             flow.share
         )
     }
@@ -362,7 +386,10 @@ impl SentenceParts<'_> {
                 format!("{ports} ports of {}", self.address(address))
             }
             ScanTarget::PortsHere(ports) => format!("{ports} ports of this host"),
-            ScanTarget::Addresses(port, n) => format!("port {} of {n} addresses", bare(port)),
+            ScanTarget::Addresses(port, n) if port.protocol.has_ports() => {
+                format!("port {} of {n} addresses", bare(port))
+            }
+            ScanTarget::Addresses(_, n) => format!("{n} addresses"),
             ScanTarget::Everything(n) => format!("{n} addresses and ports"),
         };
         let candidates: Vec<String> = sweep.candidates.iter().take(3).map(process).collect();
@@ -373,7 +400,7 @@ impl SentenceParts<'_> {
         format!(
             "{way}: {} {} {target}, {} of the entries{candidates}",
             self.actor(&sweep.actor),
-            verb(&sweep.actor, "tries", "try"),
+            sweep_verb(sweep),
             sweep.share
         )
     }
@@ -390,15 +417,21 @@ impl SentenceParts<'_> {
         };
         let clients = plural_of(crowd.clients, one, many);
         let service = self.end(&crowd.service);
+        let none_above = none_above(&crowd.largest.to_string());
+        let closed = if crowd.split.is_mostly(Class::TimeWait) {
+            already_closed(&crowd.split)
+        } else {
+            String::new()
+        };
         if crowd.flood {
             format!(
-                "flood against {service}{owner}: {} of the entries half open or unanswered, {clients}, none above {}",
-                crowd.share, crowd.largest
+                "flood against {service}{owner}: {} of the entries half open or unanswered, {clients}, {none_above}",
+                crowd.share
             )
         } else {
             format!(
-                "{clients} of {service}{owner} hold {} of the entries, none above {}",
-                crowd.share, crowd.largest
+                "{clients} of {service}{owner} hold {} of the entries, {none_above}{closed}",
+                crowd.share
             )
         }
     }
@@ -447,6 +480,18 @@ impl SentenceParts<'_> {
             "{} of {} connections{of} are seen from one side only",
             share.part, share.whole
         )
+    }
+}
+
+/// The act of a scan. ICMP has no ports, and its entries are echo requests, and few other queries.
+fn sweep_verb(sweep: &Sweep) -> &'static str {
+    match sweep.target {
+        ScanTarget::Addresses(port, _)
+            if matches!(port.protocol, Protocol::ICMP | Protocol::ICMPV6) =>
+        {
+            verb(&sweep.actor, "pings", "ping")
+        }
+        _ => verb(&sweep.actor, "tries", "try"),
     }
 }
 

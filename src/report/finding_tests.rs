@@ -388,7 +388,7 @@ fn a_table_far_from_full_is_not_advised_a_larger_limit() {
     let names = AddressNames::new();
     let finding = Finding::NobodyStandsOut {
         endpoints: seen(339),
-        services: 5,
+        ports: seen(5),
         largest: Share::new(6, 470),
         holder: None,
     };
@@ -693,13 +693,13 @@ fn every_finding() -> Vec<Finding> {
         }),
         Finding::NobodyStandsOut {
             endpoints: many,
-            services: 65_536,
+            ports: many,
             largest: share,
             holder: None,
         },
         Finding::NobodyStandsOut {
             endpoints: many,
-            services: 65_536,
+            ports: many,
             largest: share,
             holder: Some(to(far)),
         },

@@ -78,18 +78,26 @@ impl Tally {
             .collect()
     }
 
-    /// The ports that are dialled most, each with its direction, most entries first.
-    pub fn dialled_ports(&self, n: usize) -> Vec<(Port, Traffic, u64)> {
+    /// The ports that are dialled most, each with its direction, most entries first; and how many different ports are
+    /// dialled.
+    pub fn dialled_ports(&self, n: usize) -> (Vec<(Port, Traffic, u64)>, u64) {
         let mut counts: HashMap<DialledPort, u64, foldhash::fast::RandomState> = HashMap::default();
         for seen in self.packed.iter() {
             *counts.entry(seen.dialled).or_default() += 1;
         }
+        // a port that is dialled in two directions is one port
+        let is_first = |dialled: &&DialledPort| {
+            let all = Traffic::ALL.iter().map(|(traffic, _)| *traffic);
+            let mut earlier = all.take_while(|traffic| *traffic != dialled.traffic());
+            !earlier.any(|traffic| counts.contains_key(&dialled.in_direction(traffic)))
+        };
+        let different = counts.keys().filter(is_first).count() as u64;
         let mut sorted: Vec<(DialledPort, u64)> = counts.into_iter().collect();
         sorted.sort_unstable_by_key(|(dialled, entries)| (Reverse(*entries), *dialled));
         sorted.truncate(n);
         let port =
             |(dialled, entries): (DialledPort, u64)| (port_of(dialled), dialled.traffic(), entries);
-        sorted.into_iter().map(port).collect()
+        (sorted.into_iter().map(port).collect(), different)
     }
 
     /// Different endpoints of the entries, and those of them that are destinations.

@@ -50,6 +50,11 @@ impl DialledPort {
         }
     }
 
+    /// The same port, in this direction.
+    pub(super) fn in_direction(self, traffic: Traffic) -> Self {
+        Self::new(self.protocol(), self.port(), traffic)
+    }
+
     /// The port and the protocol alone, as a number.
     pub(super) fn service(self) -> u32 {
         self.0 & 0x00ff_ffff

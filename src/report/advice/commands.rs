@@ -148,7 +148,7 @@ pub(super) fn limit(flow: &Flow) -> Option<String> {
         return None;
     };
     let port = match flow.to {
-        PairEnd::Service(port) => port,
+        PairEnd::Service(port) | PairEnd::Forwarded(port) => port,
         PairEnd::Remote(EndpointId::To {
             address, protocol, ..
         }) => Port {

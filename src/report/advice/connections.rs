@@ -3,6 +3,7 @@
 use super::commands::LONGEST_LINE;
 use super::commands::{restarting, timeout};
 use super::{Advice, AdviceContext};
+use crate::analysis::facts::PairEnd;
 use crate::diagnosis::{Actor, Flow};
 use crate::model::conntrack::Class;
 use crate::model::timeouts::defaults;
@@ -128,6 +129,13 @@ pub(super) fn not_closed(
                 "restarting {owners} frees them; then have each repaired: it must close what the far side has closed"
             );
             (owners, fix)
+        }
+        _ if matches!(flow.to, PairEnd::Service(_)) => {
+            let service = words.end(&flow.to);
+            let fix = format!(
+                "restart the program that serves {service}, which frees them; then let it close what its clients have closed"
+            );
+            (service, fix)
         }
         _ => (
             "the other side".to_owned(),

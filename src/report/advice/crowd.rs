@@ -16,6 +16,9 @@ pub(super) fn crowd_of(
     words: &SentenceParts<'_>,
 ) -> Advice {
     if !crowd.flood {
+        if crowd.split.is_mostly(Class::TimeWait) {
+            return many_requests(crowd, basis, words);
+        }
         return Advice {
             why: Some(
                 if basis.limit_is_near {
@@ -46,6 +49,25 @@ pub(super) fn crowd_of(
             )
         } else {
             format!("filter it before it gets here, or do not track {service} (runbook)")
+        }),
+        ..Advice::default()
+    }
+}
+
+/// The advice for a crowd that closes each connection after one request.
+fn many_requests(crowd: &Crowd, basis: AdviceContext<'_>, words: &SentenceParts<'_>) -> Advice {
+    let reuse = format!(
+        "let {} keep connections open for more than one request (keep-alive)",
+        words.end(&crowd.service)
+    );
+    Advice {
+        why: Some(format!(
+            "each request of these clients is a connection of its own, and a closed connection keeps its entry for {}",
+            timeout(basis.timeouts.time_wait, defaults::TIME_WAIT)
+        )),
+        fix: Some(match permanent_limit(basis) {
+            Some(limit) if basis.limit_is_near => format!("{reuse}, or {limit}"),
+            _ => reuse,
         }),
         ..Advice::default()
     }

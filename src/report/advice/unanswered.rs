@@ -5,7 +5,7 @@ use super::{Advice, AdviceContext};
 use crate::analysis::facts::Port;
 use crate::analysis::traffic::Traffic;
 use crate::diagnosis::{Actor, Flow, ScanTarget, Sweep};
-use crate::model::conntrack::Protocol;
+use crate::model::conntrack::{Class, Protocol};
 use crate::model::timeouts::defaults;
 use crate::report::finding::{SentenceParts, protocol_name};
 
@@ -79,18 +79,28 @@ pub(super) fn scan(sweep: &Sweep) -> Advice {
             fix: Some("if no one started it, treat this host as broken into: cut it off the network and keep its disk".to_owned()),
             look: Some(match found {
                 Some((_, pid)) => format!("systemctl status {pid} (unit, command line and parents of the process)"),
-                None => match sweep.target {
-                    ScanTarget::PortsOf(address, _) => format!("ss -tnp state syn-sent dst {address} (as root: the program that connects)"),
-                    _ => "ss -tnp state syn-sent (as root: the program that connects)".to_owned(),
-                },
+                None => sockets_of(sweep),
             }),
             now: None,
         },
     }
 }
 
+/// The command that shows the sockets of a scan: those of the protocol of most of its entries.
+fn sockets_of(sweep: &Sweep) -> String {
+    let most = sweep.split.largest_first().first().map(|(class, _)| *class);
+    match (most, sweep.target) {
+        (Some(Class::Udp), _) => "ss -aunp (as root: the programs with UDP sockets)".to_owned(),
+        (Some(Class::Icmp), _) => "ss -awnp (as root: the programs with raw sockets)".to_owned(),
+        (_, ScanTarget::PortsOf(address, _)) => {
+            format!("ss -tnp state syn-sent dst {address} (as root: the program that connects)")
+        }
+        _ => "ss -tnp state syn-sent (as root: the program that connects)".to_owned(),
+    }
+}
+
 pub(super) fn scanner_or_job() -> String {
-    "a program that tries so many addresses or ports without an answer is a scanner or a broken job, possibly a break-in"
+    "a program that contacts so many addresses or ports without an answer is a scanner or a broken job, possibly a break-in"
         .to_owned()
 }
 

@@ -17,7 +17,7 @@ const BEGINNINGS: [&str; 10] = [
 ];
 
 /// The beginning of each command as the source has it, and the test that runs it.
-const TEMPLATES: [(&str, &str); 23] = [
+const TEMPLATES: [(&str, &str); 25] = [
     (
         "sysctl -w net.netfilter.nf_conntrack_max={}{buckets}",
         "a_larger_limit_and_more_buckets_are_set",
@@ -73,6 +73,14 @@ const TEMPLATES: [(&str, &str); 23] = [
     (
         "ss -tnp state syn-sent",
         "attempts_to_connect_are_shown_with_their_program",
+    ),
+    (
+        "ss -aunp",
+        "sockets_that_send_datagrams_are_shown_with_their_program",
+    ),
+    (
+        "ss -awnp",
+        "sockets_that_send_datagrams_are_shown_with_their_program",
     ),
     (
         "nft add table {family} lim \\\\",
@@ -174,7 +182,8 @@ mod booted {
     #[test]
     fn a_real_systemd_takes_the_commands_of_systemctl() {
         let folder = new_folder();
-        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write(
             r"app\x2dworker@.service",
             "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/bin/sleep infinity\n",
@@ -222,7 +231,9 @@ mod pidns {
     use crate::common::network::cover;
     use crate::common::programs::{printed, program, run};
     use crate::common::{Answer, BUCKETS, MAX, conntrack, new_folder};
-    use crate::diagnosis::scene::{FAR, HOST, Scene, attempt, client, datagrams, does, line};
+    use crate::diagnosis::scene::{
+        FAR, HOST, Scene, attempt, client, datagrams, does, line, send_syn,
+    };
 
     /// The output of a command without the words in brackets behind it, with these programs first in its PATH.
     fn shown(advice: &str, path: &str) -> String {
@@ -346,6 +357,19 @@ mod pidns {
             );
         }
         assert!(!run("ss -tnp state syn-sent dst 10.9.0.3").contains(&me));
+    }
+
+    #[test]
+    fn sockets_that_send_datagrams_are_shown_with_their_program() {
+        inside!(Namespaces::Processes);
+        let _scene = Scene::new("checkout", 157);
+        let me = format!("pid={}", std::process::id());
+        let is_shown = |command: &str| run(command).contains(&me);
+        assert!(!is_shown("ss -aunp") && !is_shown("ss -awnp"));
+        let _datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert!(is_shown("ss -aunp") && !is_shown("ss -awnp"));
+        let _raw = send_syn(std::net::Ipv4Addr::LOCALHOST, 0..0);
+        assert!(is_shown("ss -awnp"));
     }
 
     #[test]

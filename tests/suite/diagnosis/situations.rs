@@ -506,9 +506,8 @@ mod pidns {
             let of_service = |listener| connections(listener, 20, client);
             listeners.each_ref().map(of_service)
         });
-        let answer = scene.says(&[
-            "no one stands out: 20 addresses, 5 ports, no address above 5.0% of the entries",
-        ]);
+        let answer = scene
+            .says(&["no one stands out: 5 ports, 20 addresses, none above 5.0% of the entries"]);
         assert!(line(&answer, "fix").starts_with("set net.netfilter.nf_conntrack_max=256 "));
     }
 

@@ -409,10 +409,7 @@ fn a_walk_that_is_cut_short_is_unknown_unless_what_was_seen_is_worse() {
     for (arguments, expected) in [(["-w", "entries=5"], 1), (["-c", "entries=5"], 2)] {
         let (code, text) = without_time(&root, &arguments);
         assert_eq!(code, expected, "{text}");
-        assert!(
-            text.contains("could not be checked: timed out"),
-            "{text}"
-        );
+        assert!(text.contains("could not be checked: timed out"), "{text}");
     }
     let whole = all(&root, &["-w", "96", "-c", "97"]);
     assert_eq!((whole.code, value(&whole, "namespaces").as_str()), (0, "2"));
