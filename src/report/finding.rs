@@ -1,25 +1,17 @@
 //! A finding in one sentence: who fills the table, what it does, and how much of the table that is.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
-use crate::analysis::facts::{Distinct, Held, PairEnd, Port, Share, SocketHolder, Split};
+pub use super::sentence_parts::AddressNames;
+use super::sentence_parts::{SentenceParts, bare, far_of, plural_of, process, protocol_name};
+use crate::analysis::facts::{Distinct, PairEnd, Port, Share, Split};
 use crate::analysis::tally::EndpointId;
 use crate::analysis::traffic::Traffic;
 use crate::diagnosis::{
     Actor, Configured, Crowd, Finding, Flow, Listed, PortUse, ScanTarget, Setting, Sweep,
 };
 use crate::model::conntrack::{Class, Protocol};
-use crate::model::netns::NetnsRepresentative;
-
-/// So much of a name is shown if line 1 would be too long.
-const BRIEF_NAME: usize = 34;
 
 /// The room for a sentence that a later check prints.
 pub const LATER_ROOM: usize = 150;
-
-/// The processes behind addresses of containers of this host.
-pub type AddressNames = BTreeMap<IpAddr, NetnsRepresentative>;
 
 /// The sentence of line 1. If it is longer than `room`, names lose what a reader can look up: the pod of a container,
 /// and the end of a name that is very long.
@@ -167,32 +159,6 @@ fn one_way(port: Port, peers: Distinct, both_ways: bool, share: Share) -> String
     }
 }
 
-/// A port with the name of its protocol, if operators know it by that.
-pub(super) fn protocol_name(port: Port) -> String {
-    let name = match (port.protocol, port.number) {
-        (Protocol::UDP, 514 | 1514) => " (syslog)",
-        (Protocol::UDP, 2055 | 9995) => " (NetFlow)",
-        (Protocol::UDP, 4739) => " (IPFIX)",
-        (Protocol::UDP, 4789 | 8472) => " (VXLAN)",
-        (Protocol::UDP, 6081) => " (Geneve)",
-        (Protocol::UDP, 6343) => " (sFlow)",
-        (Protocol::UDP, 8125) => " (statsd)",
-        (Protocol::UDP, 12201) => " (GELF)",
-        (Protocol::UDP, 25826) => " (collectd)",
-        _ => "",
-    };
-    format!("{}{name}", bare(port))
-}
-
-/// `4789/udp`, `gre`.
-pub(super) fn bare(port: Port) -> String {
-    port.to_string().trim_start_matches(':').to_owned()
-}
-
-pub(super) fn plural_of(n: Distinct, one: &str, many: &str) -> String {
-    format!("{n} {}", if n.seen == 1 { one } else { many })
-}
-
 /// The entries of connections that both sides have closed: `, 5498 of 6872 already closed (TIME_WAIT)`.
 fn already_closed(split: &Split) -> String {
     let closed = split.of(Class::TimeWait);
@@ -208,109 +174,7 @@ pub(super) fn none_above(largest: &str) -> String {
     }
 }
 
-/// The parts that every sentence needs.
-#[derive(Clone, Copy)]
-pub(super) struct SentenceParts<'a> {
-    names: &'a AddressNames,
-    is_brief: bool,
-}
-
-impl<'a> SentenceParts<'a> {
-    /// The parts with whole names.
-    pub(super) fn whole(names: &'a AddressNames) -> Self {
-        Self {
-            names,
-            is_brief: false,
-        }
-    }
-
-    /// The parts with names that lost what a reader can look up.
-    pub(super) fn brief(names: &'a AddressNames) -> Self {
-        Self {
-            names,
-            is_brief: true,
-        }
-    }
-}
-
 impl SentenceParts<'_> {
-    pub(super) fn address(&self, address: IpAddr) -> String {
-        match self.names.get(&address) {
-            Some(resident) if self.is_brief => resident.without_pod().at(address),
-            Some(resident) => resident.at(address),
-            None => address.to_string(),
-        }
-    }
-
-    /// The name of an owner.
-    fn name(&self, who: &SocketHolder) -> String {
-        match who.name.get(..BRIEF_NAME) {
-            Some(beginning) if self.is_brief => format!("{beginning}.."),
-            _ => who.name.clone(),
-        }
-    }
-
-    pub(super) fn peer(&self, peer: &EndpointId) -> String {
-        match peer {
-            EndpointId::From {
-                address,
-                length: Some(length),
-            } => format!("network {address}/{length}"),
-            EndpointId::From {
-                address,
-                length: None,
-            } => self.address(*address),
-            EndpointId::To {
-                address, protocol, ..
-            } => {
-                let end = if protocol.has_ports() {
-                    format!("{address}/{protocol}")
-                } else {
-                    format!("{}/{protocol}", address.ip())
-                };
-                match self.names.get(&address.ip()) {
-                    Some(resident) if self.is_brief => format!("{end} on {}", resident.process()),
-                    Some(resident) => format!("{end} on {resident}"),
-                    None => end,
-                }
-            }
-        }
-    }
-
-    pub(super) fn end(&self, end: &PairEnd) -> String {
-        match end {
-            PairEnd::Remote(peer) => self.peer(peer),
-            PairEnd::Service(port) => format!("{port} of this host"),
-            PairEnd::Forwarded(port) => format!("port {}", bare(*port)),
-            PairEnd::Several(several) => {
-                plural_of(*several, "port or address", "ports or addresses")
-            }
-        }
-    }
-
-    pub(super) fn actor(&self, actor: &Actor) -> String {
-        match actor {
-            Actor::Here { held, .. } => self.name(&held.who),
-            Actor::Owners(owners) => self.several(owners),
-            Actor::Client(peer) => self.peer(peer),
-            Actor::ThisHost => "this host".to_owned(),
-            Actor::Clients(n) if n.seen == 0 => "a client".to_owned(),
-            Actor::Clients(n) => plural_of(*n, "client", "clients"),
-        }
-    }
-
-    /// `nginx.service and php-fpm.service`, `nginx.service and 3 others`.
-    fn several(&self, owners: &[Held]) -> String {
-        match owners {
-            [] => "this host".to_owned(),
-            [only] => self.name(&only.who),
-            [first, second] => format!("{} and {}", self.name(&first.who), self.name(&second.who)),
-            [first, others @ ..] => {
-                format!("{} and {} others", self.name(&first.who), others.len())
-            }
-        }
-    }
-
     fn ports_used_up(&self, ports: &PortUse) -> String {
         let by = if ports.translated {
             "connections translated to "
@@ -501,19 +365,5 @@ fn verb(actor: &Actor, one: &'static str, many: &'static str) -> &'static str {
         Actor::Owners(owners) if owners.len() > 1 => many,
         Actor::Clients(clients) if clients.seen > 1 => many,
         _ => one,
-    }
-}
-
-/// The far end of a pair whose source ports are used up.
-pub(super) fn far_of(ports: &PortUse) -> String {
-    std::net::SocketAddr::new(ports.far, ports.port.number).to_string()
-        + &format!("/{}", ports.port.protocol)
-}
-
-/// A process as `ps` names it: `nmap[812]`; else the owner's name.
-pub(super) fn process(who: &SocketHolder) -> String {
-    match &who.process {
-        Some((command, pid)) => format!("{command}[{pid}]"),
-        None => who.name.clone(),
     }
 }

@@ -13,6 +13,7 @@ mod fit;
 mod in_range;
 mod perfdata;
 pub mod recorded;
+mod sentence_parts;
 mod status_line;
 mod values;
 

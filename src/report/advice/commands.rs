@@ -8,7 +8,7 @@ use crate::analysis::tally::EndpointId;
 use crate::diagnosis::relief::Relief;
 use crate::diagnosis::{Actor, Flow};
 use crate::model::conntrack::Protocol;
-use crate::report::finding::process;
+use crate::report::sentence_parts::process;
 use std::net::IpAddr;
 use std::time::Duration;
 

@@ -7,8 +7,8 @@ use crate::analysis::facts::PairEnd;
 use crate::diagnosis::{Actor, Flow};
 use crate::model::conntrack::Class;
 use crate::model::timeouts::defaults;
-use crate::report::finding::SentenceParts;
 use crate::report::plural;
+use crate::report::sentence_parts::SentenceParts;
 
 /// A timeout for idle connections that keeps no entry for days, seconds.
 const SHORT_ESTABLISHED: u64 = 86_400;

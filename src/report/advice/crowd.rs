@@ -5,7 +5,7 @@ use super::{Advice, AdviceContext};
 use crate::diagnosis::{Crowd, Flow};
 use crate::model::conntrack::Class;
 use crate::model::timeouts::defaults;
-use crate::report::finding::SentenceParts;
+use crate::report::sentence_parts::SentenceParts;
 
 /// A timeout for half-open entries that a flood does not outlast, seconds.
 const SHORT_SYN_RECV: u64 = 10;

@@ -4,7 +4,7 @@ use super::Advice;
 use super::commands::megabytes;
 use crate::diagnosis::relief::{BUCKET_BYTES, ENTRY_BYTES};
 use crate::diagnosis::{Configured, PortUse, Setting};
-use crate::report::finding::far_of;
+use crate::report::sentence_parts::far_of;
 
 pub(super) fn long_chains(buckets: u32, wanted: u32) -> Advice {
     Advice {

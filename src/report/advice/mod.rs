@@ -10,7 +10,7 @@ mod unanswered;
 use crate::diagnosis::relief::Relief;
 use crate::diagnosis::{Actor, Finding};
 use crate::model::timeouts::Timeouts;
-use crate::report::finding::{AddressNames, SentenceParts};
+use crate::report::sentence_parts::{AddressNames, SentenceParts};
 use commands::{LONGEST_LINE, larger_limit, who_connects};
 
 /// The basis of the lines besides the finding.

@@ -6,7 +6,7 @@ use super::{Advice, AdviceContext};
 use crate::analysis::traffic::Traffic;
 use crate::diagnosis::Actor;
 use crate::model::timeouts::defaults;
-use crate::report::finding::SentenceParts;
+use crate::report::sentence_parts::SentenceParts;
 
 pub(super) fn dns(
     actor: &Actor,

@@ -7,7 +7,7 @@ use crate::analysis::traffic::Traffic;
 use crate::diagnosis::{Actor, Flow, ScanTarget, Sweep};
 use crate::model::conntrack::{Class, Protocol};
 use crate::model::timeouts::defaults;
-use crate::report::finding::{SentenceParts, protocol_name};
+use crate::report::sentence_parts::{SentenceParts, protocol_name};
 
 pub(super) fn no_answer(
     flow: &Flow,

@@ -204,7 +204,11 @@ mod booted {
             systemctl --no-pager status nftables firewalld ufw
             "#,
         );
-        let printed = printed(program(file("scripts/under-systemd")).arg(folder.path()));
+        let printed = printed(
+            program("bash")
+                .arg(file("scripts/under-systemd"))
+                .arg(folder.path()),
+        );
         let at = |part: &str| {
             let at = printed.find(part);
             at.unwrap_or_else(|| panic!("{part} in\n{printed}"))
