@@ -29,7 +29,7 @@ SOURCE_DATE_EPOCH ?= $(shell { [ -e .git ] && git -c safe.directory='*' log -1 -
 	|| stat -c %Y CHANGELOG.md)
 export SOURCE_DATE_EPOCH
 
-.PHONY: all build run demo test oracle kernels fuzz soak mutants check check-flow coverage toolchains supply-chain bench \
+.PHONY: all build run demo test oracle kernels fuzz soak mutants check check-flow owners coverage toolchains supply-chain bench \
 	instructions test-packages test-icingaweb man completions licences definitions install uninstall epoch dist deb deb-src rpm rpm-src clean help
 
 all: build man licences ## what install installs
@@ -85,8 +85,11 @@ check-flow: ## the one-way dependencies of docs/internals/design.md
 coverage: ## which lines of src the tests run (MISSING=1: those they do not, too); needs cargo-llvm-cov
 	@CARGO='$(CARGO)' tests/coverage
 
-bench: build ## what a run, the table and --netns all cost, beside other programs, in six minutes (ROUNDS=1: quick; UPDATE=1)
+bench: build ## what a run, the table, --netns all and the recorder cost, in ten minutes (ROUNDS=1: quick; UPDATE=1)
 	@tests/bench/run $(BINARY)
+
+owners: build ## the cost and the answer of --top on a host of 200000 connections in 50000 processes; as root
+	@tests/bench/owners $(BINARY)
 
 instructions: build ## how many instructions a run takes, beside those kept in tests/bench (UPDATE=1: keeps these)
 	@tests/bench/instructions $(BINARY)

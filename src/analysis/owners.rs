@@ -107,6 +107,8 @@ pub struct Owner {
     pub connections: usize,
     /// The threads of these processes.
     pub threads: u64,
+    /// True if there may be more processes, because only a sample of the sockets was looked at.
+    pub is_sample: bool,
     /// The user that opened most of the sockets that came from another user.
     pub passed: Option<Passed>,
 }
@@ -285,6 +287,7 @@ impl Owners {
             processes: places.len(),
             connections: *groups.connections.get(owner as usize)?,
             threads: processes().fold(0, |sum, process| sum.saturating_add(process.threads)),
+            is_sample: false,
             passed: most.and_then(|sockets| {
                 let (_, uid) = *sockets.first()?;
                 Some(Passed {
@@ -406,6 +409,7 @@ fn nobody(who: OwnerId, connections: usize) -> Owner {
         processes: 0,
         connections,
         threads: 0,
+        is_sample: false,
         passed: None,
     }
 }
@@ -427,6 +431,7 @@ mod tests {
                     processes: 1,
                     connections: *connections,
                     threads: 1,
+                    is_sample: false,
                     passed: None,
                 })
                 .collect();

@@ -34,7 +34,7 @@ mod sockets;
 mod source_ports;
 mod udp;
 
-pub use attribution::{Attribution, Fit, Holder, Unattributed};
+pub use attribution::{Attribution, Fit, Holder, MAX_HOLDERS, Unattributed};
 pub use counting::Counting;
 use endpoint::GroupKey;
 pub use endpoint::{Endpoint, EndpointId, LocalService};

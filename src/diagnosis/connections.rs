@@ -1,8 +1,8 @@
 //! Rules 8, 9, 11 and 12: connections that are closed too soon, or not at all.
 
-use super::LARGE_SHARE;
 use super::case::Case;
 use super::finding::{Actor, Finding, Flow};
+use super::{LARGE_SHARE, NEARLY_ALL};
 use crate::analysis::facts::{Client, Destination, Distinct, Facts, Held, Pair, PairEnd, Share};
 use crate::analysis::tally::EndpointId;
 use crate::analysis::traffic::Traffic;
@@ -17,24 +17,36 @@ const FAST_GROWTH: u64 = 2;
 /// The flow to a destination: who dials it is a unit of this host, or the one client behind it.
 pub(super) fn flow_to(facts: &Facts, destination: &Destination) -> Flow {
     Flow {
-        actor: dialler(destination),
+        actor: dialler(facts, destination),
         to: PairEnd::Remote(destination.peer),
         split: destination.split,
         share: facts.share(destination.split.entries),
     }
 }
 
-fn dialler(destination: &Destination) -> Actor {
-    if destination.traffic == Traffic::Forward {
-        return match destination.pair {
-            Some(Pair {
-                other: PairEnd::Remote(client),
-                ..
-            }) => Actor::Client(client),
-            _ => Actor::Clients(destination.sources),
-        };
+/// Who dials a destination: owners on this host, or clients behind it.
+pub(super) fn dialler(facts: &Facts, destination: &Destination) -> Actor {
+    if destination.traffic != Traffic::Forward {
+        return Actor::of(&destination.ownership);
     }
-    Actor::of(&destination.ownership)
+    let Some(Pair {
+        other: PairEnd::Remote(client),
+        entries,
+    }) = destination.pair
+    else {
+        return Actor::Clients(destination.sources);
+    };
+    if Share::new(entries, destination.split.entries).is_at_least(NEARLY_ALL) {
+        return Actor::Client(client);
+    }
+    Actor::ClientAndOthers {
+        client,
+        share: facts.share(entries),
+        others: Distinct {
+            seen: destination.sources.seen.saturating_sub(1),
+            ..destination.sources
+        },
+    }
 }
 
 /// Rule 8: one destination holds much of the table, and most of its entries are in TIME_WAIT.
@@ -55,14 +67,14 @@ pub(super) fn kept_open(facts: &Facts) -> Option<Finding> {
     let destination = facts.destinations.iter().find(|destination| {
         is_large(destination.split.entries)
             && destination.split.is_mostly(Class::Established)
-            && match dialler(destination) {
+            && match dialler(facts, destination) {
                 Actor::Here { held, .. } => {
                     hold_most(&[held], destination.split.of(Class::Established))
                 }
                 Actor::Owners(owners) => {
                     hold_most(&owners, destination.split.of(Class::Established))
                 }
-                Actor::Client(_) => true,
+                Actor::Client(_) | Actor::ClientAndOthers { .. } => true,
                 Actor::ThisHost | Actor::Clients(_) => false,
             }
     });
@@ -185,7 +197,8 @@ mod tests {
     use crate::analysis::facts::Ownership;
     use crate::diagnosis::diagnose;
     use crate::diagnosis::samples::{
-        ALL, dialled_by, dialling, filling, found, from, of_class, of_port, plus, sidekiq, tcp,
+        ALL, dialled_by, dialling, filling, found, from, of_class, of_port, plus, seen, sidekiq,
+        tcp,
     };
 
     #[test]
@@ -212,12 +225,24 @@ mod tests {
         facts.destinations[0].traffic = Traffic::Forward;
         facts.destinations[0].pair = Some(Pair {
             other: PairEnd::Remote(from("10.244.4.17")),
-            entries: 290,
+            entries: 270,
         });
-        let Some(Finding::NotReused(flow)) = found(&facts) else {
-            panic!("{:?}", found(&facts))
+        facts.destinations[0].sources = seen(3);
+        let actor = |facts: &Facts| match found(facts) {
+            Some(Finding::NotReused(flow)) => flow.actor,
+            other => panic!("{other:?}"),
         };
-        assert_eq!(flow.actor, Actor::Client(from("10.244.4.17")));
+        assert_eq!(actor(&facts), Actor::Client(from("10.244.4.17")));
+        // what others hold is not its
+        facts.destinations[0].pair.as_mut().unwrap().entries = 269;
+        assert_eq!(
+            actor(&facts),
+            Actor::ClientAndOthers {
+                client: from("10.244.4.17"),
+                share: Share::new(269, ALL),
+                others: seen(2),
+            }
+        );
     }
 
     #[test]

@@ -4,15 +4,13 @@ use super::case::Case;
 use super::connections::{flow_of, is_network, peers_vanished};
 use super::finding::{Actor, Crowd, Finding, Flow};
 use super::unanswered::DNS_PORT;
-use super::{LARGE_SHARE, NAMED_SHARE};
+use super::{LARGE_SHARE, NAMED_SHARE, NEARLY_ALL};
 use crate::analysis::facts::{Client, Distinct, Facts, PairEnd, Share, Split};
 use crate::analysis::traffic::Traffic;
 use crate::model::conntrack::Class;
 
 /// A client that holds half of the table needs no comparison. Percent.
 const ONE_CLIENT_SHARE: u64 = 50;
-/// From this share on an end has nearly all entries of a client. Percent.
-const NEARLY_ALL: u64 = 90;
 /// A client that holds a quarter stands out if it holds so many times what the next one holds.
 const TIMES_THE_NEXT: u64 = 5;
 

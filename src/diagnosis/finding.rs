@@ -23,6 +23,15 @@ pub enum Actor {
     Owners(Vec<Held>),
     /// An address elsewhere, or in a container of this host.
     Client(EndpointId),
+    /// An address that has most of the entries, but not nearly all, and others.
+    ClientAndOthers {
+        /// The address.
+        client: EndpointId,
+        /// Its entries in the table.
+        share: Share,
+        /// The other addresses.
+        others: Distinct,
+    },
     /// This host, but no socket tells who.
     ThisHost,
     /// Several addresses elsewhere, none of which has most of the entries.
@@ -54,6 +63,23 @@ pub struct Flow {
     pub split: Split,
     /// These entries in the table.
     pub share: Share,
+}
+
+/// Many far ends, none of which stands out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FarEnds {
+    /// The actor that opens the connections.
+    pub actor: Actor,
+    /// The direction of the entries: outbound or forwarded.
+    pub traffic: Traffic,
+    /// The port that is dialled and how many addresses it is dialled at; none if there are many ports.
+    pub port: Option<(Port, Distinct)>,
+    /// The entries to this port.
+    pub split: Split,
+    /// These entries in the table.
+    pub share: Share,
+    /// The entries of the largest endpoint, in the table.
+    pub largest: Share,
 }
 
 /// Many clients of one service.
@@ -175,6 +201,8 @@ pub enum Finding {
     },
     /// 15: the list and the count disagree.
     CountDisagrees(Listed),
+    /// 16: many far ends are dialled, and none of them stands out.
+    ManyFarEnds(FarEnds),
     /// 16: no one stands out.
     NobodyStandsOut {
         /// Addresses that hold entries.
@@ -183,8 +211,9 @@ pub enum Finding {
         ports: Distinct,
         /// Entries of the largest endpoint, in the table.
         largest: Share,
-        /// The largest endpoint, if it holds much of the table and no rule explains its entries.
-        holder: Option<EndpointId>,
+        /// The largest endpoint, if it holds much of the table and no rule explains its entries; and who dials it, if
+        /// it is a destination.
+        holder: Option<(Option<Actor>, EndpointId)>,
     },
 }
 
@@ -207,7 +236,7 @@ impl Finding {
             Self::Dns { .. } => 13,
             Self::OneSided { .. } => 14,
             Self::CountDisagrees(_) => 15,
-            Self::NobodyStandsOut { .. } => 16,
+            Self::ManyFarEnds(_) | Self::NobodyStandsOut { .. } => 16,
         }
     }
 
@@ -240,7 +269,16 @@ impl Finding {
             | Self::OneWay { .. }
             | Self::PeersVanished { .. }
             | Self::CountDisagrees(_)
-            | Self::NobodyStandsOut { .. } => Vec::new(),
+            | Self::ManyFarEnds(_) => Vec::new(),
+            Self::NobodyStandsOut { holder, .. } => {
+                let (actor, peer) = holder.as_ref().map_or((None, None), |(actor, peer)| {
+                    (
+                        actor.as_ref().and_then(Actor::address),
+                        peer.single_address(),
+                    )
+                });
+                actor.into_iter().chain(peer).collect()
+            }
         }
     }
 }
@@ -255,7 +293,9 @@ impl Flow {
 impl Actor {
     fn address(&self) -> Option<IpAddr> {
         match self {
-            Self::Client(peer) => peer.single_address(),
+            Self::Client(peer) | Self::ClientAndOthers { client: peer, .. } => {
+                peer.single_address()
+            }
             _ => None,
         }
     }

@@ -16,10 +16,12 @@ mod unanswered;
 
 pub use case::{Case, Configured, Listed, PortUse, Setting};
 pub use crowd::is_flood as is_unproven;
-pub use finding::{Actor, Crowd, Finding, Flow, ScanTarget, Sweep};
+pub use finding::{Actor, Crowd, FarEnds, Finding, Flow, ScanTarget, Sweep};
 
 /// A destination or client that holds at least this much of the table stands out. Percent.
 const LARGE_SHARE: u64 = 25;
+/// From this share on one end has nearly all entries of another. Percent.
+const NEARLY_ALL: u64 = 90;
 /// Nobody is named who holds less of the table. Percent.
 const NAMED_SHARE: u64 = 10;
 

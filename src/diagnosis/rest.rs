@@ -1,17 +1,18 @@
 //! Rules 13, 15 and 16: DNS, a list that says too little, and a table that is too small.
 
-use super::LARGE_SHARE;
 use super::case::Case;
-use super::finding::{Actor, Finding};
+use super::connections::dialler;
+use super::finding::{Actor, FarEnds, Finding};
 use super::unanswered::DNS_PORT;
-use crate::analysis::facts::{Facts, Ownership, Service};
+use super::{LARGE_SHARE, NEARLY_ALL};
+use crate::analysis::facts::{Destination, Facts, Ownership, Service, Share, Split};
 use crate::analysis::tally::EndpointId;
 use crate::analysis::traffic::Traffic;
 use crate::model::conntrack::Protocol;
 
 /// Rule 13: DNS over UDP holds much of the table.
 pub(super) fn dns(facts: &Facts) -> Option<Finding> {
-    let (_, split, _) = facts.ports.iter().find(|(port, split, _)| {
+    facts.ports.iter().find(|(port, split, _)| {
         port.number == DNS_PORT
             && port.protocol == Protocol::UDP
             && facts.share(split.entries).is_at_least(LARGE_SHARE)
@@ -19,11 +20,13 @@ pub(super) fn dns(facts: &Facts) -> Option<Finding> {
     let service = facts.services.iter().find(|service| {
         service.port.number == DNS_PORT && service.port.protocol == Protocol::UDP
     })?;
-    let resolver = facts
-        .destinations
-        .iter()
-        .find(|destination| asks(&destination.peer))
-        .filter(|destination| destination.split.entries * 2 > split.entries);
+    let is_nearly_all =
+        |entries| Share::new(entries, service.split.entries).is_at_least(NEARLY_ALL);
+    let resolver = facts.destinations.iter().find(|destination| {
+        asks(&destination.peer)
+            && destination.traffic == service.traffic
+            && is_nearly_all(destination.split.entries)
+    });
     Some(Finding::Dns {
         actor: asker(service, &service.ownership),
         resolver: resolver.map(|destination| destination.peer),
@@ -59,23 +62,63 @@ pub(super) fn nobody_stands_out(facts: &Facts) -> Option<Finding> {
     if facts.all.entries == 0 {
         return None;
     }
-    let endpoints = facts
-        .destinations
-        .iter()
-        .map(|destination| (destination.split.entries, destination.peer));
-    let clients = facts
-        .clients
-        .iter()
-        .map(|client| (client.split.entries, client.peer));
-    let largest = endpoints.chain(clients).max_by_key(|(entries, _)| *entries);
-    let share = facts.share(largest.map_or(0, |(entries, _)| entries));
+    let destination = facts.destinations.first();
+    let client = facts.clients.first();
+    let entries_of = |split: Option<&Split>| split.map_or(0, |split| split.entries);
+    let by_destination = entries_of(destination.map(|destination| &destination.split));
+    let by_client = entries_of(client.map(|client| &client.split));
+    let share = facts.share(by_destination.max(by_client));
+    if !share.is_at_least(LARGE_SHARE) {
+        let many = one_port_of_many(facts, share).or_else(|| dialled_by_one(facts, share));
+        if many.is_some() {
+            return many.map(Finding::ManyFarEnds);
+        }
+    }
+    let of_destination =
+        |destination: &Destination| (Some(dialler(facts, destination)), destination.peer);
+    let holder = if by_client >= by_destination {
+        client.map(|client| (None, client.peer))
+    } else {
+        destination.map(of_destination)
+    };
     Some(Finding::NobodyStandsOut {
         endpoints: facts.endpoints,
         ports: facts.dialled_ports,
         largest: share,
-        holder: largest
-            .map(|(_, peer)| peer)
-            .filter(|_| share.is_at_least(LARGE_SHARE)),
+        holder: holder.filter(|_| share.is_at_least(LARGE_SHARE)),
+    })
+}
+
+/// One port that most entries go to, elsewhere.
+fn one_port_of_many(facts: &Facts, largest: Share) -> Option<FarEnds> {
+    let service = facts.services.iter().find(|service| {
+        matches!(service.traffic, Traffic::Output | Traffic::Forward)
+            && facts.share(service.split.entries).is_most()
+    })?;
+    Some(FarEnds {
+        actor: Actor::of(&service.ownership),
+        traffic: service.traffic,
+        port: Some((service.port, service.far)),
+        split: service.split,
+        share: facts.share(service.split.entries),
+        largest,
+    })
+}
+
+/// An owner on this host at whose sockets most of the table was seen, whatever it dials.
+fn dialled_by_one(facts: &Facts, largest: Share) -> Option<FarEnds> {
+    let outbound = facts.share(facts.in_direction(Traffic::Output));
+    let held = facts.ownership.main()?;
+    if !outbound.is_most() || !facts.share(held.entries).is_most() {
+        return None;
+    }
+    Some(FarEnds {
+        actor: Actor::of(&facts.ownership),
+        traffic: Traffic::Output,
+        port: None,
+        split: Split::default(),
+        share: facts.share(held.entries),
+        largest,
     })
 }
 
@@ -83,7 +126,8 @@ pub(super) fn nobody_stands_out(facts: &Facts) -> Option<Finding> {
 mod tests {
     use super::*;
     use crate::diagnosis::samples::{
-        dialling, filling, found, of_class, of_port, sidekiq, table, tcp, udp,
+        ALL, dialled_by, dialling, filling, found, from, of_class, of_port, seen, sidekiq, table,
+        tcp, to, udp,
     };
     use crate::diagnosis::{Listed, diagnose};
     use crate::model::conntrack::Class;
@@ -115,6 +159,72 @@ mod tests {
             2,
         );
         assert!(!matches!(found(&tcp), Some(Finding::Dns { .. })));
+    }
+
+    #[test]
+    fn a_resolver_is_named_if_nearly_all_queries_go_to_it() {
+        let resolver = |queries| {
+            let mut facts = of_port(udp(53), Traffic::Output, of_class(Class::Udp, 300), 2);
+            facts.destinations.push(Destination {
+                peer: to("10.0.0.53:53", Protocol::UDP),
+                split: of_class(Class::Udp, queries),
+                traffic: Traffic::Output,
+                pair: None,
+                sources: seen(1),
+                ownership: Ownership::default(),
+            });
+            match found(&facts) {
+                Some(Finding::Dns { resolver, far, .. }) => (resolver.is_some(), far.seen),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(resolver(270), (true, 2));
+        assert_eq!(resolver(269), (false, 2));
+    }
+
+    #[test]
+    fn a_port_of_many_addresses_is_named_if_most_entries_go_to_it() {
+        let facts = |n, traffic| {
+            let mut facts = of_port(tcp(9100), traffic, of_class(Class::Established, n), 300);
+            facts.services[0].ownership = sidekiq(n);
+            facts
+        };
+        let ends = |facts: &Facts| match found(facts) {
+            Some(Finding::ManyFarEnds(ends)) => Some(ends),
+            Some(Finding::NobodyStandsOut { .. }) => None,
+            other => panic!("{other:?}"),
+        };
+        let most = ends(&facts(501, Traffic::Output)).unwrap();
+        assert_eq!(most.port, Some((tcp(9100), seen(300))));
+        assert!(matches!(most.actor, Actor::Here { .. }));
+        assert!(ends(&facts(501, Traffic::Forward)).is_some());
+        assert_eq!(ends(&facts(500, Traffic::Output)), None);
+        // a client that holds a quarter is named instead
+        let mut with_client = facts(501, Traffic::Forward);
+        let client = dialled_by(
+            "10.0.0.7",
+            of_class(Class::Established, 250),
+            Ownership::default(),
+        );
+        let mut another = client.clients[0].clone();
+        another.peer = from("10.0.0.8");
+        another.split = of_class(Class::Established, 240);
+        with_client.clients = vec![client.clients[0].clone(), another];
+        assert_eq!(ends(&with_client), None);
+    }
+
+    #[test]
+    fn an_owner_of_most_entries_is_named_although_it_dials_many_ports() {
+        let facts = |held, out| Facts {
+            directions: [out, ALL - out, 0, 0],
+            ownership: sidekiq(held),
+            ..table(of_class(Class::Established, ALL))
+        };
+        let names_owner =
+            |held, out| matches!(found(&facts(held, out)), Some(Finding::ManyFarEnds(_)));
+        assert!(names_owner(501, 501));
+        assert!(!names_owner(500, 501));
+        assert!(!names_owner(501, 500));
     }
 
     #[test]

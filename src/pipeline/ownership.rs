@@ -9,7 +9,7 @@ use crate::analysis::census::{self, Census, Owned};
 use crate::analysis::facts::SocketHolder;
 use crate::analysis::owners::{self, Owner, Owners};
 use crate::analysis::tally::{
-    Attribution, EndpointId, Group, Holder, Matched, Matching, Scale, Tally,
+    Attribution, EndpointId, Group, Holder, MAX_HOLDERS, Matched, Matching, Scale, Tally,
 };
 use crate::model::conntrack::Protocol;
 use crate::model::error::ReadError;
@@ -24,6 +24,9 @@ use crate::source::users::{PASSWD, users};
 
 /// The proc root of this host.
 const PROC: &str = "/proc";
+
+/// A sample in which the processes of an owner have fewer connections each may lack some of the processes.
+const CONNECTIONS_OF_A_PROCESS: usize = 10;
 
 /// A socket by its inode and user id.
 type InodeAndUser = (u64, u32);
@@ -88,12 +91,19 @@ pub(super) fn owners_of(
         .zip(attributions)
         .enumerate()
         .map(|(place, (mut owners, attribution))| {
+            let of_holders = attribution.scale();
             // what could not be counted whole is a sample like its entries
-            if scale.is_sample() && !dialled.has(place) {
-                let whole = |owner: &mut Owner| extrapolate(owner, scale);
-                owners.iter_mut().for_each(whole);
+            if !dialled.has(place) {
+                for scale in [of_holders, scale]
+                    .into_iter()
+                    .filter(|scale| scale.is_sample())
+                {
+                    owners
+                        .iter_mut()
+                        .for_each(|owner| extrapolate(owner, scale));
+                }
             }
-            if !scale.is_exact() {
+            if !scale.is_exact() || !of_holders.is_exact() {
                 owners::fit(&mut owners, census.with_socket(place, &attribution));
             }
             Owned {
@@ -133,6 +143,10 @@ fn held(attribution: &Attribution, owners: &[Owner], by_process: &Owners) -> Vec
             }
         }
     }
+    let of_holders = attribution.scale();
+    for (_, entries) in &mut held {
+        *entries = of_holders.extrapolate(*entries);
+    }
     held.retain(|(_, entries)| *entries > 0);
     held.sort_by_key(|(_, entries)| std::cmp::Reverse(*entries));
     held
@@ -147,8 +161,8 @@ struct Look {
     failed: Option<ReadError>,
 }
 
-/// All sockets to the shown destinations. If only a sample of the entries was read these count, not only those whose
-/// entry happens to be in the sample.
+/// All sockets to the shown destinations. If only a sample of the entries was read, or not all of their sockets are
+/// kept, these count, not only those whose entry happens to be in the sample.
 #[derive(Default)]
 struct DialledSockets {
     places: HashMap<(SocketAddr, Protocol), usize>,
@@ -157,9 +171,9 @@ struct DialledSockets {
 }
 
 impl DialledSockets {
-    fn new(census: &Census, scale: Scale) -> Self {
+    fn new(tally: &Tally, census: &Census, scale: Scale) -> Self {
         let mut places = HashMap::new();
-        if scale.is_sample() {
+        if scale.is_sample() || tally.read() > MAX_HOLDERS as u64 {
             for (place, group) in census.groups.iter().enumerate() {
                 if let Group::Endpoint(EndpointId::To {
                     address,
@@ -215,7 +229,7 @@ fn match_sockets<'t>(
         Some(_) => UdpSettings::default(),
     };
     let mut matching: Matching<'t> = tally.matching_of(census.groups.clone(), settings);
-    let mut dialled = DialledSockets::new(census, scale);
+    let mut dialled = DialledSockets::new(tally, census, scale);
     let mut look = Look::default();
     let read = entries::all_sockets(wanted, |socket| {
         look.any = true;
@@ -325,6 +339,7 @@ fn is_too_young(holder: &Holder, owners: &Owners, silence: Duration) -> bool {
 fn extrapolate(owner: &mut Owner, scale: Scale) {
     let whole =
         |sockets: usize| usize::try_from(scale.extrapolate(sockets as u64)).unwrap_or(usize::MAX);
+    owner.is_sample |= owner.connections < CONNECTIONS_OF_A_PROCESS * owner.processes;
     owner.connections = whole(owner.connections);
     if let Some(passed) = &mut owner.passed {
         passed.connections = whole(passed.connections);

@@ -146,8 +146,9 @@ fn holds(owner: &Owner) -> String {
         1 => String::new(),
         n => format!("{n} processes "),
     };
+    let least = if owner.is_sample { "at least " } else { "" };
     format!(
-        "{} {connections}{passed} {processes}{threads}",
+        "{} {connections}{passed} {least}{processes}{threads}",
         owner.with_process()
     )
 }

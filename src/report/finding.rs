@@ -1,12 +1,12 @@
 //! A finding in one sentence: who fills the table, what it does, and how much of the table that is.
 
 pub use super::sentence_parts::AddressNames;
-use super::sentence_parts::{SentenceParts, bare, far_of, plural_of, process, protocol_name};
+use super::sentence_parts::{SentenceParts, bare, far_of, plural_of, process, protocol_name, verb};
 use crate::analysis::facts::{Distinct, PairEnd, Port, Share, Split};
 use crate::analysis::tally::EndpointId;
 use crate::analysis::traffic::Traffic;
 use crate::diagnosis::{
-    Actor, Configured, Crowd, Finding, Flow, Listed, PortUse, ScanTarget, Setting, Sweep,
+    Actor, Configured, Crowd, FarEnds, Finding, Flow, Listed, PortUse, ScanTarget, Setting, Sweep,
 };
 use crate::model::conntrack::{Class, Protocol};
 
@@ -79,13 +79,14 @@ fn words_of(finding: &Finding, words: SentenceParts<'_>) -> String {
         } => words.dns(actor, resolver.as_ref(), *traffic, *far, *share),
         Finding::OneSided { service, share } => words.one_sided(service.as_ref(), *share),
         Finding::CountDisagrees(listed) => count_disagrees(*listed),
+        Finding::ManyFarEnds(ends) => words.far_ends(ends),
         Finding::NobodyStandsOut {
             largest,
-            holder: Some(holder),
+            holder: Some((actor, peer)),
             ..
         } => format!(
-            "{} holds {largest} of the entries, no known fault explains them",
-            words.peer(holder)
+            "{} {largest} of the entries, no known fault explains them",
+            words.held_by(actor.as_ref(), peer)
         ),
         Finding::NobodyStandsOut {
             endpoints,
@@ -121,6 +122,9 @@ pub fn holder(finding: &Finding, names: &AddressNames) -> Option<(String, Share)
         } => {
             let (actor, to) = (words.actor(actor), words.peer(resolver));
             Some((format!("{actor} to {to}"), *share))
+        }
+        Finding::ManyFarEnds(ends) if ends.traffic == Traffic::Output => {
+            Some((words.to_far_ends(ends), ends.share))
         }
         _ => None,
     }
@@ -191,25 +195,7 @@ impl SentenceParts<'_> {
     }
 
     fn no_answer(&self, flow: &Flow) -> String {
-        let evidence = match &flow.actor {
-            Actor::Here { held, seen } if seen.saturating_mul(2) < flow.split.unanswered => {
-                let own = if held.entries == *seen {
-                    "all".to_owned()
-                } else {
-                    held.entries.to_string()
-                };
-                let whose = if self.is_brief {
-                    "its own".to_owned()
-                } else {
-                    format!("of {}", held.who.name)
-                };
-                format!(
-                    " ({seen} of {} attempts seen at a socket, {own} {whose})",
-                    flow.split.unanswered
-                )
-            }
-            _ => String::new(),
-        };
+        let evidence = self.evidence(&flow.actor, flow.split.unanswered, "attempts");
         format!(
             "{} to {} {} no answer, {} of the entries{evidence}",
             self.actor(&flow.actor),
@@ -335,6 +321,59 @@ impl SentenceParts<'_> {
         }
     }
 
+    /// `sidekiq.service to 10.0.3.7:6379/tcp holds`; the far end alone if nobody is known to dial it.
+    fn held_by(&self, actor: Option<&Actor>, peer: &EndpointId) -> String {
+        match actor {
+            None | Some(Actor::ThisHost | Actor::Clients(_)) => {
+                format!("{} holds", self.peer(peer))
+            }
+            Some(actor) => format!(
+                "{} to {} {}",
+                self.actor(actor),
+                self.peer(peer),
+                verb(actor, "holds", "hold")
+            ),
+        }
+    }
+
+    fn far_ends(&self, ends: &FarEnds) -> String {
+        let held = if ends.traffic == Traffic::Forward {
+            let port = ends
+                .port
+                .map(|(port, _)| format!(" to port {}", bare(port)));
+            format!("forwarded connections{} hold", port.unwrap_or_default())
+        } else {
+            let verb = verb(&ends.actor, "holds", "hold");
+            format!("{} {verb}", self.to_far_ends(ends))
+        };
+        let none_above = match ends.port {
+            Some(_) => none_above(&ends.largest.to_string()),
+            None => format!("no far end above {}", ends.largest),
+        };
+        // a closed connection has no socket, so how few were seen proves nothing
+        let evidence = if ends.split.is_mostly(Class::TimeWait) {
+            already_closed(&ends.split)
+        } else {
+            self.evidence(&ends.actor, ends.split.entries, "entries")
+        };
+        format!(
+            "{held} {} of the entries, {none_above}{evidence}",
+            ends.share
+        )
+    }
+
+    /// `prometheus.service to port 9100/tcp of 339 addresses`.
+    fn to_far_ends(&self, ends: &FarEnds) -> String {
+        let actor = self.actor(&ends.actor);
+        match ends.port {
+            Some((port, far)) => {
+                let addresses = plural_of(far, "address", "addresses");
+                format!("{actor} to port {} of {addresses}", bare(port))
+            }
+            None => actor,
+        }
+    }
+
     fn one_sided(&self, service: Option<&PairEnd>, share: Share) -> String {
         let of = match service {
             Some(end) => format!(" to {}", self.end(end)),
@@ -356,14 +395,5 @@ fn sweep_verb(sweep: &Sweep) -> &'static str {
             verb(&sweep.actor, "pings", "ping")
         }
         _ => verb(&sweep.actor, "tries", "try"),
-    }
-}
-
-/// The form of a verb that fits those who act.
-fn verb(actor: &Actor, one: &'static str, many: &'static str) -> &'static str {
-    match actor {
-        Actor::Owners(owners) if owners.len() > 1 => many,
-        Actor::Clients(clients) if clients.seen > 1 => many,
-        _ => one,
     }
 }

@@ -9,7 +9,7 @@ use crate::analysis::tally::EndpointId;
 use crate::analysis::traffic::Traffic;
 use crate::diagnosis::relief::Relief;
 use crate::diagnosis::{
-    Actor, Configured, Crowd, Finding, Flow, Listed, PortUse, ScanTarget, Setting, Sweep,
+    Actor, Configured, Crowd, FarEnds, Finding, Flow, Listed, PortUse, ScanTarget, Setting, Sweep,
 };
 use crate::model::cgroup::{Container, ContainerName, Name};
 use crate::model::conntrack::{Class, Protocol};
@@ -691,6 +691,22 @@ fn every_finding() -> Vec<Finding> {
             listed: 4,
             count: 263,
         }),
+        Finding::ManyFarEnds(FarEnds {
+            actor: here(unit, 81, 90),
+            traffic: Traffic::Output,
+            port: Some((port, many)),
+            split: split(&[(Class::TimeWait, n)]),
+            share,
+            largest: share,
+        }),
+        Finding::ManyFarEnds(FarEnds {
+            actor: Actor::ThisHost,
+            traffic: Traffic::Forward,
+            port: None,
+            split: Split::default(),
+            share,
+            largest: share,
+        }),
         Finding::NobodyStandsOut {
             endpoints: many,
             ports: many,
@@ -701,7 +717,7 @@ fn every_finding() -> Vec<Finding> {
             endpoints: many,
             ports: many,
             largest: share,
-            holder: Some(to(far)),
+            holder: Some((Some(here(unit, 81, 90)), to(far))),
         },
     ]
 }

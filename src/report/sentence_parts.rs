@@ -45,7 +45,7 @@ pub(super) fn plural_of(n: Distinct, one: &str, many: &str) -> String {
 #[derive(Clone, Copy)]
 pub(super) struct SentenceParts<'a> {
     names: &'a AddressNames,
-    pub(super) is_brief: bool,
+    is_brief: bool,
 }
 
 impl<'a> SentenceParts<'a> {
@@ -127,9 +127,39 @@ impl SentenceParts<'_> {
             Actor::Owners(owners) => self.several(owners),
             Actor::Client(peer) => self.peer(peer),
             Actor::ThisHost => "this host".to_owned(),
+            Actor::ClientAndOthers {
+                client,
+                share,
+                others,
+            } => format!(
+                "{} ({share}) and {}",
+                self.peer(client),
+                plural_of(*others, "other client", "other clients")
+            ),
             Actor::Clients(n) if n.seen == 0 => "a client".to_owned(),
             Actor::Clients(n) => plural_of(*n, "client", "clients"),
         }
+    }
+
+    /// How few of the entries were seen at a socket, if that is less than half of them.
+    pub(super) fn evidence(&self, actor: &Actor, of: u64, what: &str) -> String {
+        let Actor::Here { held, seen } = actor else {
+            return String::new();
+        };
+        if seen.saturating_mul(2) >= of {
+            return String::new();
+        }
+        let own = if held.entries == *seen {
+            "all".to_owned()
+        } else {
+            held.entries.to_string()
+        };
+        let whose = if self.is_brief {
+            "its own".to_owned()
+        } else {
+            format!("of {}", held.who.name)
+        };
+        format!(" ({seen} of {of} {what} seen at a socket, {own} {whose})")
     }
 
     /// `nginx.service and php-fpm.service`, `nginx.service and 3 others`.
@@ -156,5 +186,15 @@ pub(super) fn process(who: &SocketHolder) -> String {
     match &who.process {
         Some((command, pid)) => format!("{command}[{pid}]"),
         None => who.name.clone(),
+    }
+}
+
+/// The form of a verb that fits those who act.
+pub(super) fn verb(actor: &Actor, one: &'static str, many: &'static str) -> &'static str {
+    match actor {
+        Actor::Owners(owners) if owners.len() > 1 => many,
+        Actor::Clients(clients) if clients.seen > 1 => many,
+        Actor::ClientAndOthers { .. } => many,
+        _ => one,
     }
 }

@@ -22,6 +22,8 @@ const MAX_PROCFS_ENTRIES: u32 = 20_000;
 const STALLING_ENTRIES: u64 = 100_000;
 /// The factor by which other namespaces may hold more entries.
 const STALLING_RATIO: u64 = 10;
+/// The walk through the processes that finds those entries may take this part of the time.
+const WALK_SHARE: u32 = 4;
 
 /// The request.
 #[derive(Debug, Clone)]
@@ -100,15 +102,24 @@ pub fn entries(wanted: &EntryQuery, mut each: impl FnMut(&Entry)) -> Result<Entr
     })
 }
 
+/// When a walk through the processes must end that only says whether a dump is too costly. Any user can have so many
+/// processes that a walk takes all of the time, and nothing would be left for the entries.
+fn part_of_time(now: Instant, deadline: Instant) -> Instant {
+    now + deadline.saturating_duration_since(now) / WALK_SHARE
+}
+
 /// Netlink, else procfs, else neither, and the error is why.
 fn best(wanted: &EntryQuery, each: &mut impl FnMut(&Entry)) -> Result<Entries, ReadError> {
     let not_entered = &wanted.place.not_entered;
     if !wanted.place.live && not_entered.is_none() {
         return procfs(wanted, each).map(|listing| Entries::of_table(listing, None));
     }
-    let elsewhere = wanted
-        .elsewhere
-        .unwrap_or_else(|| netns::entries_elsewhere(&wanted.proc_root, wanted.deadline));
+    let elsewhere = wanted.elsewhere.unwrap_or_else(|| {
+        netns::entries_elsewhere(
+            &wanted.proc_root,
+            part_of_time(Instant::now(), wanted.deadline),
+        )
+    });
     let crowded =
         elsewhere > STALLING_ENTRIES && elsewhere / STALLING_RATIO > u64::from(wanted.count);
     if crowded {
@@ -344,5 +355,21 @@ pub fn from_capture(
             problem,
         }),
         _ => Ok(lines.listing),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_walk_through_the_processes_leaves_most_of_the_time_to_the_entries() {
+        let now = Instant::now();
+        let after = |seconds| now + Duration::from_secs(seconds);
+        assert_eq!(part_of_time(now, after(4)), after(1));
+        assert_eq!(part_of_time(after(4), after(4)), after(4));
+        assert_eq!(part_of_time(after(5), after(4)), after(5));
     }
 }

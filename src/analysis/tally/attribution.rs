@@ -1,5 +1,11 @@
 //! The sockets behind an endpoint, and what has none.
 
+use super::packed_entries;
+use super::scale::Scale;
+
+/// Sockets of a group that are kept at most.
+pub const MAX_HOLDERS: usize = 32_768;
+
 /// The sockets behind an endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attribution {
@@ -9,6 +15,8 @@ pub struct Attribution {
     pub unattributed: Unattributed,
     /// The entries at such a socket.
     pub attributed: u64,
+    /// The entries at such a socket of which the socket is not among the holders, because there are too many.
+    pub beyond: u64,
 }
 
 /// A socket that a process holds.
@@ -71,6 +79,37 @@ impl Attribution {
         });
         self.attributed -= entries;
         self.unattributed.other += entries;
+    }
+
+    /// From counts at the holders to counts at all sockets of the endpoint.
+    pub fn scale(&self) -> Scale {
+        Scale {
+            read: self.attributed - self.beyond,
+            total: self.attributed,
+        }
+    }
+
+    /// Adds the sockets of an entry unless there are too many. Entries come in the order of their hash, so the first of
+    /// them are a sample of all.
+    pub(super) fn hold(&mut self, sockets: impl ExactSizeIterator<Item = Holder>) {
+        if !self.has_room(sockets.len()) {
+            self.beyond += 1;
+            return;
+        }
+        for holder in sockets {
+            packed_entries::push(&mut self.holders, holder);
+        }
+    }
+
+    /// True if these sockets of one more entry can be kept.
+    fn has_room(&mut self, sockets: usize) -> bool {
+        if self.beyond > 0 || self.holders.len() + sockets <= MAX_HOLDERS {
+            return self.beyond == 0;
+        }
+        // a server of UDP has one socket for all of its clients
+        self.merge();
+        // it costs too much to be done for a few entries
+        self.holders.len() <= MAX_HOLDERS / 2
     }
 
     /// Puts holders that were noted for one entry each together.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::attribution::{Attribution, Fit, Holder};
 use super::group::{Group, Membership};
-use super::packed_entries::{self, PackedEntry, SocketHome};
+use super::packed_entries::{PackedEntry, SocketHome};
 use super::sockets::{ByFlow, Connected, SocketMatch, Unsorted};
 use super::udp::ByPort;
 use super::{EndpointId, NOT_SHOWN, Tally};
@@ -15,9 +15,6 @@ use crate::model::address::Address;
 use crate::model::conntrack::{Class, Protocol, TcpState};
 use crate::model::socket::LocalSocket;
 use crate::model::udp::UdpSettings;
-
-/// So many sockets of a group are looked at: the owners of a hundred thousand connections are those of the first of them.
-const MAX_HOLDERS: usize = 32_768;
 
 /// Takes in sockets one by one, for [`Tally::match_sockets`].
 pub struct Matching<'t> {
@@ -142,11 +139,11 @@ impl Matched<'_> {
                     continue;
                 };
                 attribution.note(seen, found);
-                let room = MAX_HOLDERS.saturating_sub(attribution.holders.len());
-                for found in matches.iter().take(room) {
-                    let holder = found.of_group(slot, group, seen);
-                    packed_entries::push(&mut attribution.holders, holder);
-                }
+                attribution.hold(
+                    matches
+                        .iter()
+                        .map(|found| found.of_group(slot, group, seen)),
+                );
                 *ephemeral += u64::from(at_ephemeral && !is_exact);
             }
         });

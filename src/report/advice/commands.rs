@@ -3,11 +3,11 @@
 //! A command is complete and safe to paste: it deletes no entry and stops nothing that the reader needs to get in.
 //! Commands use none of the characters that Nagios takes out of notifications.
 
-use crate::analysis::facts::{PairEnd, Port, SocketHolder};
+use crate::analysis::facts::{PairEnd, Port, SocketHolder, Split};
 use crate::analysis::tally::EndpointId;
 use crate::diagnosis::relief::Relief;
 use crate::diagnosis::{Actor, Flow};
-use crate::model::conntrack::Protocol;
+use crate::model::conntrack::{Class, Protocol};
 use crate::report::sentence_parts::process;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -136,6 +136,24 @@ pub(super) fn who_connects(to: &PairEnd) -> String {
         _ => String::new(),
     };
     format!("ss -tnp{to} (as root, a few times: the program that connects)")
+}
+
+/// The protocol of most of these entries: UDP, ICMP, or TCP for all others.
+pub(super) fn protocol_of(split: &Split) -> Protocol {
+    match split.largest_first().first() {
+        Some((Class::Udp, _)) => Protocol::UDP,
+        Some((Class::Icmp, _)) => Protocol::ICMP,
+        _ => Protocol::TCP,
+    }
+}
+
+/// The command that shows the sockets of the protocol of most of these entries.
+pub(super) fn sockets_of(split: &Split) -> String {
+    match protocol_of(split) {
+        Protocol::UDP => "ss -aunp (as root: the programs with UDP sockets)".to_owned(),
+        Protocol::ICMP => "ss -awnp (as root: the programs with raw sockets)".to_owned(),
+        _ => "ss -tnp (as root, a few times: the program that connects)".to_owned(),
+    }
 }
 
 /// A rule that lets one client open no more than 20 connections a second to one port; `nft delete table ip lim` ends it.

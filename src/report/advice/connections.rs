@@ -8,7 +8,7 @@ use crate::diagnosis::{Actor, Flow};
 use crate::model::conntrack::Class;
 use crate::model::timeouts::defaults;
 use crate::report::plural;
-use crate::report::sentence_parts::SentenceParts;
+use crate::report::sentence_parts::{SentenceParts, verb};
 
 /// A timeout for idle connections that keeps no entry for days, seconds.
 const SHORT_ESTABLISHED: u64 = 86_400;
@@ -47,7 +47,10 @@ pub(super) fn not_reused(
                 actor => words.actor(actor),
             };
             (
-                format!("{who} opens a new connection for each request, and {closed}"),
+                format!(
+                    "{who} {} a new connection for each request, and {closed}",
+                    verb(actor, "opens", "open")
+                ),
                 format!(
                     "let {who} reuse connections to {} (connection pool, keep-alive)",
                     words.end(&flow.to)

@@ -1,6 +1,6 @@
 //! The advice of rules 7 and 10: many clients, or one.
 
-use super::commands::{limit, timeout};
+use super::commands::{LONGEST_LINE, limit, timeout};
 use super::{Advice, AdviceContext};
 use crate::diagnosis::{Crowd, Flow};
 use crate::model::conntrack::Class;
@@ -65,12 +65,17 @@ fn many_requests(crowd: &Crowd, basis: AdviceContext<'_>, words: &SentenceParts<
             "each request of these clients is a connection of its own, and a closed connection keeps its entry for {}",
             timeout(basis.timeouts.time_wait, defaults::TIME_WAIT)
         )),
-        fix: Some(match permanent_limit(basis) {
-            Some(limit) if basis.limit_is_near => format!("{reuse}, or {limit}"),
-            _ => reuse,
-        }),
+        fix: Some(or_larger_limit(reuse, basis)),
         ..Advice::default()
     }
+}
+
+/// This advice, and the larger limit beside it if that helps and both fit into a line.
+pub(super) fn or_larger_limit(advice: String, basis: AdviceContext<'_>) -> String {
+    let limit = permanent_limit(basis).filter(|_| basis.limit_is_near);
+    let both = limit.map(|limit| format!("{advice}, or {limit}"));
+    both.filter(|both| both.len() <= LONGEST_LINE)
+        .unwrap_or(advice)
 }
 
 /// The limit that was advised, for good. While the table is far from full a larger limit does not help, but another

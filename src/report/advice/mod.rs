@@ -126,6 +126,7 @@ fn of_finding(finding: &Finding, basis: AdviceContext<'_>, words: &SentenceParts
         Finding::Dns { actor, traffic, .. } => rest::dns(actor, *traffic, basis, words),
         Finding::OneSided { .. } => unanswered::one_sided(),
         Finding::CountDisagrees(_) => rest::count_disagrees(),
+        Finding::ManyFarEnds(ends) => rest::many_far_ends(ends, basis, words),
         Finding::NobodyStandsOut { holder, .. } => rest::nobody_stands_out(basis, holder.is_some()),
     }
 }

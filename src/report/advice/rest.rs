@@ -1,10 +1,11 @@
 //! The advice of rules 13, 15 and 16.
 
-use super::commands::{UNTRACKED, timeout};
-use super::crowd::permanent_limit;
+use super::commands::{UNTRACKED, sockets_of, timeout};
+use super::crowd::{or_larger_limit, permanent_limit};
 use super::{Advice, AdviceContext};
 use crate::analysis::traffic::Traffic;
-use crate::diagnosis::Actor;
+use crate::diagnosis::{Actor, FarEnds};
+use crate::model::conntrack::Class;
 use crate::model::timeouts::defaults;
 use crate::report::sentence_parts::SentenceParts;
 
@@ -54,6 +55,38 @@ pub(super) fn count_disagrees() -> Advice {
         ),
         fix: Some("if it lasts for minutes this kernel leaks entries: update it; only a reboot frees them".to_owned()),
         look: Some("conntrack -L dying (as root: entries that something still holds)".to_owned()),
+        now: None,
+    }
+}
+
+pub(super) fn many_far_ends(
+    ends: &FarEnds,
+    basis: AdviceContext<'_>,
+    words: &SentenceParts<'_>,
+) -> Advice {
+    if ends.traffic == Traffic::Forward {
+        return nobody_stands_out(basis, false);
+    }
+    let who = words.actor(&ends.actor);
+    let closed = if ends.split.is_mostly(Class::TimeWait) {
+        format!(
+            ", and a closed connection keeps its entry for {}",
+            timeout(basis.timeouts.time_wait, defaults::TIME_WAIT)
+        )
+    } else {
+        String::new()
+    };
+    let fewer = format!("let {who} open fewer connections at a time");
+    let many = match ends.port {
+        Some(_) => "so many addresses are dialled that no single one is the reason",
+        None => {
+            "its connections go to several addresses and ports, and no single one is the reason"
+        }
+    };
+    Advice {
+        why: Some(format!("{many}{closed}")),
+        fix: Some(or_larger_limit(fewer, basis)),
+        look: matches!(ends.actor, Actor::ThisHost).then(|| sockets_of(&ends.split)),
         now: None,
     }
 }

@@ -1,11 +1,11 @@
 //! The advice of rules 4, 5, 6 and 14: entries without a reply.
 
-use super::commands::{UNTRACKED, drop_scanner, stopping, timeout};
+use super::commands::{UNTRACKED, drop_scanner, protocol_of, sockets_of, stopping, timeout};
 use super::{Advice, AdviceContext};
 use crate::analysis::facts::Port;
 use crate::analysis::traffic::Traffic;
 use crate::diagnosis::{Actor, Flow, ScanTarget, Sweep};
-use crate::model::conntrack::{Class, Protocol};
+use crate::model::conntrack::Protocol;
 use crate::model::timeouts::defaults;
 use crate::report::sentence_parts::{SentenceParts, protocol_name};
 
@@ -79,23 +79,23 @@ pub(super) fn scan(sweep: &Sweep) -> Advice {
             fix: Some("if no one started it, treat this host as broken into: cut it off the network and keep its disk".to_owned()),
             look: Some(match found {
                 Some((_, pid)) => format!("systemctl status {pid} (unit, command line and parents of the process)"),
-                None => sockets_of(sweep),
+                None => sockets_of_scan(sweep),
             }),
             now: None,
         },
     }
 }
 
-/// The command that shows the sockets of a scan: those of the protocol of most of its entries.
-fn sockets_of(sweep: &Sweep) -> String {
-    let most = sweep.split.largest_first().first().map(|(class, _)| *class);
-    match (most, sweep.target) {
-        (Some(Class::Udp), _) => "ss -aunp (as root: the programs with UDP sockets)".to_owned(),
-        (Some(Class::Icmp), _) => "ss -awnp (as root: the programs with raw sockets)".to_owned(),
-        (_, ScanTarget::PortsOf(address, _)) => {
+/// The command that shows the sockets of a scan.
+fn sockets_of_scan(sweep: &Sweep) -> String {
+    match (protocol_of(&sweep.split), sweep.target) {
+        (Protocol::TCP, ScanTarget::PortsOf(address, _)) => {
             format!("ss -tnp state syn-sent dst {address} (as root: the program that connects)")
         }
-        _ => "ss -tnp state syn-sent (as root: the program that connects)".to_owned(),
+        (Protocol::TCP, _) => {
+            "ss -tnp state syn-sent (as root: the program that connects)".to_owned()
+        }
+        _ => sockets_of(&sweep.split),
     }
 }
 

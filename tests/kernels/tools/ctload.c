@@ -6,6 +6,7 @@
  *                        (established)
  *   reply=yes|no         yes: SEEN_REPLY and ASSURED, no: UNREPLIED (yes)
  *   timeout=SECONDS      (600)
+ *   to=ADDRESS:PORT      where the connections lead (192.168.0.1:443)
  *   first=INDEX          the first of the N; each index up to 10^9 has a tuple of its own (0)
  *
  * Prints "ctload ok=N" and each kind of error with its number. Exits 0 even when the kernel refused entries, 2 when the
@@ -58,6 +59,8 @@ static void end(struct nlattr *attribute)
 struct plan {
 	int protocol, state, reply;
 	uint32_t timeout;
+	struct in_addr to;
+	uint16_t port;
 };
 
 /* in network byte order */
@@ -95,9 +98,9 @@ static void put_entry(const struct plan *plan, long index, int acknowledge)
 {
 	struct flow flow = {
 		.source = htonl(0x0a000001 + index / PORTS),
-		.destination = htonl(0xc0a80001),
+		.destination = plan->to.s_addr,
 		.source_port = htons(1024 + index % PORTS),
-		.destination_port = htons(443),
+		.destination_port = htons(plan->port),
 	};
 	struct nlmsghdr *header = (struct nlmsghdr *)cursor;
 	struct nfgenmsg *generic;
@@ -164,7 +167,7 @@ static long read_answers(int fd, uint32_t last, long *errors)
 
 static void refuse(const char *argument)
 {
-	fprintf(stderr, "ctload: bad argument %s\nusage: ctload N [proto= state= reply= timeout= first=]\n", argument);
+	fprintf(stderr, "ctload: bad argument %s\nusage: ctload N [proto= state= reply= timeout= to= first=]\n", argument);
 	exit(2);
 }
 
@@ -196,9 +199,21 @@ static int protocol(const char *argument, const char *name)
 	return -1;
 }
 
+static void set_destination(struct plan *plan, const char *argument, char *value)
+{
+	char *colon = strchr(value, ':');
+
+	if (!colon)
+		refuse(argument);
+	*colon = 0;
+	plan->port = atoi(colon + 1);
+	if (!plan->port || inet_pton(AF_INET, value, &plan->to) != 1)
+		refuse(argument);
+}
+
 int main(int argc, char **argv)
 {
-	struct plan plan = { IPPROTO_TCP, TCP_CONNTRACK_ESTABLISHED, 1, 600 };
+	struct plan plan = { IPPROTO_TCP, TCP_CONNTRACK_ESTABLISHED, 1, 600, { htonl(0xc0a80001) }, 443 };
 	long errors[MAX_ERRNO] = { 0 }, first = 0, count, failed = 0;
 	int fd, size = 4 << 20;
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
@@ -219,6 +234,8 @@ int main(int argc, char **argv)
 			plan.reply = !strcmp(value, "yes");
 		else if (!strncmp(argv[i], "timeout=", 8))
 			plan.timeout = strtoul(value, NULL, 10);
+		else if (!strncmp(argv[i], "to=", 3))
+			set_destination(&plan, argv[i], value);
 		else if (!strncmp(argv[i], "first=", 6))
 			first = atol(value);
 		else

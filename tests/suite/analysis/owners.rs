@@ -22,7 +22,7 @@ mod netns {
     use crate::roles::{self, Role};
 
     /// Has lo and an interface to nowhere up, and connections tracked.
-    fn set_up() {
+    pub(super) fn set_up() {
         loopback_up();
         let lines = "link add nowhere type veth peer name nobody
             address add 10.9.0.1/24 dev nowhere
@@ -49,7 +49,7 @@ mod netns {
     }
 
     /// Connections within this host, both ends held by this process.
-    fn connections(number: usize) -> (SocketAddr, Vec<[TcpStream; 2]>) {
+    pub(super) fn connections(number: usize) -> (SocketAddr, Vec<[TcpStream; 2]>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let held = (0..number).map(|_| {
@@ -291,9 +291,10 @@ mod admin {
     use std::process::{Child, Stdio};
 
     use super::*;
+    use crate::common::Answer;
     use crate::common::namespaces::{Namespaces, inside, this_test};
     use crate::common::network::loopback_up;
-    use crate::common::plugin::AS_NOBODY;
+    use crate::common::plugin::{AS_NOBODY, check_after};
     use crate::common::programs::{command_line, file};
 
     use check_conntrack::analysis::owners::Owners;
@@ -364,6 +365,31 @@ mod admin {
             let sum: usize = looked_at.iter().sum();
             assert!((20_000..20_010).contains(&sum), "{looked_at:?}");
             assert_eq!(looked_at[2], 0, "{looked_at:?}");
+        }
+
+        #[test]
+        fn no_descriptor_of_another_user_is_looked_at_if_every_socket_has_a_holder() {
+            inside!(Namespaces::RootProcesses);
+            netns::set_up();
+            let hoard = Hoard::start();
+            let (_address, _held) = netns::connections(3);
+            let log = crate::common::new_file();
+            let path = log.path().to_str().unwrap();
+            let trace = "trace=readlink,readlinkat";
+            let strace = ["strace", "-f", "-qq", "-e", trace, "-o", path];
+            let arguments = ["--top", "-v", "--source", "netlink"];
+            let answer = Answer::of(check_after(&strace, arguments).output().unwrap());
+            let me = format!("[{}]) 3 connections", std::process::id());
+            assert!(answer.text.contains(&me), "{}", answer.text);
+            // each descriptor of the hoard is /dev/null
+            let log = fs::read_to_string(log.path()).unwrap();
+            let links = log.lines().filter(|call| call.contains("\"/dev/null\""));
+            let links = links.count();
+            assert!(
+                links < HOARD / 100,
+                "{links} descriptors of {}",
+                hoard.0.id()
+            );
         }
 
         fn look() {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use check_conntrack::analysis::tally::{
-    Attribution, Counting, Endpoint, Fit, Holder, Scale, Tally, Unattributed, largest,
+    Attribution, Counting, Endpoint, Fit, Holder, MAX_HOLDERS, Scale, Tally, Unattributed, largest,
 };
 use check_conntrack::analysis::traffic::{EntryTraffic, Traffic};
 use check_conntrack::model::conntrack::{Class, Entry, Protocol, TcpState, Tuple};
@@ -744,7 +744,10 @@ fn attributed(label: &str, entries: &[Entry], sockets: &[LocalSocket]) -> Attrib
     for (endpoint, found) in top.iter().zip(&found) {
         if !endpoint.to_string().ends_with("local") {
             let held = found.holders.iter().map(|holder| holder.entries);
-            assert_eq!(held.sum::<u32>(), found.attributed as u32);
+            assert_eq!(
+                u64::from(held.sum::<u32>()),
+                found.attributed - found.beyond
+            );
             assert_eq!(
                 found.attributed + found.unattributed.total(),
                 endpoint.entries,
@@ -990,6 +993,33 @@ fn unconnected_udp_sockets_match_by_port_and_address() {
 fn queries(resolver: &str, ports: std::ops::Range<u16>) -> Vec<Entry> {
     let query = |port| udp(&format!("10.0.0.1:{port}"), resolver);
     ports.map(query).collect()
+}
+
+#[test]
+fn sockets_that_are_too_many_to_be_kept_are_counted_and_a_socket_of_many_entries_is_one() {
+    let ends = |port: u16| (format!("10.0.0.1:{port}"), "10.0.0.53:53");
+    let entries: Vec<Entry> = (1..=40_000).map(|n| tcp(&ends(n).0, ends(n).1)).collect();
+    let sockets: Vec<LocalSocket> = (1..=40_000)
+        .map(|n| socket(Protocol::TCP, &ends(n).0, ends(n).1, n.into(), 33))
+        .collect();
+    let found = attributed("to 10.0.0.53:53/tcp", &entries, &sockets);
+    assert_eq!(
+        (found.holders.len(), found.attributed, found.beyond),
+        (MAX_HOLDERS, 40_000, 40_000 - MAX_HOLDERS as u64)
+    );
+    assert_eq!(found.scale().extrapolate(MAX_HOLDERS as u64), 40_000);
+    // one socket of UDP for all clients
+    let entries: Vec<Entry> = (1..=40_000)
+        .map(|port| udp(&format!("198.51.100.9:{port}"), "10.0.0.1:53"))
+        .collect();
+    let bound = socket(Protocol::UDP, "0.0.0.0:53", "0.0.0.0:0", 7, 53);
+    let found = attributed("from 198.51.100.9", &entries, &[bound]);
+    let held: Vec<(u64, u32)> = found
+        .holders
+        .iter()
+        .map(|holder| (holder.inode, holder.entries))
+        .collect();
+    assert_eq!((held, found.beyond), (vec![(7, 40_000)], 0));
 }
 
 #[test]

@@ -80,6 +80,15 @@ pub fn successful_host<S: AsRef<OsStr>>(
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
+/// Runs a command line through check_nrpe and a daemon of user nagios. Returns the exit status and the text that arrive.
+pub fn through_nrpe(command_line: &str, environment: &[(&str, &str)]) -> (i32, String) {
+    let output = on_a_free_port(|port| host("nrpe.sh", [port, command_line], environment));
+    match output.status.code() {
+        Some(code @ 0..=3) => (code, String::from_utf8(output.stdout).expect("ASCII")),
+        _ => panic!("nrpe.sh: {}", report(&output)),
+    }
+}
+
 /// Calls `run` with a port until the daemon that it starts gets it: the port is free when it is looked for, and should
 /// another process take it before the daemon does, there are others. Exit status 99 says that it was taken.
 pub fn on_a_free_port(run: impl Fn(&str) -> Output) -> Output {

@@ -17,7 +17,7 @@ const BEGINNINGS: [&str; 10] = [
 ];
 
 /// The beginning of each command as the source has it, and the test that runs it.
-const TEMPLATES: [(&str, &str); 25] = [
+const TEMPLATES: [(&str, &str); 26] = [
     (
         "sysctl -w net.netfilter.nf_conntrack_max={}{buckets}",
         "a_larger_limit_and_more_buckets_are_set",
@@ -72,6 +72,10 @@ const TEMPLATES: [(&str, &str); 25] = [
     ),
     (
         "ss -tnp state syn-sent",
+        "attempts_to_connect_are_shown_with_their_program",
+    ),
+    (
+        "ss -tnp",
         "attempts_to_connect_are_shown_with_their_program",
     ),
     (

@@ -118,7 +118,7 @@ mod pidns {
         close(open.drain(..50).collect());
         let answer = says_without(
             &scene,
-            "10.9.0.2:6379/tcp holds 100% of the entries",
+            "sidekiq to 10.9.0.2:6379/tcp holds 100% of the entries",
             "already closed",
         );
         // half of them are not kept open, either
@@ -132,7 +132,11 @@ mod pidns {
         let listener = scene.over_there(|| TcpListener::bind((FAR, 5672)).unwrap());
         let _open = connections(&listener, 24, |_| HOST);
         let _others = others(76);
-        says_without(&scene, "no one stands out", "keeps");
+        says_without(
+            &scene,
+            "celery holds 100% of the entries, no far end above 24%",
+            "keeps",
+        );
     }
 
     #[test]
@@ -194,7 +198,11 @@ mod pidns {
         let _resolver = scene.over_there(|| UdpSocket::bind((FAR, 53)).unwrap());
         let _queries = datagrams(HOST, (FAR, 53), 24);
         let _others = others(76);
-        says_without(&scene, "no one stands out", "DNS");
+        says_without(
+            &scene,
+            "crawler holds 100% of the entries, no far end above 24%",
+            "DNS",
+        );
     }
 
     #[test]

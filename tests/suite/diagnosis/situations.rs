@@ -494,6 +494,22 @@ mod pidns {
         ]);
     }
 
+    #[test]
+    fn a_program_that_dials_many_addresses_is_named_with_the_port() {
+        inside!(Namespaces::Processes);
+        let scene = Scene::new("prometheus", 105);
+        let _exporters = scene.over_there(|| TcpListener::bind(("0.0.0.0", 9100)).unwrap());
+        let _open: Vec<_> = (0..100)
+            .map(|n| std::net::TcpStream::connect((client(n), 9100)).unwrap())
+            .collect();
+        let answer = scene.says(&[
+            "prometheus to port 9100/tcp of 100 addresses holds 100% of the entries, none above 1.0%",
+        ]);
+        assert!(
+            line(&answer, "fix").starts_with("let prometheus open fewer connections at a time")
+        );
+    }
+
     // ---- 16: no one ----------------------------------------------------------------------------------------------
 
     #[test]

@@ -8,7 +8,7 @@ mod notrack;
 
 use std::fs;
 
-use crate::common::hosts::{Plugin, as_nagios, host, netstrings, on_a_free_port, successful_host};
+use crate::common::hosts::{Plugin, as_nagios, netstrings, successful_host, through_nrpe};
 use crate::common::programs::{printed, program};
 use crate::common::{Answer, ProcRoot};
 
@@ -189,15 +189,7 @@ mod nrpe {
             Packets::Version4 => &[],
             Packets::Version2 => &[("NRPE_PKT", "-2")],
         };
-        let output = on_a_free_port(|port| host("nrpe.sh", [port, command_line], environment));
-        match output.status.code() {
-            Some(code @ 0..=3) => (code, String::from_utf8(output.stdout).expect("ASCII")),
-            _ => panic!(
-                "nrpe.sh: {}\n{}",
-                output.status,
-                String::from_utf8_lossy(&output.stderr)
-            ),
-        }
+        through_nrpe(command_line, environment)
     }
 
     /// Holds what arrives against what the plugin prints.

@@ -6,7 +6,7 @@ mod netns {
 
     use tempfile::TempDir;
 
-    use super::super::{Recorder, last_count};
+    use super::super::{Recorder, TimeOfDay, last_count};
     use crate::common::namespaces::{Namespaces, inside};
     use crate::common::network::{cover, loopback_up, track};
     use crate::common::plugin::{UNPRIVILEGED, check_after};
@@ -38,10 +38,17 @@ mod netns {
         }
 
         fn record(&self) -> Recorder {
+            self.record_by(&[])
+        }
+
+        /// Starts a recorder by these words, and waits for its first sample.
+        fn record_by(&self, words: &[&str]) -> Recorder {
+            let samples = || self.text().matches("\nsample ").count();
+            let before = samples();
             let paths = [self.directory.path(), self.kept.path()];
             let [directory, kept] = paths.map(|path| path.to_str().unwrap());
             let recorder = Recorder::start(
-                &[],
+                words,
                 &[
                     "--record",
                     "1",
@@ -51,7 +58,7 @@ mod netns {
                     kept,
                 ],
             );
-            self.wait_for("a first sample", "\nsample ");
+            wait_for("a first sample", || holds(samples() > before, self.text()));
             recorder
         }
 
@@ -68,10 +75,16 @@ mod netns {
 
         /// A check without any capability.
         fn check(&self, more: &[&str]) -> Answer {
+            self.check_by(&[], more)
+        }
+
+        /// The same check, started by these words.
+        fn check_by(&self, words: &[&str], more: &[&str]) -> Answer {
+            let words = [words, &UNPRIVILEGED].concat();
             let paths = [self.directory.path(), self.state.path()];
             let [directory, state] = paths.map(|path| path.to_str().unwrap());
             let arguments = ["--recording", directory, "--state-dir", state];
-            let mut command = check_after(&UNPRIVILEGED, [&arguments[..], more].concat());
+            let mut command = check_after(&words, [&arguments[..], more].concat());
             Answer::of(command.output().expect("setpriv starts"))
         }
     }
@@ -89,6 +102,18 @@ mod netns {
         (server, Role::client(&[], &client))
     }
 
+    /// Waits until the table is calm again, and until the recorder has a sample of that.
+    fn wait_for_calm(host: &Host) {
+        wait_for("a sample of the calm table", || {
+            let count = conntrack::count();
+            let sampled = last_count(&host.text());
+            holds(
+                sampled.is_some_and(|n| n <= 50) && count <= 50,
+                (sampled, count),
+            )
+        });
+    }
+
     #[test]
     fn an_unprivileged_check_names_the_program_of_a_burst_that_is_over() {
         inside!(Namespaces::Network);
@@ -100,15 +125,7 @@ mod netns {
         host.wait_for("a look at the full table", "\nfinding ");
         drop((server, client));
         conntrack::flush();
-        wait_for("a sample of the calm table", || {
-            let count = conntrack::count();
-            let text = host.text();
-            let sampled = last_count(&text);
-            holds(
-                sampled.is_some_and(|n| n <= 50) && count <= 50,
-                (sampled, count),
-            )
-        });
+        wait_for_calm(&host);
         let answer = host.check(&["-w", "peak=80"]);
         assert_eq!(answer.code, 1, "{}", answer.text);
         for wanted in [
@@ -124,6 +141,50 @@ mod netns {
             );
         }
         recorder.stop();
+    }
+
+    #[test]
+    fn a_recorder_goes_on_after_a_suspension_and_without_one_the_recording_is_stale() {
+        inside!(Namespaces::Network);
+        // the time since the boot goes on while a host is suspended; the other clocks are as they were
+        let asleep = |seconds| ["unshare", "--time", "--boottime", seconds, "--"];
+        let host = Host::new();
+        let recorder = host.record();
+        let before = host.check(&["-w", "peak=80"]);
+        assert_eq!(before.code, 0, "{}", before.text);
+        let begin = TimeOfDay::now();
+        let burst = burst();
+        host.wait_for("a look at the full table", "\nfinding ");
+        drop(burst);
+        let end = TimeOfDay::now();
+        conntrack::flush();
+        wait_for_calm(&host);
+        recorder.stop();
+        let recorder = host.record_by(&asleep("600"));
+        let answer = host.check_by(&asleep("600"), &["-w", "peak=80"]);
+        assert_eq!(answer.code, 1, "{}", answer.text);
+        assert!(answer.text.contains("sidekiq to "), "{}", answer.text);
+        let peak = answer
+            .text
+            .split_once(" - peaked at 9")
+            .map(|(_, rest)| rest);
+        let (_, time) = peak
+            .and_then(|rest| rest.split_once("% at "))
+            .expect("a peak");
+        assert!(
+            TimeOfDay::of(&time[..8]).is_between(begin, end),
+            "{}",
+            answer.text
+        );
+        recorder.stop();
+        let stale = host.check_by(&asleep("1200"), &[]);
+        assert_eq!(stale.code, 0, "{}", stale.text);
+        assert!(
+            stale.text.contains(", recording not used: "),
+            "{}",
+            stale.text
+        );
+        assert!(stale.text.contains(" is 10m old ("), "{}", stale.text);
     }
 
     #[test]

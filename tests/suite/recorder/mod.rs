@@ -1,6 +1,7 @@
 //! The recorder and the checks that read its recording: a spike between two checks, and whatever may be wrong with a
 //! recording.
 
+mod agent;
 mod hostile;
 mod live;
 mod namespaces;
@@ -11,6 +12,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::time::SystemTime;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -32,6 +34,31 @@ fn last_count(text: &str) -> Option<u64> {
     let head = check_conntrack::recording::head(text)?;
     let line = head.lines().rfind(|line| line.starts_with("sample "))?;
     line.split(' ').nth(2)?.parse().ok()
+}
+
+/// A time of day in UTC, in seconds.
+#[derive(Debug, Clone, Copy)]
+struct TimeOfDay(u64);
+
+impl TimeOfDay {
+    const DAY: u64 = 24 * 3600;
+
+    fn now() -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Self(since.expect("a time after 1970").as_secs() % Self::DAY)
+    }
+
+    /// A time such as 02:58:30.
+    fn of(text: &str) -> Self {
+        let parts = text.split(':').map(|part| part.parse::<u64>().expect(text));
+        Self(parts.fold(0, |all, part| all * 60 + part))
+    }
+
+    /// Times around midnight are in order too.
+    fn is_between(self, begin: Self, end: Self) -> bool {
+        let since_begin = |time: Self| (time.0 + Self::DAY - begin.0) % Self::DAY;
+        since_begin(self) <= since_begin(end)
+    }
 }
 
 /// A recorder until this is dropped, and what it wrote.
@@ -148,7 +175,12 @@ impl Host {
 
     /// Starts a recorder whose next tick is far away, and waits for its first sample.
     fn start(&self) -> Recorder {
-        let recorder = Recorder::start(&[], &self.recording(&["--record", "60"]));
+        self.start_by(&[])
+    }
+
+    /// Starts such a recorder by these words.
+    fn start_by(&self, words: &[&str]) -> Recorder {
+        let recorder = Recorder::start(words, &self.recording(&["--record", "60"]));
         wait_for("a recorder that a signal stops in good order", || {
             holds(
                 in_mask(recorder.0.pid(), "SigBlk", Signal::SIGTERM),
@@ -167,7 +199,12 @@ impl Host {
 
     /// Runs a recorder for a moment: it takes its first and its last sample.
     fn record(&self) {
-        self.start().stop();
+        self.record_by(&[]);
+    }
+
+    /// Runs such a recorder by these words.
+    fn record_by(&self, words: &[&str]) {
+        self.start_by(words).stop();
     }
 
     fn file(&self) -> PathBuf {

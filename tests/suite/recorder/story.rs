@@ -227,3 +227,28 @@ fn a_recorder_that_is_started_again_goes_on_with_its_recording() {
     let answer = host.check(&[]);
     assert_eq!(answer.value("peak").unwrap()[0], "95.0%", "{}", answer.text);
 }
+
+#[test]
+fn after_a_reboot_a_recorder_begins_a_new_recording_and_keeps_the_files_about_incidents() {
+    let host = Host::new();
+    host.holds(950, 0);
+    host.check(&[]);
+    host.record();
+    assert_eq!(host.incidents().len(), 1);
+    let other = "00000000-5b1e-4a9c-8a55-0f1ff8d4b1c7\n";
+    host.root.file("sys/kernel/random/boot_id", other);
+    // the host has been up for longer than at the last sample of the boot before
+    host.set_time(2000);
+    host.holds(5, 0);
+    host.check(&[]);
+    host.set_time(2010);
+    host.record();
+    let samples = host.text();
+    assert!(!samples.contains("\nsample 100000 "), "{samples}");
+    let answer = host.check(&["-v"]);
+    assert_eq!(answer.code, 0, "{}", answer.text);
+    assert_eq!(answer.value("peak").unwrap()[0], "0.5%", "{}", answer.text);
+    has(&answer, &["\nrecorded every 60s, last 0s ago"]);
+    assert!(!answer.text.contains("incidents"), "{}", answer.text);
+    assert_eq!(host.incidents().len(), 1);
+}

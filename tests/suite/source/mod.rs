@@ -4,6 +4,7 @@ mod addresses;
 mod byte_order;
 mod capture;
 mod cgroup_names;
+mod crowd;
 pub mod datagrams;
 mod decode;
 mod dump;
