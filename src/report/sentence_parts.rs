@@ -42,7 +42,6 @@ pub(super) fn plural_of(n: Distinct, one: &str, many: &str) -> String {
 }
 
 /// The parts that every sentence needs.
-#[derive(Clone, Copy)]
 pub(super) struct SentenceParts<'a> {
     names: &'a AddressNames,
     is_brief: bool,
