@@ -29,43 +29,43 @@ SOURCE_DATE_EPOCH ?= $(shell { [ -e .git ] && git -c safe.directory='*' log -1 -
 	|| stat -c %Y CHANGELOG.md)
 export SOURCE_DATE_EPOCH
 
-.PHONY: all build run demo test oracle kernels fuzz soak mutants check check-flow owners coverage toolchains supply-chain bench \
+.PHONY: all build run demo test oracle kernels fuzz soak mutants check check-flow coverage toolchains supply-chain bench owners \
 	instructions test-packages test-icingaweb man completions licences definitions install uninstall epoch dist deb deb-src rpm rpm-src clean help
 
-all: build man licences ## what install installs
+all: build man licences ## build everything that install needs
 
-build: ## the static binary
+build: ## build the static binary
 	@# before their folder is asked for; without a network what is there has to do
 	@$(CARGO) fetch --quiet --locked --target $(TARGET) 2>/dev/null || true
 	@$(STATIC) $(CARGO) build --quiet --locked --release --target $(TARGET)
 	@echo "built $(BINARY), $$(stat -c %s $(BINARY)) bytes"
 
-run: build ## builds, then checks this host's own kernel
+run: build ## build, then check this host (ARGS='--top -v' adds options)
 	@tests/run-here $(BINARY) $(ARGS)
 
-demo: build ## an OK, a WARNING and a CRITICAL on recorded kernel files, anywhere; then a live one where the kernel permits
+demo: build ## show OK, WARNING and CRITICAL on recorded kernel files; then on a live table, if the kernel permits
 	@tests/demo $(BINARY)
 
-test: build ## every test; as root on Debian and Ubuntu installs the test hosts first (NO_INSTALL=1: does not)
+test: build ## run every test; as root on Debian and Ubuntu install missing test hosts first (NO_INSTALL=1: install nothing)
 	@CHECK_CONNTRACK='$(CURDIR)/$(BINARY)' CARGO='$(CARGO)' tests/run
 
-oracle: build ## ORACLE_CASES (100000) thresholds and as many lines of captures, against a second implementation in Python
+oracle: build ## compare ORACLE_CASES (100000) thresholds and lines of captures with a second implementation in Python
 	@CHECK_CONNTRACK='$(CURDIR)/$(BINARY)' tests/oracle/run $(addprefix --seed ,$(ORACLE_SEED)) \
 		--runs $(or $(ORACLE_CASES),100000) --lines $(or $(ORACLE_CASES),100000)
 
-soak: build ## SOAK_RUNS (10000) runs under churn, as many with signals, every call failing with each of its errors
+soak: build ## run the check SOAK_RUNS (10000) times under churn and with signals, and let each system call fail with each error
 	@CHECK_CONNTRACK='$(CURDIR)/$(BINARY)' CARGO='$(CARGO)' tests/soak
 
-kernels: build ## the check on real kernels, 5.10 to the newest, in virtual machines (KERNELS='5.10 newest': these alone)
+kernels: build ## run the check on real kernels, 5.10 to the newest, in virtual machines (KERNELS='5.10 newest': only these)
 	@tests/kernels/run $(BINARY) $(KERNELS)
 
-fuzz: ## every fuzz target for FUZZ_SECONDS (60), or FUZZ_TARGETS='state pipeline' alone; needs cargo-fuzz
+fuzz: ## fuzz every target for FUZZ_SECONDS (60), or only FUZZ_TARGETS='state pipeline'; needs cargo-fuzz
 	@CARGO='$(CARGO)' FUZZ_DIR='$(CURDIR)/target/fuzz' tests/fuzz/run
 
-mutants: ## planted mistakes that no test notices, in the files that decide (FILES='src/judge/range.rs': in these alone)
+mutants: ## plant mistakes in the files that decide (FILES='src/judge/range.rs': only these), and list those that no test notices
 	@CARGO='$(CARGO)' MUTANTS_DIR='$(CURDIR)/target/mutants' FILES='$(FILES)' ONLY='$(ONLY)' nice -n 19 tests/mutants/run
 
-check: check-flow ## formatting, lints, documentation, sizes of files and functions, prose of comments
+check: check-flow ## check formatting, lints, documentation, sizes of files and functions, prose of comments
 	@tests/code/sizes
 	@tests/code/prose
 	$(CARGO) fmt --check
@@ -74,7 +74,7 @@ check: check-flow ## formatting, lints, documentation, sizes of files and functi
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
 # Data flows one way: each folder of src is a stage, and no stage reaches one that it may not know.
-check-flow: ## the one-way dependencies of docs/internals/design.md
+check-flow: ## check the one-way dependencies of docs/internals/design.md
 	@tests/code/flow
 	@! grep -rnE 'std::(fs|io|os|process|time|net)|rustix|nix::' src/cli
 	@! grep -rnE 'clap|nagiosplugin' src/source
@@ -82,28 +82,28 @@ check-flow: ## the one-way dependencies of docs/internals/design.md
 		| grep -v '^src/runtime/unsafe_calls.rs$$'
 	@! grep -rnlE 'nagiosplugin::.*(CheckResult|PerfString|Resource|Unit)' src | grep -vE '^src/report/(mod|perfdata).rs$$'
 
-coverage: ## which lines of src the tests run (MISSING=1: those they do not, too); needs cargo-llvm-cov
+coverage: ## count the lines of src that the tests run (MISSING=1: also list the other lines); needs cargo-llvm-cov
 	@CARGO='$(CARGO)' tests/coverage
 
-bench: build ## what a run, the table, --netns all and the recorder cost, in ten minutes (ROUNDS=1: quick; UPDATE=1)
+bench: build ## measure a run, the table, --netns all and the recorder beside other programs (ROUNDS=1: quick; UPDATE=1: write the page)
 	@tests/bench/run $(BINARY)
 
-owners: build ## the cost and the answer of --top on a host of 200000 connections in 50000 processes; as root
+owners: build ## measure --top on a host of 200000 connections in 50000 processes; as root
 	@tests/bench/owners $(BINARY)
 
-instructions: build ## how many instructions a run takes, beside those kept in tests/bench (UPDATE=1: keeps these)
+instructions: build ## count the instructions of a run, and compare with tests/bench/instructions.txt (UPDATE=1: write it)
 	@tests/bench/instructions $(BINARY)
 
-toolchains: ## the oldest compiler that is supported, and tests for ARM and for a big-endian processor, emulated; as root
+toolchains: ## test with the oldest supported compiler, and on an emulated ARM and an emulated big-endian CPU; as root
 	@tests/toolchains $(TOOLCHAINS)
 
-supply-chain: ## licences, sources, duplicates and known defects of the dependencies
+supply-chain: ## check licences, sources, duplicates and known defects of the dependencies
 	@tests/supply-chain $(CARGO) $(TARGET)
 
-test-packages: ## the packages: built, looked at, and as root installed in a Debian of their own
+test-packages: ## build and inspect the packages; as root also install them in a new Debian (PAGES=1: follow the pages of docs)
 	@tests/packages/run
 
-test-icingaweb: deb ## Icinga Web 2, Director, Graphite and Nagios with the package; pictures in target/screenshots; as root
+test-icingaweb: deb ## test Icinga Web 2, Director, Graphite and Nagios with the package; screenshots in target/screenshots; as root
 	@tests/icingaweb/run
 
 # ---- packages -------------------------------------------------------------------------------------------------------
@@ -112,20 +112,20 @@ MANUAL := target/manual
 LICENCES := target/licences/THIRD-PARTY
 SBOM := target/licences/sbom.cdx.json
 
-man: ## the man page and the completions of bash, zsh and fish, in target/manual
+man: ## build the man page and the completions of bash, zsh and fish, in target/manual
 	@$(CARGO) run --quiet --locked --example manual -- \
 		$(MANUAL) "$$(date -u -d @$(SOURCE_DATE_EPOCH) +%Y-%m-%d)" $(VERSION)
 
-completions: man ## likewise
+completions: man ## build the completions, together with the man page
 
-licences: ## the licences and the bill of materials (SBOM) of what is linked into the binary, in target/licences
+licences: ## write the licences and the bill of materials (SBOM) of the linked libraries, in target/licences
 	@mkdir -p $(dir $(LICENCES))
 	@packaging/licences "$(CARGO)" $(TARGET) >$(LICENCES).new
 	@mv $(LICENCES).new $(LICENCES)
 	@packaging/sbom "$(CARGO)" $(TARGET) $(VERSION) >$(SBOM).new
 	@mv $(SBOM).new $(SBOM)
 
-definitions: ## packaging/icingaweb2 and packaging/grafana anew, after a change of an option or a label
+definitions: ## write packaging/icingaweb2 and packaging/grafana, after a change of an option or a label
 	@$(CARGO) run --quiet --locked --example definitions -- packaging
 
 PREFIX ?= /usr/local
@@ -146,41 +146,41 @@ UNITDIR ?=
 FOLDERS = $(foreach name,DESTDIR PLUGINDIR DOCDIR MANDIR BASHDIR ZSHDIR FISHDIR NRPEDIR NAGIOSDIR ICINGADIR UNITDIR BINARY MANUAL \
 	LICENCES SBOM,$(name)='$($(name))')
 
-install: ## what was built, below PREFIX (/usr/local), PLUGINDIR (PREFIX/lib/nagios/plugins) and DESTDIR
+install: ## install under PREFIX (/usr/local) and PLUGINDIR (PREFIX/lib/nagios/plugins), below DESTDIR
 	@$(FOLDERS) packaging/install install
 
-uninstall: ## takes away what install put there, under the same variables
+uninstall: ## remove the installed files (same variables as install)
 	@$(FOLDERS) packaging/install uninstall
 
 epoch: # for tests/packages
 	@echo $(SOURCE_DATE_EPOCH)
 
-dist: ## the source of the commit, or of the tree where there is no git, in target/packages (VENDOR=1: with all it needs)
+dist: ## pack the source of the commit, or of the tree without git, in target/packages (VENDOR=1: with all crates)
 	@packaging/dist check_conntrack-$(VERSION) $(if $(filter 1,$(VENDOR)),"$(CARGO)")
 
 # what a package needs is looked for before anything is built
-deb: ## the Debian package, in target/packages
+deb: ## build the Debian package, in target/packages
 	@packaging/needs dpkg-deb=dpkg
 	@$(MAKE) --no-print-directory build man licences
 	@VERSION=$(VERSION) TARGET=$(TARGET) MAKE="$(MAKE)" packaging/deb/build
 
-deb-src: ## the Debian source package, for dpkg-buildpackage, in target/packages
+deb-src: ## build the Debian source package, for dpkg-buildpackage, in target/packages
 	@packaging/needs dpkg-source=dpkg-dev
 	@$(MAKE) --no-print-directory dist VENDOR=1
 	@VERSION=$(VERSION) packaging/deb/source/build
 
-rpm: ## the RPM package, in target/packages
+rpm: ## build the RPM package, in target/packages
 	@packaging/needs rpmbuild=rpm
 	@$(MAKE) --no-print-directory build man licences
 	@VERSION=$(VERSION) TARGET=$(TARGET) MAKE="$(MAKE)" packaging/rpm/build
 
-rpm-src: ## the RPM source package, for rpmbuild --rebuild, in target/packages
+rpm-src: ## build the RPM source package, for rpmbuild --rebuild, in target/packages
 	@packaging/needs rpmbuild=rpm
 	@$(MAKE) --no-print-directory dist VENDOR=1
 	@VERSION=$(VERSION) TARGET=$(TARGET) MAKE="$(MAKE)" packaging/rpm/build source
 
-clean: ## removes everything built
+clean: ## remove everything that was built
 	$(CARGO) clean
 
-help: ## this list
+help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)

@@ -14,6 +14,25 @@ pub(crate) enum Writer {
     InfluxDb,
 }
 
+impl Writer {
+    /// Grafana's name for the kind of data source.
+    const fn plugin(self) -> &'static str {
+        match self {
+            Self::Graphite => "graphite",
+            Self::InfluxDb => "influxdb",
+        }
+    }
+
+    /// The data source that the operator has chosen in the dashboard.
+    fn source(self) -> Value {
+        json!({"type": self.plugin(), "uid": "${datasource}"})
+    }
+}
+
+/// The version of Grafana's dashboard schema that the fields are those of. Grafana 9 has introduced it, and newer versions
+/// of Grafana convert it.
+const SCHEMA: u32 = 36;
+
 /// Icinga 2 replaces these characters in the name of a metric, so that Grafana's variables have the name as it is stored.
 const SERIES: &str = "icinga2.$host.services.$service.conntrack.perfdata";
 
@@ -23,7 +42,10 @@ fn target(writer: Writer, kind: Kind, curve: &Curve, id: &str) -> Value {
         Writer::Graphite => {
             let metric = format!("{SERIES}.{label}.value");
             let metric = graphite::functions(kind, &metric);
-            json!({"refId": id, "target": format!("alias({metric}, '{caption}')")})
+            json!({
+                "refId": id, "datasource": writer.source(), "target": format!("alias({metric}, '{caption}')"),
+                "textEditor": true
+            })
         }
         Writer::InfluxDb => {
             let mean = match kind {
@@ -34,7 +56,10 @@ fn target(writer: Writer, kind: Kind, curve: &Curve, id: &str) -> Value {
                 "SELECT {mean} FROM \"conntrack\" WHERE \"hostname\" =~ /^$host$/ AND \"service\" =~ /^$service$/ \
                  AND \"metric\" = '{label}' AND $timeFilter GROUP BY time($__interval) fill(none)"
             );
-            json!({"refId": id, "query": query, "rawQuery": true, "alias": caption, "resultFormat": "time_series"})
+            json!({
+                "refId": id, "datasource": writer.source(), "query": query, "rawQuery": true, "alias": caption,
+                "resultFormat": "time_series"
+            })
         }
     }
 }
@@ -71,16 +96,19 @@ fn panel(writer: Writer, number: usize, graph: &Graph) -> Value {
         "id": number + 1,
         "title": graph.title,
         "type": "timeseries",
-        "datasource": "${datasource}",
+        "datasource": writer.source(),
         "gridPos": {"x": 12 * (number % 2), "y": 8 * (number / 2), "w": 12, "h": 8},
         "fieldConfig": {
             "defaults": {
                 "unit": unit,
-                "custom": {"stacking": {"mode": stacking}, "fillOpacity": fill, "spanNulls": true}
+                "custom": {"stacking": {"group": "A", "mode": stacking}, "fillOpacity": fill, "spanNulls": true}
             },
             "overrides": colours
         },
-        "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
+        "options": {
+            "legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": true},
+            "tooltip": {"mode": "multi", "sort": "none"}
+        },
         "targets": targets
     })
 }
@@ -97,16 +125,17 @@ fn variable(writer: Writer, name: &str) -> Value {
             .to_owned(),
     };
     json!({
-        "name": name, "label": name, "type": "query", "datasource": "${datasource}", "query": query,
-        "refresh": 2, "sort": 1
+        "name": name, "label": name, "type": "query", "datasource": writer.source(), "query": query,
+        "definition": query, "refresh": 2, "sort": 1, "hide": 0, "multi": false, "includeAll": false
     })
 }
 
 /// The dashboard for a writer.
 pub(crate) fn dashboard(writer: Writer) -> Value {
-    let (kind, name) = match writer {
-        Writer::Graphite => ("graphite", "Graphite"),
-        Writer::InfluxDb => ("influxdb", "InfluxDB"),
+    let kind = writer.plugin();
+    let name = match writer {
+        Writer::Graphite => "Graphite",
+        Writer::InfluxDb => "InfluxDB",
     };
     let panels: Vec<Value> = GRAPHS
         .iter()
@@ -114,15 +143,24 @@ pub(crate) fn dashboard(writer: Writer) -> Value {
         .map(|(number, graph)| panel(writer, number, graph))
         .collect();
     json!({
+        "id": null,
         "title": format!("Connection tracking (Icinga 2, {name})"),
         "uid": format!("check-conntrack-{kind}"),
         "tags": ["check_conntrack", "icinga2"],
-        "schemaVersion": 36,
+        "schemaVersion": SCHEMA,
+        "version": 1,
         "editable": true,
+        "graphTooltip": 1,
+        "timezone": "browser",
+        "annotations": {"list": []},
+        "links": [],
         "time": {"from": "now-24h", "to": "now"},
         "refresh": "5m",
         "templating": {"list": [
-            {"name": "datasource", "label": "data source", "type": "datasource", "query": kind},
+            {
+                "name": "datasource", "label": "data source", "type": "datasource", "query": kind,
+                "refresh": 1, "regex": "", "hide": 0, "multi": false, "includeAll": false
+            },
             variable(writer, "host"),
             variable(writer, "service")
         ]},

@@ -45,14 +45,8 @@ pub(super) struct Args {
     )]
     pub(super) top_when: Option<String>,
 
-    /// Group from addresses by prefix length
-    /// [default: 32,64]
-    #[arg(
-        long,
-        value_name = "V4,V6",
-        help_heading = "Who fills the table",
-        verbatim_doc_comment
-    )]
+    /// Group clients by prefix length [default: 32,64]
+    #[arg(long, value_name = "V4,V6", help_heading = "Who fills the table")]
     pub(super) aggregate: Option<String>,
 
     /// More addresses that are this host's own
@@ -83,25 +77,21 @@ pub(super) struct Args {
     )]
     pub(super) table: Option<PathBuf>,
 
-    /// With --table: nf_conntrack_max of its host
-    /// [default: this host's]
+    /// Limit of the host of --table [default: this host's]
     #[arg(
         long,
         value_name = "N",
         allow_hyphen_values = true,
-        help_heading = "Sources",
-        verbatim_doc_comment
+        help_heading = "Sources"
     )]
     pub(super) max: Option<String>,
 
-    /// Read at most N entries, then extrapolate; 0: read all
-    /// [default: 20000]
+    /// Read N entries, extrapolate; 0: all [default: 20000]
     #[arg(
         long,
         value_name = "N",
         allow_hyphen_values = true,
-        help_heading = "Sources",
-        verbatim_doc_comment
+        help_heading = "Sources"
     )]
     pub(super) sample: Option<String>,
 
@@ -115,14 +105,8 @@ pub(super) struct Args {
     )]
     pub(super) netns: Option<String>,
 
-    /// Read everything below this procfs mount
-    /// [default: /proc]
-    #[arg(
-        long,
-        value_name = "DIR",
-        help_heading = "Sources",
-        verbatim_doc_comment
-    )]
+    /// Read all files below this procfs [default: /proc]
+    #[arg(long, value_name = "DIR", help_heading = "Sources")]
     pub(super) proc_root: Option<PathBuf>,
 
     /// Run as a recorder, a sample every SECONDS (1-60)
@@ -145,9 +129,8 @@ pub(super) struct Args {
     )]
     pub(super) recording: Option<PathBuf>,
 
-    /// STATE if no connections are tracked: ok, warning,
-    /// critical or unknown
-    /// [default: unknown]
+    /// STATE if nothing is tracked: ok, warning, critical,
+    /// unknown [default: unknown]
     #[arg(long, visible_alias = "no-conntrack", value_name = "STATE")]
     #[arg(help_heading = "State", verbatim_doc_comment)]
     pub(super) absent: Option<String>,
@@ -167,10 +150,9 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR", help_heading = "State", verbatim_doc_comment)]
     pub(super) state_dir: Option<PathBuf>,
 
-    /// Stop after SECONDS (1-3600) and report what
-    /// has been read so far [default: 8]
+    /// Stop after SECONDS, 1-3600, and report [default: 8]
     #[arg(short, long, value_name = "SECONDS", allow_hyphen_values = true)]
-    #[arg(help_heading = "Output", verbatim_doc_comment)]
+    #[arg(help_heading = "Output")]
     pub(super) timeout: Option<String>,
 
     /// More detail lines, up to -vvv
@@ -196,13 +178,13 @@ are inside. N is 0:N, N: has no end, ~:N no start. A bare RANGE is for usage.
 METRIC:
   usage    entries in percent of nf_conntrack_max
   entries  entries in the table
-  free     entries that still fit: free=20000: or free=10%:
+  free     entries that still fit: free=20000: or 10%:
   chain    mean hash chain length, 2 * entries / nf_conntrack_buckets
   lost     packets lost since the previous run: lost=0
-  drop chaintoolong early_drop insert_failed  that counter since the last run
-  growth   entries per minute since the previous run: growth=~:500 or ~:1%
+  drop chaintoolong early_drop insert_failed  increase of that counter
+  growth   entries per minute since the previous run: growth=~:500
   full_in  time until the table is full at that growth: full_in=30m:
-  peak     highest usage since the previous run, percent (from a recording)
+  peak     highest usage since the previous run, percent (recording)
   ports    percent of the source ports to one far port in use
   expect   expectations in percent of nf_conntrack_expect_max
   endpoint entries of the largest remote endpoint
@@ -216,7 +198,7 @@ Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
 Examples:
   check_conntrack -w 75 -c 90 -w free=20000:
   check_conntrack -c entries=200000 --absent ok
-  check_conntrack --top --top-when problem -w endpoint=30%";
+  check_conntrack --top --top-when problem";
 
 /// The command line as clap knows it, with the text below the options: for the help, the man page, the completions and
 /// the tests.

@@ -396,4 +396,111 @@ mod tests {
         };
         assert!(!vanished(&routed, filling(&routed)));
     }
+
+    #[test]
+    fn connections_kept_open_behind_this_host_are_those_of_one_client() {
+        let facts = |pair| {
+            let mut facts = dialling(of_class(Class::Established, 400), Ownership::default());
+            facts.destinations[0].traffic = Traffic::Forward;
+            facts.destinations[0].pair = pair;
+            facts
+        };
+        let of_one = facts(Some(Pair {
+            other: PairEnd::Remote(from("10.244.4.17")),
+            entries: 390,
+        }));
+        assert!(matches!(
+            found(&of_one),
+            Some(Finding::KeptOpen(Flow {
+                actor: Actor::Client(_),
+                ..
+            }))
+        ));
+        let of_many = found(&facts(None));
+        assert!(
+            !matches!(of_many, Some(Finding::KeptOpen(_))),
+            "{of_many:?}"
+        );
+    }
+
+    #[test]
+    fn a_client_keeps_connections_open_only_at_this_host_and_if_most_are_established() {
+        let facts = |n, established, traffic| {
+            let split = plus(
+                of_class(Class::Established, established),
+                of_class(Class::FinWait, n - established),
+            );
+            let mut facts = dialled_by("198.51.100.9", split, sidekiq(established));
+            facts.clients[0].traffic = traffic;
+            facts
+        };
+        let keeps = |n, established, traffic| {
+            matches!(
+                found(&facts(n, established, traffic)),
+                Some(Finding::KeptOpen(_))
+            )
+        };
+        assert!(keeps(250, 126, Traffic::Input));
+        assert!(!keeps(249, 249, Traffic::Input));
+        assert!(!keeps(250, 125, Traffic::Input));
+        assert!(!keeps(250, 250, Traffic::Forward));
+    }
+
+    #[test]
+    fn an_end_with_most_of_close_wait_is_named_and_one_with_half_is_not() {
+        let end = |facts: &Facts| match found(facts) {
+            Some(Finding::NotClosed(flow)) => flow.to,
+            other => panic!("{other:?}"),
+        };
+        let destination = |n| Facts {
+            all: of_class(Class::CloseWait, ALL),
+            ..dialling(of_class(Class::CloseWait, n), sidekiq(n))
+        };
+        assert!(matches!(end(&destination(501)), PairEnd::Remote(_)));
+        assert!(matches!(end(&destination(500)), PairEnd::Several(_)));
+        let service = |traffic, n| Facts {
+            all: of_class(Class::CloseWait, ALL),
+            ..of_port(tcp(8080), traffic, of_class(Class::CloseWait, n), 10)
+        };
+        assert!(matches!(
+            end(&service(Traffic::Input, 501)),
+            PairEnd::Service(_)
+        ));
+        for (traffic, n) in [(Traffic::Input, 500), (Traffic::Output, 501)] {
+            let end = end(&service(traffic, n));
+            assert!(matches!(end, PairEnd::Several(_)), "{traffic:?} {n}");
+        }
+    }
+
+    #[test]
+    fn peers_vanished_if_most_is_established_and_half_or_less_is_forwarded() {
+        let facts = |established, forwarded| Facts {
+            all: plus(
+                of_class(Class::Established, established),
+                of_class(Class::FinWait, ALL - established),
+            ),
+            directions: [0, ALL - forwarded, forwarded, 0],
+            ownership: Ownership {
+                without_socket: established,
+                complete: true,
+                ..Ownership::default()
+            },
+            ..Facts::default()
+        };
+        let vanished = |facts: &Facts| matches!(found(facts), Some(Finding::PeersVanished { .. }));
+        assert!(vanished(&facts(501, 500)));
+        assert!(!vanished(&facts(500, 0)));
+        assert!(!vanished(&facts(501, 501)));
+        // a capture does not tell which sockets there are
+        let facts = facts(501, 0);
+        let capture = Case {
+            capture: true,
+            ..filling(&facts)
+        };
+        let found = diagnose(&capture);
+        assert!(
+            !matches!(found, Some(Finding::PeersVanished { .. })),
+            "{found:?}"
+        );
+    }
 }

@@ -65,9 +65,9 @@ pub(super) fn crowd(case: &Case<'_>, facts: &Facts) -> Option<Finding> {
 
 /// True if most entries are half open, or UDP without a reply: nothing proves that their source addresses are true.
 pub fn is_flood(split: &Split) -> bool {
-    let half_open = split.of(Class::SynRecv) + split.of(Class::SynSent);
+    // SYN_SENT is among the unanswered ones
     let unproven = split.of(Class::SynRecv) + split.unanswered;
-    Share::new(half_open.max(unproven), split.entries).is_most()
+    Share::new(unproven, split.entries).is_most()
 }
 
 /// Rule 10: one client holds half of the table, or a quarter of it and five times as much as the next client.
@@ -100,20 +100,25 @@ fn flow(facts: &Facts, client: &Client) -> Flow {
     })
 }
 
+/// The larger number; of equal ones that of the destinations, of which there may be more than were counted.
 fn most(ports: Distinct, destinations: Distinct) -> Distinct {
-    if ports.seen >= destinations.seen {
-        ports
-    } else {
+    if destinations.seen >= ports.seen {
         destinations
+    } else {
+        ports
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::facts::Ownership;
+    use crate::analysis::tally::EndpointId;
     use crate::diagnosis::samples::{
-        ALL, dialled_by, found, from, of_class, of_port, plus, sidekiq, tcp, udp,
+        ALL, dialled_by, dialling, found, from, of_class, of_port, plus, seen, sidekiq, tcp, to,
+        udp, unreplied_udp,
     };
+    use crate::model::conntrack::Protocol;
 
     #[test]
     fn a_service_with_most_of_the_table_and_no_large_client_has_a_crowd() {
@@ -206,5 +211,140 @@ mod tests {
         assert!(holds(250, 50));
         assert!(!holds(250, 51));
         assert!(!holds(249, 0));
+    }
+
+    fn crowd_of(facts: &Facts) -> Option<Crowd> {
+        match found(facts) {
+            Some(Finding::Crowd(crowd)) => Some(crowd),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_crowd_has_no_client_with_a_tenth_of_the_table() {
+        let facts = |largest, traffic| {
+            let mut facts = of_port(tcp(443), traffic, of_class(Class::Established, 600), 900);
+            facts.services[0].largest = largest;
+            facts
+        };
+        assert_eq!(
+            crowd_of(&facts(99, Traffic::Input)).map(|crowd| crowd.largest),
+            Some(Share::new(99, ALL))
+        );
+        assert_eq!(crowd_of(&facts(100, Traffic::Input)), None);
+        // this host is no crowd of its own
+        assert_eq!(crowd_of(&facts(99, Traffic::Output)), None);
+    }
+
+    #[test]
+    fn a_crowd_behind_this_host_has_no_client_with_a_tenth_of_the_table() {
+        let facts = |n, largest| {
+            let mut facts = dialling(of_class(Class::Established, n), Ownership::default());
+            facts.destinations[0].traffic = Traffic::Forward;
+            facts.destinations[0].sources = seen(900);
+            facts.clients = dialled_by(
+                "198.51.100.9",
+                of_class(Class::Established, largest),
+                Ownership::default(),
+            )
+            .clients;
+            facts.clients[0].traffic = Traffic::Forward;
+            facts
+        };
+        let crowd = crowd_of(&facts(501, 99)).unwrap();
+        assert_eq!(
+            (crowd.service, crowd.clients, crowd.largest),
+            (
+                PairEnd::Remote(to("10.0.3.7:6379", Protocol::TCP)),
+                seen(900),
+                Share::new(99, ALL)
+            )
+        );
+        for near_miss in [facts(500, 99), facts(501, 100)] {
+            assert_eq!(crowd_of(&near_miss), None);
+        }
+        let mut dialled_here = facts(501, 99);
+        dialled_here.destinations[0].traffic = Traffic::Output;
+        assert_eq!(crowd_of(&dialled_here), None);
+    }
+
+    #[test]
+    fn clients_are_networks_if_they_are_counted_by_network() {
+        let facts = |length| {
+            let mut facts = of_port(
+                tcp(443),
+                Traffic::Input,
+                of_class(Class::Established, 600),
+                900,
+            );
+            facts.clients =
+                dialled_by("198.51.100.0", of_class(Class::Established, 9), sidekiq(0)).clients;
+            facts.clients[0].peer = EndpointId::From {
+                address: "198.51.100.0".parse().unwrap(),
+                length,
+            };
+            facts
+        };
+        assert!(crowd_of(&facts(Some(24))).unwrap().networks);
+        assert!(!crowd_of(&facts(None)).unwrap().networks);
+    }
+
+    #[test]
+    fn clients_that_a_service_does_not_let_go_are_no_crowd() {
+        let facts = |n| {
+            let split = plus(
+                of_class(Class::CloseWait, n),
+                of_class(Class::FinWait, ALL - n),
+            );
+            of_port(tcp(443), Traffic::Input, split, 900)
+        };
+        assert!(crowd_of(&facts(500)).is_some());
+        assert!(matches!(found(&facts(501)), Some(Finding::NotClosed(_))));
+    }
+
+    #[test]
+    fn a_crowd_of_datagrams_without_a_reply_is_a_flood() {
+        let flood = |unreplied| {
+            let split = plus(
+                unreplied_udp(unreplied),
+                of_class(Class::Udp, ALL - unreplied),
+            );
+            crowd_of(&of_port(udp(443), Traffic::Input, split, 900)).map(|crowd| crowd.flood)
+        };
+        assert_eq!(flood(501), Some(true));
+        assert_eq!(flood(500), Some(false));
+        // both kinds together
+        let split = plus(
+            plus(of_class(Class::SynRecv, 300), of_class(Class::SynSent, 300)),
+            of_class(Class::Established, 400),
+        );
+        let both = crowd_of(&of_port(tcp(443), Traffic::Input, split, 900));
+        assert_eq!(both.map(|crowd| crowd.flood), Some(true));
+    }
+
+    #[test]
+    fn a_client_of_several_ends_has_as_many_as_its_ports_or_destinations() {
+        let several = |ports, destinations| {
+            let mut facts = dialled_by("198.51.100.9", of_class(Class::TimeWait, 900), sidekiq(0));
+            facts.clients[0].pair = None;
+            facts.clients[0].ports = seen(ports);
+            facts.clients[0].destinations = Distinct {
+                seen: destinations,
+                at_least: true,
+            };
+            match found(&facts) {
+                Some(Finding::OneClient(flow)) => flow.to,
+                other => panic!("{other:?}"),
+            }
+        };
+        let over = |n| {
+            PairEnd::Several(Distinct {
+                seen: n,
+                at_least: true,
+            })
+        };
+        assert_eq!(several(7, 3), PairEnd::Several(seen(7)));
+        assert_eq!(several(3, 7), over(7));
+        assert_eq!(several(7, 7), over(7));
     }
 }

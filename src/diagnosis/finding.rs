@@ -309,3 +309,134 @@ impl PairEnd {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::facts::{Facts, Pair, Swept};
+    use crate::diagnosis::samples::{
+        ALL, dialled_by, dialling, found, from, of_class, of_port, plus, seen, sidekiq, table, tcp,
+        to, udp,
+    };
+    use crate::diagnosis::{Case, diagnose};
+    use crate::model::conntrack::{Class, Protocol};
+
+    /// The rule that finds something in a table, and the addresses that it names.
+    fn names(facts: &Facts) -> (u8, Vec<String>) {
+        let finding = found(facts).unwrap();
+        let addresses = finding.addresses();
+        (
+            finding.rule(),
+            addresses.iter().map(ToString::to_string).collect(),
+        )
+    }
+
+    fn is(rule: u8, addresses: &[&str]) -> (u8, Vec<String>) {
+        (rule, addresses.iter().map(|&a| a.to_owned()).collect())
+    }
+
+    #[test]
+    fn a_flow_names_its_client_and_its_destination() {
+        let closed = of_class(Class::TimeWait, 400);
+        let mut facts = dialling(closed, sidekiq(0));
+        assert_eq!(names(&facts), is(8, &["10.0.3.7"]));
+        facts.destinations[0].traffic = Traffic::Forward;
+        facts.destinations[0].pair = Some(Pair {
+            other: PairEnd::Remote(from("10.244.4.17")),
+            entries: 400,
+        });
+        assert_eq!(names(&facts), is(8, &["10.244.4.17", "10.0.3.7"]));
+        let mut facts = dialled_by("198.51.100.9", closed, sidekiq(0));
+        assert_eq!(names(&facts), is(10, &["198.51.100.9"]));
+        // a network of clients is no single address
+        facts.clients[0].peer = EndpointId::From {
+            address: "198.51.100.0".parse().unwrap(),
+            length: Some(24),
+        };
+        assert_eq!(names(&facts), is(10, &[]));
+    }
+
+    #[test]
+    fn each_finding_of_a_flow_names_its_destination() {
+        for (class, rule) in [
+            (Class::SynSent, 4),
+            (Class::TimeWait, 8),
+            (Class::Established, 9),
+            (Class::CloseWait, 11),
+        ] {
+            let facts = dialling(of_class(class, 900), sidekiq(900));
+            assert_eq!(names(&facts), is(rule, &["10.0.3.7"]));
+        }
+    }
+
+    #[test]
+    fn a_scan_names_its_client_or_the_address_whose_ports_it_tries() {
+        let attempts = of_class(Class::SynSent, 900);
+        let mut facts = dialled_by("198.51.100.9", attempts, sidekiq(0));
+        facts.clients[0].ports = seen(100);
+        assert_eq!(names(&facts), is(6, &["198.51.100.9"]));
+        let facts = Facts {
+            swept: Some(Swept {
+                address: "198.51.100.7".parse().unwrap(),
+                traffic: Traffic::Output,
+                ports: seen(100),
+                split: attempts,
+                ownership: sidekiq(0),
+            }),
+            ..of_port(tcp(1), Traffic::Output, attempts, 1)
+        };
+        assert_eq!(names(&facts), is(6, &["198.51.100.7"]));
+    }
+
+    #[test]
+    fn a_crowd_names_the_destination_behind_this_host() {
+        let open = of_class(Class::Established, 900);
+        let mut facts = dialling(open, Ownership::default());
+        facts.destinations[0].traffic = Traffic::Forward;
+        assert_eq!(names(&facts), is(7, &["10.0.3.7"]));
+        let facts = of_port(tcp(443), Traffic::Input, open, 900);
+        assert_eq!(names(&facts), is(7, &[]));
+    }
+
+    #[test]
+    fn dns_names_the_resolver_and_connections_seen_from_one_side_their_destination() {
+        let queries = of_class(Class::Udp, 900);
+        let mut facts = of_port(udp(53), Traffic::Output, queries, 1);
+        facts.destinations = dialling(queries, Ownership::default()).destinations;
+        facts.destinations[0].peer = to("192.0.2.53:53", Protocol::UDP);
+        assert_eq!(names(&facts), is(13, &["192.0.2.53"]));
+        let one_sided = Split {
+            one_sided: 900,
+            ..of_class(Class::Established, 900)
+        };
+        let facts = dialling(one_sided, sidekiq(0));
+        assert_eq!(names(&facts), is(14, &["10.0.3.7"]));
+    }
+
+    #[test]
+    fn used_up_source_ports_are_those_of_two_addresses() {
+        let case = Case {
+            ports: Some(PortUse {
+                source: "10.0.0.1".parse().unwrap(),
+                far: "203.0.113.5".parse().unwrap(),
+                port: tcp(443),
+                used: Share::new(9, 10),
+                translated: false,
+            }),
+            lost_below_limit: true,
+            ..Case::default()
+        };
+        let finding = diagnose(&case).unwrap();
+        assert_eq!(finding.rule(), 2);
+        assert_eq!(finding.addresses().len(), 2);
+    }
+
+    #[test]
+    fn a_table_of_many_small_ends_names_none() {
+        let facts = table(plus(
+            of_class(Class::FinWait, ALL - 1),
+            of_class(Class::Close, 1),
+        ));
+        assert_eq!(names(&facts), is(16, &[]));
+    }
+}

@@ -162,4 +162,26 @@ mod tests {
             "never without a problem"
         );
     }
+
+    #[test]
+    fn buckets_are_at_least_four_times_as_many_whatever_the_limit_is() {
+        let wanted = |buckets, max| {
+            let case = Case {
+                chains_long: true,
+                max: Some(max),
+                buckets: Some(buckets),
+                ..Case::default()
+            };
+            match diagnose(&case) {
+                Some(Finding::LongChains { wanted, .. }) => wanted,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(wanted(1024, 100), 4096);
+        // 4 * 1025 = 4100
+        assert_eq!(wanted(1025, 100), 8192);
+        assert_eq!(wanted(1024, 4097), 8192);
+        // no power of two that is larger fits into 32 bits
+        assert_eq!(wanted(1024, u32::MAX), 1 << 31);
+    }
 }

@@ -96,4 +96,15 @@ mod tests {
         };
         assert_eq!(diagnose(&case), None);
     }
+
+    #[test]
+    fn a_recorder_notes_who_holds_the_entries_whatever_the_state_is() {
+        let facts = dialling(of_class(Class::TimeWait, ALL), sidekiq(0));
+        let recorder = Case {
+            filling: false,
+            recording: true,
+            ..filling(&facts)
+        };
+        assert!(matches!(diagnose(&recorder), Some(Finding::NotReused(_))));
+    }
 }

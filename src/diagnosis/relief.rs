@@ -56,10 +56,10 @@ pub fn relief(now: Room) -> Option<Relief> {
     let wanted = in_an_hour
         .max(max.saturating_mul(2))
         .checked_next_power_of_two()
-        .unwrap_or(LARGEST_MAX);
+        .unwrap_or(u64::MAX);
     let affordable = now
         .memory
-        .map_or(LARGEST_MAX, |memory| memory / MEMORY_PART / ENTRY_BYTES);
+        .map_or(u64::MAX, |memory| memory / MEMORY_PART / ENTRY_BYTES);
     let largest = LARGEST_MAX.min(power_of_two_up_to(affordable));
     let new = wanted.min(largest);
     if new <= max || new <= count {
@@ -152,5 +152,52 @@ mod tests {
         assert_eq!(relief(large), None);
         let large = room(1000, 1 << 29, Some(i64::MAX), u64::MAX);
         assert_eq!(relief(large).unwrap().max, 1 << 30);
+    }
+
+    #[test]
+    fn an_hour_is_sixty_minutes_of_growth() {
+        let max = |count| relief(room(count, 8192, Some(1000), 4 * GB)).unwrap().max;
+        // 5536 + 60 * 1000 = 65536
+        assert_eq!(max(5536), 65_536);
+        assert_eq!(max(5537), 131_072);
+    }
+
+    #[test]
+    fn a_larger_limit_is_one_that_a_sixteenth_of_the_memory_holds_whole() {
+        let max = |memory| relief(room(100, 1024, Some(i64::MAX), memory)).map(|relief| relief.max);
+        let holds_65536 = 65_536 * ENTRY_BYTES * 16;
+        assert_eq!(max(holds_65536), Some(65_536));
+        assert_eq!(max(holds_65536 - 1), Some(32_768));
+        let unknown = Room {
+            memory: None,
+            ..room(100, 1024, Some(i64::MAX), 0)
+        };
+        assert_eq!(relief(unknown).unwrap().max, 1 << 30);
+        assert_eq!(max(u64::MAX), Some(1 << 30));
+    }
+
+    #[test]
+    fn a_limit_that_is_no_larger_is_no_relief() {
+        let max = |count, max| {
+            relief(room(count, max, None, 2048 * ENTRY_BYTES * 16)).map(|relief| relief.max)
+        };
+        assert_eq!(max(1000, 2047), Some(2048));
+        assert_eq!(max(1000, 2048), None);
+        // the table may hold more than its limit
+        assert_eq!(max(2047, 1024), Some(2048));
+        assert_eq!(max(2048, 1024), None);
+    }
+
+    #[test]
+    fn the_memory_is_that_of_the_additional_entries_and_of_all_new_buckets() {
+        let memory = |buckets| {
+            let relief = relief(Room {
+                buckets,
+                ..room(1000, 1024, None, GB)
+            });
+            relief.unwrap().memory
+        };
+        assert_eq!(memory(None), 1024 * 384);
+        assert_eq!(memory(Some(511)), 1024 * 384 + 2048 * 8);
     }
 }

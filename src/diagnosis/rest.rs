@@ -285,4 +285,65 @@ mod tests {
         assert!(holder(250).is_some());
         assert_eq!(holder(249), None);
     }
+
+    #[test]
+    fn only_a_destination_of_dns_over_udp_is_a_resolver() {
+        let resolver = |n, address: &str, protocol| {
+            let mut facts = of_port(udp(53), Traffic::Output, of_class(Class::Udp, 400), 2);
+            facts.destinations =
+                dialling(of_class(Class::Udp, n), Ownership::default()).destinations;
+            facts.destinations[0].peer = to(address, protocol);
+            match found(&facts) {
+                Some(Finding::Dns { resolver, .. }) => resolver,
+                other => panic!("{other:?}"),
+            }
+        };
+        let address = "192.0.2.53:53";
+        assert_eq!(
+            resolver(360, address, Protocol::UDP),
+            Some(to(address, Protocol::UDP))
+        );
+        assert_eq!(resolver(360, address, Protocol::TCP), None);
+        assert_eq!(resolver(360, "192.0.2.53:54", Protocol::UDP), None);
+    }
+
+    #[test]
+    fn queries_from_elsewhere_are_those_of_many_clients() {
+        for traffic in [Traffic::Input, Traffic::Forward] {
+            let facts = of_port(udp(53), traffic, of_class(Class::Udp, 400), 9);
+            let Some(Finding::Dns { actor, .. }) = found(&facts) else {
+                panic!("{:?}", found(&facts))
+            };
+            assert_eq!(actor, Actor::Clients(seen(9)));
+        }
+    }
+
+    #[test]
+    fn a_list_of_nothing_agrees_with_a_count_of_nothing() {
+        let lacks = |listed, count| Listed { listed, count }.lacks_much();
+        assert!(!lacks(0, 0));
+        assert!(lacks(0, 1));
+        assert!(!lacks(1, 1));
+    }
+
+    #[test]
+    fn only_the_datagrams_of_dns_count_for_it() {
+        let mut by_tcp = of_port(
+            tcp(53),
+            Traffic::Output,
+            of_class(Class::Established, 250),
+            2,
+        );
+        let few = of_port(udp(53), Traffic::Output, of_class(Class::Udp, 10), 2);
+        by_tcp.services.extend(few.services);
+        assert!(!matches!(found(&by_tcp), Some(Finding::Dns { .. })));
+        let mut beside_another = of_port(udp(123), Traffic::Output, of_class(Class::Udp, 240), 2);
+        let dns = of_port(udp(53), Traffic::Output, of_class(Class::Udp, 250), 2);
+        beside_another.services.extend(dns.services);
+        beside_another.ports = dns.ports;
+        let Some(Finding::Dns { share, .. }) = found(&beside_another) else {
+            panic!("{:?}", found(&beside_another))
+        };
+        assert_eq!(share.part, 250);
+    }
 }

@@ -402,4 +402,209 @@ mod tests {
             Some(Finding::OneSided { .. })
         ));
     }
+
+    #[test]
+    fn a_destination_of_datagrams_without_a_reply_is_not_said_to_be_down() {
+        let mut facts = dialling(unreplied_udp(300), sidekiq(0));
+        facts.destinations[0].peer = to("192.0.2.7:5000", Protocol::UDP);
+        let found = found(&facts);
+        assert!(!matches!(found, Some(Finding::NoAnswer(_))), "{found:?}");
+    }
+
+    fn both_ways(port: Port, out: u64, inward: u64) -> crate::analysis::facts::Facts {
+        let mut facts = of_port(port, Traffic::Output, unreplied_udp(out), 3);
+        let mut inbound = facts.services[0].clone();
+        inbound.traffic = Traffic::Input;
+        inbound.split = unreplied_udp(inward);
+        facts.services.push(inbound);
+        facts.ports[0].1 = unreplied_udp(out + inward);
+        facts
+    }
+
+    #[test]
+    fn a_tunnel_has_a_fifth_of_its_entries_at_least_each_way() {
+        let is_tunnel = |port: Port, out, inward| {
+            matches!(
+                found(&both_ways(port, out, inward)),
+                Some(Finding::OneWay { .. })
+            )
+        };
+        assert!(is_tunnel(udp(7777), 320, 80));
+        assert!(!is_tunnel(udp(7777), 324, 76));
+        assert!(!is_tunnel(udp(53), 200, 200), "DNS may be down both ways");
+        assert!(!is_tunnel(tcp(7777), 200, 200));
+    }
+
+    #[test]
+    fn the_two_ways_of_a_tunnel_are_into_and_out_of_this_host() {
+        let mut facts = both_ways(udp(7777), 200, 200);
+        facts.services[1].traffic = Traffic::Forward;
+        let forwarded = found(&facts);
+        assert!(
+            !matches!(forwarded, Some(Finding::OneWay { .. })),
+            "{forwarded:?}"
+        );
+        // another port that is dialled the other way
+        let mut facts = both_ways(udp(7777), 200, 200);
+        facts.services[1].port = udp(7778);
+        let another = found(&facts);
+        assert!(
+            !matches!(another, Some(Finding::OneWay { .. })),
+            "{another:?}"
+        );
+    }
+
+    #[test]
+    fn ping_is_no_tunnel_and_a_quarter_is_needed_for_one() {
+        let is_tunnel = |protocol, n| {
+            let port = Port {
+                number: 0,
+                protocol: Protocol(protocol),
+            };
+            let facts = of_port(port, Traffic::Output, of_class(Class::Other, n), 1);
+            matches!(found(&facts), Some(Finding::OneWay { .. }))
+        };
+        assert!(is_tunnel(47, 250));
+        assert!(!is_tunnel(47, 249));
+        for protocol in [Protocol::ICMP, Protocol::ICMPV6, Protocol::TCP] {
+            assert!(!is_tunnel(protocol.0, 900), "{protocol}");
+        }
+    }
+
+    /// A table of which 600 entries are unanswered.
+    fn mostly_unanswered(facts: crate::analysis::facts::Facts) -> crate::analysis::facts::Facts {
+        crate::analysis::facts::Facts {
+            all: plus(
+                of_class(Class::SynSent, 600),
+                of_class(Class::Established, 400),
+            ),
+            directions: [400, 600, 0, 0],
+            ..facts
+        }
+    }
+
+    fn target(facts: crate::analysis::facts::Facts) -> Option<ScanTarget> {
+        match found(&mostly_unanswered(facts)) {
+            Some(Finding::Scan(sweep)) => Some(sweep.target),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_scan_of_ports_holds_a_quarter_of_the_table_and_gets_no_answer() {
+        let of_ports = |change: fn(&mut Swept)| {
+            let mut facts = swept(100, 250);
+            change(facts.swept.as_mut().unwrap());
+            target(facts)
+        };
+        assert!(matches!(of_ports(|_| ()), Some(ScanTarget::PortsOf(_, _))));
+        assert_eq!(
+            of_ports(|swept| swept.split = of_class(Class::SynSent, 249)),
+            None
+        );
+        assert_eq!(of_ports(|swept| swept.split.unanswered = 125), None);
+        assert_eq!(of_ports(|swept| swept.traffic = Traffic::Forward), None);
+    }
+
+    #[test]
+    fn a_scan_of_addresses_goes_out_holds_a_quarter_and_gets_no_answer() {
+        let of_addresses = |n, unanswered, traffic, port| {
+            let split = Split {
+                unanswered,
+                ..of_class(Class::SynSent, n)
+            };
+            target(of_port(port, traffic, split, 100))
+        };
+        assert!(matches!(
+            of_addresses(250, 126, Traffic::Output, tcp(23)),
+            Some(ScanTarget::Addresses(_, _))
+        ));
+        for (n, unanswered, traffic, port) in [
+            (249, 249, Traffic::Output, tcp(23)),
+            (250, 125, Traffic::Output, tcp(23)),
+            (250, 250, Traffic::Input, tcp(23)),
+            // a resolver that is down is asked at many addresses
+            (250, 250, Traffic::Output, udp(53)),
+        ] {
+            let found = of_addresses(n, unanswered, traffic, port);
+            assert_eq!(found, None, "{n} {unanswered} {traffic:?} {port}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_scans_holds_a_quarter_and_gets_no_answer() {
+        let by_client = |n, unanswered, traffic| {
+            let split = Split {
+                unanswered,
+                ..of_class(Class::SynSent, n)
+            };
+            let mut facts = dialled_by("198.51.100.9", split, sidekiq(0));
+            facts.clients[0].traffic = traffic;
+            facts.clients[0].destinations = seen(100);
+            target(facts)
+        };
+        assert_eq!(
+            by_client(250, 126, Traffic::Forward),
+            Some(ScanTarget::Everything(seen(100)))
+        );
+        assert_eq!(
+            by_client(250, 126, Traffic::Input),
+            Some(ScanTarget::PortsHere(seen(1)))
+        );
+        assert_eq!(by_client(249, 249, Traffic::Forward), None);
+        assert_eq!(by_client(250, 125, Traffic::Forward), None);
+    }
+
+    #[test]
+    fn a_scan_of_everything_goes_out_and_no_destination_holds_a_quarter() {
+        let everything = |out, largest| {
+            let mut facts =
+                mostly_unanswered(dialling(of_class(Class::FinWait, largest), sidekiq(0)));
+            facts.dialled = seen(100);
+            facts.directions = [out, ALL - out, 0, 0];
+            let found = found(&facts);
+            matches!(
+                found,
+                Some(Finding::Scan(Sweep {
+                    target: ScanTarget::Everything(_),
+                    ..
+                }))
+            )
+        };
+        assert!(everything(501, 249));
+        assert!(!everything(500, 249));
+        assert!(!everything(501, 250));
+    }
+
+    #[test]
+    fn an_end_is_named_with_most_of_the_connections_seen_from_one_side() {
+        let split = |one_sided| Split {
+            one_sided,
+            ..of_class(Class::Established, ALL)
+        };
+        let end = |facts: &crate::analysis::facts::Facts| match found(facts) {
+            Some(Finding::OneSided { service, .. }) => service,
+            other => panic!("{other:?}"),
+        };
+        let service = |traffic, one_sided| {
+            let mut facts = of_port(tcp(80), traffic, split(600), 500);
+            facts.services[0].split.one_sided = one_sided;
+            end(&facts)
+        };
+        for (traffic, end) in [
+            (Traffic::Input, PairEnd::Service(tcp(80))),
+            (Traffic::Forward, PairEnd::Forwarded(tcp(80))),
+        ] {
+            assert_eq!(service(traffic, 301), Some(end));
+            assert_eq!(service(traffic, 300), None);
+        }
+        assert_eq!(service(Traffic::Output, 600), None);
+        let destination = |one_sided| {
+            let mut facts = dialling(split(600), sidekiq(0));
+            facts.destinations[0].split.one_sided = one_sided;
+            end(&facts)
+        };
+        assert!(matches!(destination(301), Some(PairEnd::Remote(_))));
+        assert_eq!(destination(300), None);
+    }
 }

@@ -681,6 +681,42 @@ mod tests {
         assert_eq!(both([last, 0], [0, 0]), Ok([1, 0, 0, 0]));
         assert_eq!(both([last, last], [0, last]), Ok([1, 0, 0, 0]));
         assert_eq!(both([last, last], [0, 0]), Err(NoBaseline::Reset));
+        // a counter that never counted says nothing of a reset
+        let three = |n| Statistics {
+            processors: vec![[Some(n), Some(n), Some(n), Some(0)]],
+        };
+        let fell = increases(&three(last), &three(0));
+        assert_eq!(fell, Err(NoBaseline::Reset));
+    }
+
+    #[test]
+    fn a_counter_that_the_kernel_lacks_is_compared_with_none() {
+        let rows = |chaintoolong| Statistics {
+            processors: vec![[Some(7), chaintoolong, Some(0), Some(0)]],
+        };
+        assert_eq!(increases(&rows(None), &rows(None)), Ok([0; 4]));
+        for (then, now) in [(None, Some(0)), (Some(0), None)] {
+            let compared = increases(&rows(then), &rows(now));
+            assert_eq!(compared, Err(NoBaseline::OtherProcessors));
+        }
+    }
+
+    #[test]
+    fn a_change_is_the_difference_of_two_runs_at_different_times() {
+        let snapshot = |at, count| NetnsSnapshot {
+            at: seconds(at),
+            count,
+            max: Some(1000),
+            counters: None,
+        };
+        let change = snapshot(10, 30).change_until(&snapshot(40, 20)).unwrap();
+        assert_eq!((change.elapsed, change.entries), (seconds(30), -10));
+        let at_once = snapshot(10, 30).change_until(&snapshot(10, 20));
+        assert_eq!(at_once, Err(NoBaseline::TooRecent));
+        for (count, was_full) in [(999, false), (1000, true), (1001, true)] {
+            let change = snapshot(10, count).change_until(&snapshot(40, 0)).unwrap();
+            assert_eq!(change.was_full, was_full, "{count}");
+        }
     }
 
     proptest! {

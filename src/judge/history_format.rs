@@ -266,6 +266,19 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_row_of_counters_has_exactly_four_values() {
+        let of = |row: &str| {
+            Baseline::parse(&seal(format!(
+                "check_conntrack state 2\nboot 5f3e\nnamespace cookie 1\nat 1\ncount 2\ncounters 1\nprocessor {row}\n"
+            )))
+        };
+        assert!(of("1 - 3 4").is_ok());
+        for row in ["1 - 3", "1 - 3 4 5", "1 - 3 4 -", "1 - 3 4 "] {
+            assert_eq!(of(row), Err(NoBaseline::Unreadable), "{row:?}");
+        }
+    }
+
+    #[test]
     fn a_file_of_another_version_is_told_from_a_damaged_one() {
         for (text, why) in [
             (

@@ -319,3 +319,171 @@ fn of_limit(
         None => Measured::Unlimited,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::conntrack::Class;
+    use crate::model::readings::{Counter, Statistics};
+
+    fn readings(count: u32) -> Readings {
+        Readings {
+            count: Ok(count),
+            limit: Ok(Limit::Entries(1000)),
+            statistics: Ok(Statistics {
+                processors: vec![[Some(5), Some(0), Some(0), Some(0)]],
+            }),
+            ..Readings::none()
+        }
+    }
+
+    fn change(milliseconds: u64, entries: i64) -> Change {
+        let elapsed = Duration::from_millis(milliseconds);
+        Change {
+            elapsed,
+            entries,
+            counters: Some([5, 0, 0, 0]),
+            counted_for: elapsed,
+            was_full: false,
+        }
+    }
+
+    fn measured(readings: &Readings, change: Reading<Change>, metric: Metric) -> Reading<Measured> {
+        let numbers = Numbers {
+            readings,
+            change: &change,
+            sharing: None,
+        };
+        Measurements::of(numbers).get(metric)
+    }
+
+    /// The number, with two decimals.
+    fn shown(measured: Reading<Measured>) -> Option<String> {
+        let measure = measured.ok()?.measure()?;
+        Some(measure.value.truncated(2).to_string())
+    }
+
+    fn some(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    #[test]
+    fn growth_is_entries_a_minute_over_5_seconds_at_least() {
+        let growth = |elapsed, entries| {
+            let change = change(elapsed, entries);
+            shown(measured(&readings(10), Ok(change), Metric::Growth))
+        };
+        assert_eq!(growth(4990, 7), None);
+        assert_eq!(growth(5000, 7), some("84.00"));
+        assert_eq!(growth(6000, 7), some("70.00"));
+        assert_eq!(growth(60_000, -7), some("-7.00"));
+    }
+
+    #[test]
+    fn a_full_table_is_full_in_no_time_whether_it_grows_or_not() {
+        let full_in = |count, entries| {
+            measured(
+                &readings(count),
+                Ok(change(60_000, entries)),
+                Metric::FullIn,
+            )
+        };
+        assert_eq!(shown(full_in(1000, 0)), some("0.00"));
+        assert_eq!(shown(full_in(1001, -5)), some("0.00"));
+        assert!(matches!(full_in(999, 0), Ok(Measured::Infinite)));
+        assert_eq!(shown(full_in(999, 2)), some("30.00"));
+    }
+
+    #[test]
+    fn a_counter_without_a_previous_run_has_a_reason() {
+        let mut unread = readings(10);
+        unread.statistics = Err(ReadError::NotReached);
+        let lost = |readings: &Readings, change| measured(readings, change, Metric::Lost);
+        let first_run = || {
+            Err(ReadError::NoBaseline {
+                why: NoBaseline::FirstRun,
+            })
+        };
+        assert!(matches!(
+            lost(&readings(10), first_run()),
+            Err(ReadError::NoBaseline { .. })
+        ));
+        // counters that cannot be read have nothing to be compared at the next run either
+        assert_eq!(
+            lost(&unread, first_run()).unwrap_err(),
+            ReadError::NotReached
+        );
+        assert_eq!(
+            lost(&unread, Ok(change(60_000, 0))).unwrap_err(),
+            ReadError::NotReached
+        );
+        assert_eq!(
+            lost(&unread, Err(ReadError::PreviousRunIncomplete)).unwrap_err(),
+            ReadError::PreviousRunIncomplete
+        );
+        let drop = Metric::Increase(Counter::Drop);
+        let counted = measured(&readings(10), Ok(change(60_000, 0)), drop);
+        assert_eq!(shown(counted), some("5.00"));
+    }
+
+    fn table(change: impl Fn(&mut Counts)) -> TableNumbers {
+        let mut counts = Counts::default();
+        change(&mut counts);
+        TableNumbers {
+            counts: Ok(counts),
+            expectations: Ok(InUse { used: 50, of: 200 }),
+        }
+    }
+
+    #[test]
+    fn a_class_is_counted_by_its_own_number() {
+        let table = table(|counts| {
+            counts.unreplied = 1;
+            counts.evictable = 2;
+            counts.classes[Class::TimeWait.index()] = 3;
+        });
+        for (metric, entries) in [
+            (Metric::Unreplied, "1.00"),
+            (Metric::Evictable, "2.00"),
+            (Metric::Class(Class::TimeWait), "3.00"),
+            (Metric::Class(Class::Udp), "0.00"),
+            (Metric::Expect, "25.00"),
+        ] {
+            assert_eq!(
+                shown(of_table(metric, &table, Some(1000))),
+                some(entries),
+                "{metric}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_share_of_nothing_is_none_of_it() {
+        let percent = |used, of| {
+            used_percent(InUse { used, of })
+                .value
+                .truncated(2)
+                .to_string()
+        };
+        assert_eq!(percent(0, 0), "0.00");
+        assert_eq!(percent(1, 1), "100.00");
+        assert_eq!(percent(1, 200), "0.50");
+    }
+
+    #[test]
+    fn a_number_of_a_sample_is_an_estimate_if_its_interval_has_a_width() {
+        let endpoint = |at_least, at_most| {
+            let table = table(|counts| {
+                counts.largest_endpoint = Estimate {
+                    value: 10,
+                    at_least,
+                    at_most,
+                };
+            });
+            of_table(Metric::Endpoint, &table, Some(1000)).unwrap()
+        };
+        assert!(matches!(endpoint(10, 10), Measured::Value(_)));
+        assert!(matches!(endpoint(9, 10), Measured::Estimated(_)));
+        assert!(matches!(endpoint(10, 11), Measured::Estimated(_)));
+    }
+}

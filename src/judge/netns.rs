@@ -261,4 +261,34 @@ mod tests {
         ];
         assert_eq!(order(all, &[], &[]), [2, 3, 1]);
     }
+
+    #[test]
+    fn a_namespace_has_the_losses_of_its_own_change() {
+        let mut judged = namespace(8, 1, Limit::Entries(1000));
+        judged.namespace.readings.statistics = Ok(Statistics {
+            processors: vec![[Some(1), Some(0), Some(0), Some(0)]],
+        });
+        let losses = |netns: Compared| {
+            let thresholds = Thresholds::parse(&[], &[]).unwrap();
+            let bench = Bench {
+                thresholds: &thresholds,
+                policy: Policy {
+                    absent: ServiceState::Ok,
+                    empty: ServiceState::Ok,
+                },
+                sharing: None,
+                others_unseen: false,
+            };
+            worst_first(netns, Vec::new(), bench).0.losses().is_some()
+        };
+        assert!(!losses(judged.clone()));
+        judged.change = Ok(Change {
+            elapsed: Duration::from_secs(60),
+            entries: 0,
+            counters: Some([1, 0, 0, 0]),
+            counted_for: Duration::from_secs(60),
+            was_full: false,
+        });
+        assert!(losses(judged));
+    }
 }

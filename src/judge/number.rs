@@ -278,4 +278,93 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn equal_quotients_are_equal_whatever_their_terms_are() {
+        let ratio = |numerator, denominator| Ratio::new(numerator, denominator).unwrap();
+        assert!(ratio(1, 2) == ratio(50, 100));
+        assert!(ratio(0, 1) == ratio(0, 7));
+        assert!(ratio(1, 2) != ratio(1, 3));
+        assert!(ratio(1, 2) != ratio(-1, 2));
+    }
+
+    #[test]
+    fn a_printed_value_is_below_a_number_only_if_it_is_nearer_to_zero() {
+        let is_below = |hundredths, n| {
+            let value = Ratio::new(hundredths, 100).unwrap();
+            [0, 1].map(|decimals| value.truncated(decimals).is_below(n))
+        };
+        for (hundredths, expected) in [(999, true), (1000, false), (1100, false)] {
+            assert_eq!(is_below(hundredths, 10), [expected; 2], "{hundredths}");
+            assert_eq!(is_below(-hundredths, 10), [expected; 2], "-{hundredths}");
+        }
+        // 0.99 prints as 0 or as 0.9
+        assert_eq!(is_below(99, 1), [true; 2]);
+        assert_eq!(is_below(0, 0), [false; 2]);
+    }
+
+    #[test]
+    fn a_number_has_18_digits_at_most_and_nothing_else() {
+        let refused = |text: &str| Decimal::parse(text).unwrap_err().to_string();
+        for text in ["123456789012345678", "-123456789.012345678", "0.5"] {
+            assert_eq!(Decimal::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["1234567890123456789", "1234567890.123456789"] {
+            assert!(refused(text).contains("more than 18 digits"), "{text}");
+        }
+        for text in ["", "-", ".5", "5.", "1a", "1.a", "a", "--1"] {
+            assert!(refused(text).contains("not a decimal number"), "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_divided_by_nothing() {
+        for denominator in [0, -1] {
+            assert!(Ratio::new(1, denominator).is_none());
+        }
+        assert_eq!(Ratio::new(1, 1), Some(Ratio::from_int(1)));
+    }
+
+    #[test]
+    fn a_ratio_lies_between_its_floor_and_its_ceiling() {
+        for (numerator, denominator, floor, ceil) in [
+            (7, 2, 3, 4),
+            (-7, 2, -4, -3),
+            (6, 2, 3, 3),
+            (5, 7, 0, 1),
+            (0, 7, 0, 0),
+        ] {
+            let ratio = Ratio::new(numerator, denominator).unwrap();
+            assert_eq!((ratio.floor(), ratio.ceil()), (floor, ceil), "{ratio:?}");
+        }
+    }
+
+    #[test]
+    fn a_ratio_is_a_decimal_number_if_its_denominator_is_a_power_of_ten() {
+        let decimal = |numerator, denominator| {
+            let ratio = Ratio::new(numerator, denominator).unwrap();
+            ratio.decimal().map(|decimal| decimal.to_string())
+        };
+        for (numerator, denominator, expected) in [
+            (25, 100, "0.25"),
+            (120, 1000, "0.12"),
+            (300, 100, "3"),
+            (31, 10, "3.1"),
+            (7, 1, "7"),
+            (-70, 100, "-0.7"),
+            (70, 1, "70"),
+        ] {
+            assert_eq!(decimal(numerator, denominator).as_deref(), Some(expected));
+        }
+        assert_eq!(decimal(1, 3), None);
+        assert_eq!(decimal(1, 20), None);
+    }
+
+    #[test]
+    fn a_percentage_is_a_hundredth_of_so_many() {
+        let percent = |text| Ratio::percent_of(Decimal::parse(text).unwrap(), 1000);
+        assert_eq!(percent("12.5"), Ratio::from_int(125));
+        assert_eq!(percent("0.01"), Ratio::new(1, 10).unwrap());
+        assert_eq!(Ratio::new(5, 2).unwrap().times(60), Ratio::from_int(150));
+    }
 }

@@ -357,4 +357,29 @@ mod tests {
     fn the_same_metric_may_have_one_range_for_each_severity() {
         assert!(thresholds(&["entries=10"], &["entries=20"]).is_ok());
     }
+
+    #[test]
+    fn a_tilde_is_quoted_if_it_begins_a_range_and_only_then() {
+        for value in ["~5", "@~5", "usage=~5", "usage=@~5"] {
+            let text = thresholds(&[value], &[]).unwrap_err();
+            let begin = format!("--warning {value} refused: ':' missing after '~', write ~:5 ");
+            assert!(text.starts_with(&begin), "{text}");
+        }
+        let text = thresholds(&["usage=5~"], &[]).unwrap_err();
+        assert!(!text.starts_with("--warning usage=5~ "), "{text}");
+    }
+
+    #[test]
+    fn a_range_on_a_class_needs_the_table_and_one_on_usage_does_not() {
+        let needs = |warning: &[&str]| thresholds(warning, &[]).unwrap().need_table();
+        assert!(!needs(&[]));
+        assert!(!needs(&["usage=5", "growth=5"]));
+        assert!(needs(&["usage=5", "unreplied=5"]));
+    }
+
+    #[test]
+    fn a_severity_has_a_name() {
+        let names = [Severity::Warning, Severity::Critical].map(|severity| severity.to_string());
+        assert_eq!(names, ["warning", "critical"]);
+    }
 }

@@ -64,14 +64,9 @@ impl Recording {
 
 /// The first part of a text, the last line of which is its hash; none if no line is one.
 pub fn head(text: &str) -> Option<&str> {
-    let breaks = text.bytes().zip(1..).filter(|(byte, _)| *byte == b'\n');
-    let mut behind_breaks = breaks.map(|(_, place)| place);
-    let is_check = |place: &usize| {
-        text.get(*place..)
-            .is_some_and(|rest| rest.starts_with("check "))
-    };
-    behind_breaks.find(is_check)?;
-    text.get(..behind_breaks.next()?)
+    let facts = text.find("\ncheck ")? + 1;
+    let check = text.get(facts..)?.find('\n')? + 1;
+    text.get(..facts + check)
 }
 
 fn parse_head(text: &str) -> Option<Recording> {
@@ -212,24 +207,20 @@ fn parse_sample(text: &str) -> Option<Sample> {
 /// Takes a number and the blank that separates it from the next word.
 fn next_number(rest: &mut &[u8]) -> Option<u64> {
     let mut number = 0_u64;
-    let mut is_empty = true;
-    loop {
-        match *rest {
-            [digit @ b'0'..=b'9', after @ ..] => {
-                number = number
-                    .checked_mul(10)?
-                    .checked_add(u64::from(digit - b'0'))?;
-                is_empty = false;
-                *rest = after;
-            }
-            [b' ', after @ ..] if !is_empty && !after.is_empty() => {
-                *rest = after;
-                return Some(number);
-            }
-            [] if !is_empty => return Some(number),
-            _ => return None,
-        }
+    let mut bytes = *rest;
+    while let [digit @ b'0'..=b'9', after @ ..] = bytes {
+        number = number
+            .checked_mul(10)?
+            .checked_add(u64::from(digit - b'0'))?;
+        bytes = after;
     }
+    let is_empty = bytes.len() == rest.len();
+    *rest = match bytes {
+        [b' ', after @ ..] if !after.is_empty() => after,
+        [] => bytes,
+        _ => return None,
+    };
+    (!is_empty).then_some(number)
 }
 
 fn parse_survey(text: &str, lines: &mut TextLines<'_>) -> Option<Survey> {

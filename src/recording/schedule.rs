@@ -20,6 +20,17 @@ const TOLERANCE: Duration = Duration::from_millis(100);
 const SHARED_PAUSE: u32 = 60;
 const LEAD: Duration = Duration::from_secs(10);
 
+/// The time for a look is never longer than so many times the time on an idle host: eight times 1.2 seconds is less than
+/// the time between two looks.
+const MOST_TIMES: u128 = 8;
+
+/// How many times longer than on an idle host the next look may take. A host that is busy, or a limit on the CPU time of
+/// the service, kept the look before from the CPU: it lasted `elapsed` and used `cost`.
+pub fn times_longer(elapsed: Duration, cost: Duration) -> u32 {
+    let times = elapsed.as_micros() / cost.as_micros().max(1);
+    u32::try_from(times.clamp(1, MOST_TIMES)).unwrap_or(1)
+}
+
 /// The CPU time that looks into several tables may take together.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Budget {
@@ -146,6 +157,19 @@ mod tests {
             let minute = spent.iter().filter(|at| (from..from + 60).contains(*at));
             let looks = minute.count();
             assert!((150..=240).contains(&looks), "{looks} looks from {from}");
+        }
+    }
+
+    #[test]
+    fn a_look_that_waited_for_the_cpu_gives_the_next_one_more_time_within_the_time_between_two() {
+        let ms = Duration::from_millis;
+        assert_eq!(times_longer(ms(20), ms(20)), 1);
+        assert_eq!(times_longer(ms(19), ms(20)), 1);
+        assert_eq!(times_longer(ms(1200), ms(300)), 4);
+        // as with CPUQuota=10%, or if the clock of the process has not moved
+        for cost in [ms(120), Duration::ZERO] {
+            let times = times_longer(ms(1200), cost);
+            assert!(times == 8 && ms(1200) * times < CLOSEST, "{times}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The remote endpoints that hold most entries, a line for each.
 
-use super::finding::none_above;
 use super::plural;
+use super::sentence_parts::none_above;
 use crate::analysis::facts::Share;
 use crate::analysis::owners::Owner;
 use crate::analysis::tally::EndpointId;
@@ -9,7 +9,7 @@ use crate::analysis::top::{Basis, NoSocket, Ranked, TopTable};
 use crate::model::conntrack::Class;
 use crate::model::dump::Source;
 use crate::model::readings::Readings;
-use crate::report::finding::AddressNames;
+use crate::report::sentence_parts::AddressNames;
 
 /// Classes of an endpoint that are named.
 const CLASSES: usize = 4;

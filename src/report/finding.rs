@@ -1,7 +1,8 @@
 //! A finding in one sentence: who fills the table, what it does, and how much of the table that is.
 
-pub use super::sentence_parts::AddressNames;
-use super::sentence_parts::{SentenceParts, bare, far_of, plural_of, process, protocol_name, verb};
+use super::sentence_parts::{
+    AddressNames, SentenceParts, bare, far_of, none_above, plural_of, process, protocol_name, verb,
+};
 use crate::analysis::facts::{Distinct, PairEnd, Port, Share, Split};
 use crate::analysis::tally::EndpointId;
 use crate::analysis::traffic::Traffic;
@@ -167,15 +168,6 @@ fn one_way(port: Port, peers: Distinct, both_ways: bool, share: Share) -> String
 fn already_closed(split: &Split) -> String {
     let closed = split.of(Class::TimeWait);
     format!(", {closed} of {} already closed (TIME_WAIT)", split.entries)
-}
-
-/// The bound that no single one exceeds: `none above 0.6%`, `each under 0.1%`.
-pub(super) fn none_above(largest: &str) -> String {
-    if largest.starts_with("under") {
-        format!("each {largest}")
-    } else {
-        format!("none above {largest}")
-    }
 }
 
 impl SentenceParts<'_> {

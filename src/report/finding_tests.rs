@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::advice::{Advice, AdviceContext, advice};
-use super::finding::{AddressNames, sentence};
+use super::finding::sentence;
+use super::sentence_parts::AddressNames;
 use crate::analysis::facts::{Distinct, Held, PairEnd, Port, Share, SocketHolder, Split};
 use crate::analysis::tally::EndpointId;
 use crate::analysis::traffic::Traffic;

@@ -13,7 +13,7 @@ mod fit;
 mod in_range;
 mod perfdata;
 pub mod recorded;
-mod sentence_parts;
+pub mod sentence_parts;
 mod status_line;
 mod values;
 
@@ -30,10 +30,10 @@ use crate::model::error::ReadError;
 use crate::model::readings::{Change, Reading, Readings};
 use crate::model::text::{one_line, printable};
 use advice::Advice;
-use finding::AddressNames;
 use fit::{MAX_BYTES, MAX_BYTES_VERBOSE, assemble};
 use perfdata::Perfdata;
 use recorded::Told;
+use sentence_parts::AddressNames;
 
 /// The whole answer: what goes to stdout, and the state behind the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]

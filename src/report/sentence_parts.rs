@@ -1,4 +1,4 @@
-//! The parts of a sentence: owners, addresses, far ends and ports.
+//! The words that sentences about findings share: actors, far ends, ports and bounds.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -185,6 +185,15 @@ pub(super) fn process(who: &SocketHolder) -> String {
     match &who.process {
         Some((command, pid)) => format!("{command}[{pid}]"),
         None => who.name.clone(),
+    }
+}
+
+/// The bound that no single one exceeds: `none above 0.6%`, `each under 0.1%`.
+pub(super) fn none_above(largest: &str) -> String {
+    if largest.starts_with("under") {
+        format!("each {largest}")
+    } else {
+        format!("none above {largest}")
     }
 }
 

@@ -141,3 +141,14 @@ fn enter(proc_root: &Path, process: &OwnedFd, seen: Sighting) -> Result<(), Refu
     into(&own)?;
     Err(Refused::Left)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_that_cannot_be_remembered_has_the_words_of_the_system() {
+        let error = Home::open(Path::new("/nonexistent")).unwrap_err();
+        assert!(error.contains("No such file or directory"), "{error}");
+    }
+}

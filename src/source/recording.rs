@@ -43,6 +43,8 @@ pub struct OpenRecording {
     file: File,
     /// The text that was read, not all of it as long as only the first part was wanted.
     text: String,
+    /// The length of the first part.
+    first: usize,
 }
 
 /// Opens a recording and reads its first part.
@@ -57,9 +59,10 @@ pub fn open(directory: &Path, name: &str) -> Result<(Recording, OpenRecording), 
             path: file::shown(&path),
             file: trusted_file(&opened, name)?,
             text: String::new(),
+            first: 0,
         };
-        while head(&stored.text).is_none() && stored.read_more()? {}
-        let head = head(&stored.text).unwrap_or(&stored.text);
+        stored.first = stored.read_first()?;
+        let head = stored.text.get(..stored.first).unwrap_or_default();
         Ok((Recording::parse_head(head)?, stored))
     };
     head().map_err(|problem| no_recording(&path, problem))
@@ -73,13 +76,24 @@ impl OpenRecording {
     pub fn add_rest(mut self, recording: &mut Recording) -> Result<(), ReadError> {
         let mut add = || {
             while self.read_more()? {}
-            let first = head(&self.text).map_or(0, str::len);
-            recording.add_rest(self.text.get(first..).unwrap_or_default())
+            recording.add_rest(self.text.get(self.first..).unwrap_or_default())
         };
         add().map_err(|problem| ReadError::NoRecording {
             path: self.path.clone(),
             problem,
         })
+    }
+
+    /// Reads until the first part is there, and returns its length.
+    fn read_first(&mut self) -> Result<usize, NoRecording> {
+        loop {
+            if let Some(first) = head(&self.text) {
+                return Ok(first.len());
+            }
+            if !self.read_more()? {
+                return Ok(self.text.len());
+            }
+        }
     }
 
     /// Reads some more of the file. False at its end.

@@ -113,9 +113,10 @@ pub enum EndpointId {
 }
 
 impl EndpointId {
-    /// The address, unless the endpoint is a network of several addresses.
+    /// The address elsewhere, unless the endpoint is a network of several addresses or a service within this host.
     pub fn single_address(&self) -> Option<IpAddr> {
         match self {
+            Self::To { local: true, .. } => None,
             Self::To { address, .. } => Some(address.ip()),
             Self::From {
                 address,

@@ -12,12 +12,13 @@ use crate::model::error::ReadError;
 use crate::model::netns::{Compared, Namespace, NetnsId};
 use crate::model::readings::{Change, Reading};
 use crate::recording::incidents::Watch;
-use crate::recording::schedule::Schedule;
+use crate::recording::schedule::{Schedule, times_longer};
 use crate::recording::{Recording, Sample};
 use crate::runtime::ticks::cpu_time;
 use crate::source::recording::{OWN_FILE, file_of};
 
-/// The time for the entries of one look, and for the entries and their owners: what the recorder may use in a minute.
+/// The time for the entries of one look, and for the entries and their owners, on a host whose CPUs are idle: what the
+/// recorder may use in a minute.
 const LOOK: [Duration; 2] = [Duration::from_millis(800), Duration::from_millis(1200)];
 
 /// The moment of a tick.
@@ -37,6 +38,8 @@ pub(super) struct NetnsRecorder {
     pub(super) file: String,
     recording: Recording,
     schedule: Schedule,
+    /// How many times longer than [`LOOK`] the next look may take.
+    times_longer: u32,
     watch: Watch,
     /// The numbers of the last tick.
     previous: Option<NetnsSnapshot>,
@@ -64,6 +67,7 @@ impl NetnsRecorder {
             id,
             file,
             schedule: Schedule::default(),
+            times_longer: 1,
             watch: Watch::default(),
             previous: None,
             not_written: None,
@@ -127,7 +131,7 @@ impl NetnsRecorder {
         }
         let began = cpu_time();
         let now = Instant::now();
-        let [reading, owners] = LOOK.map(|time| now + time);
+        let [reading, owners] = LOOK.map(|time| now + time * self.times_longer);
         let deadlines = Deadlines { reading, owners };
         let sample = look.sample;
         let compared = Compared {
@@ -160,6 +164,10 @@ impl NetnsRecorder {
             self.recording.add_survey(survey);
         }
         let cost = cpu_time().saturating_sub(began);
+        // many other namespaces, one after another, would take too long
+        if self.id.is_none() {
+            self.times_longer = times_longer(now.elapsed(), cost);
+        }
         self.schedule.looked(sample.at, cost);
         self.recording.spaced = self.schedule.spaced();
         cost

@@ -27,7 +27,9 @@ pub(super) fn not_reused(
             let (who, name) = (&held.who, words.actor(&flow.actor));
             let why = format!("{name} opens a new connection for each request, and {closed}");
             let open = flow.split.entries - flow.split.of(Class::TimeWait);
-            let evidence = format!("; it holds {} of the {open} still open", held.entries);
+            // a connection within this host may be open at two sockets of one owner
+            let holds = held.entries.min(open);
+            let evidence = format!("; it holds {holds} of the {open} still open");
             (
                 if open > 0 && why.len() + evidence.len() <= LONGEST_LINE {
                     why + &evidence

@@ -192,6 +192,7 @@ fn percentages_become_entries_that_alert_for_the_same_counts() {
     assert_eq!(entries("80", 210_000).as_deref(), Some("168000"));
     assert_eq!(entries("10:80", 262_144).as_deref(), Some("26215:209715")); // 26214.4
     assert_eq!(entries("~:80", 1000).as_deref(), Some("~:800"));
+    assert_eq!(entries("50:50", 1000).as_deref(), Some("500:500"));
     assert_eq!(
         entries("@33.31:33.35", 1000),
         None,

@@ -458,6 +458,20 @@ fn two_runs_at_the_very_beginning_say_nothing_of_growth() {
     lost_is(&host.run(), 3);
 }
 
+#[test]
+fn growth_is_measured_from_5_seconds_on() {
+    let growth_at = |uptime: &str| {
+        let host = Host::new();
+        host.answer(&["-c", "growth=9999"]);
+        host.count(200).root.file("uptime", uptime);
+        let growth = host.answer(&["-c", "growth=9999"]).value("growth");
+        growth.map(|fields| fields[0].clone())
+    };
+    assert_eq!(growth_at("1004.99 1.00\n"), None);
+    // 100 entries in 5 seconds
+    assert_eq!(growth_at("1005.00 1.00\n"), Some("1200.0".to_owned()));
+}
+
 // ---- what befalls a host --------------------------------------------------------------------------------------------
 
 #[test]

@@ -170,3 +170,68 @@ fn both_dashboards_have_a_query_for_every_label_with_a_graph() {
         }
     }
 }
+
+/// The names of the template variables in a text: `$host`, `${datasource}`. Grafana's own begin with two underscores.
+fn variables(text: &str) -> BTreeSet<String> {
+    let name = |rest: &str| -> String {
+        let rest = rest.trim_start_matches('{').chars();
+        rest.take_while(|next| next.is_alphanumeric() || *next == '_')
+            .collect()
+    };
+    let names = text.split('$').skip(1).map(name);
+    names
+        .filter(|name| !name.is_empty() && !name.starts_with("__") && name != "timeFilter")
+        .collect()
+}
+
+/// The rules of Grafana's published schema (kinds/dashboard/dashboard_kind.cue, schema version 36), as far as the
+/// dashboards use it. Grafana itself is not run.
+#[test]
+fn both_dashboards_keep_the_rules_of_the_schema_of_grafana() {
+    for (name, kind) in [
+        ("grafana/icinga2-graphite.json", "graphite"),
+        ("grafana/icinga2-influxdb.json", "influxdb"),
+    ] {
+        let text = file(name);
+        let dashboard: Value = serde_json::from_str(&text).unwrap();
+        assert!(dashboard["id"].is_null(), "a number is one Grafana's own");
+        assert_eq!(dashboard["schemaVersion"], 36);
+        let uid = dashboard["uid"].as_str().unwrap();
+        assert!((8..=40).contains(&uid.len()), "{uid}");
+
+        let listed = dashboard["templating"]["list"].as_array().unwrap();
+        let defined: BTreeSet<String> = listed
+            .iter()
+            .map(|variable| variable["name"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(variables(&text), defined, "{name}");
+        assert_eq!(listed[0]["type"], "datasource", "the others depend on it");
+        assert_eq!(listed[0]["query"], kind);
+
+        let source = serde_json::json!({"type": kind, "uid": "${datasource}"});
+        for variable in &listed[1..] {
+            assert_eq!(variable["type"], "query");
+            assert_eq!(variable["datasource"], source, "{name}: {variable}");
+        }
+        let (mut numbers, mut cells) = (BTreeSet::new(), BTreeSet::new());
+        for panel in dashboard["panels"].as_array().unwrap() {
+            assert!(numbers.insert(panel["id"].as_u64().unwrap()), "{panel}");
+            assert_eq!(panel["type"], "timeseries");
+            assert_eq!(panel["datasource"], source, "{name}: {panel}");
+            assert!(panel["fieldConfig"]["overrides"].is_array() && panel["options"].is_object());
+            let place = |key: &str| panel["gridPos"][key].as_u64().unwrap();
+            let (right, bottom) = (place("x") + place("w"), place("y") + place("h"));
+            assert!(right <= 24, "the grid has 24 columns: {panel}");
+            for x in place("x")..right {
+                for y in place("y")..bottom {
+                    assert!(cells.insert((x, y)), "two panels overlap: {panel}");
+                }
+            }
+            let mut ids = BTreeSet::new();
+            for target in panel["targets"].as_array().unwrap() {
+                assert!(ids.insert(target["refId"].as_str().unwrap()), "{target}");
+                assert_eq!(target["datasource"], source, "{name}: {target}");
+            }
+        }
+    }
+}

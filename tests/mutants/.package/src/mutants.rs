@@ -7,8 +7,8 @@ use proc_macro2::Span;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{
-    Attribute, BinOp, Block, Expr, ExprBinary, ExprMatch, ExprMethodCall, ExprUnary, Pat, ReturnType, Signature, Stmt,
-    UnOp,
+    Attribute, BinOp, Block, Expr, ExprBinary, ExprMatch, ExprMethodCall, ExprPath, ExprUnary, Pat, ReturnType,
+    Signature, Stmt, UnOp,
 };
 
 use crate::edits::Edits;
@@ -267,6 +267,11 @@ fn is_test(attributes: &[Attribute]) -> bool {
     })
 }
 
+/// True for the name of a constant, such as `LARGE_SHARE`.
+fn is_constant(name: &str) -> bool {
+    name.len() > 1 && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
 fn has_let(expression: &Expr) -> bool {
     match expression {
         Expr::Let(_) => true,
@@ -400,6 +405,31 @@ impl<'ast> Visit<'ast> for Walk<'_> {
                 on(number)
             ),
         );
+    }
+
+    /// A limit: the use of a constant, one too high and one too low. Only those of whole numbers compile.
+    fn visit_expr_path(&mut self, path: &'ast ExprPath) {
+        let names: Vec<String> = path.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        // the constants of other types, such as u64::MAX, are no limits
+        let is_limit = match &names[..] {
+            [name] => is_constant(name),
+            [of, name] => of == "Self" && is_constant(name),
+            _ => false,
+        };
+        if !is_limit {
+            return;
+        }
+        let shown = self.source(path.span());
+        let mut planted = String::new();
+        for operator in ["+", "-"] {
+            if let Some(number) = self.number(path.span(), format!("{shown} {operator} 1 for {shown}")) {
+                planted += &format!("if {} {{ {shown} {operator} 1 }} else ", on(number));
+            }
+        }
+        if !planted.is_empty() {
+            self.open(path.span(), format!("({planted}{{ "));
+            self.close(path.span(), " })".to_owned());
+        }
     }
 
     fn visit_expr_binary(&mut self, binary: &'ast ExprBinary) {
