@@ -107,7 +107,7 @@ pub enum ReadError {
         pid: i32,
     },
     /// The walk over the processes ended before it had looked at all of them.
-    #[error("the time was up before every process was looked at")]
+    #[error("timed out before every process was looked at")]
     WalkCutShort,
     /// hidepid (proc(5)).
     #[error("{proc_root} hides processes of other users and so their network namespaces")]
@@ -144,10 +144,10 @@ pub enum ReadError {
     #[error("a capture has no previous run")]
     NoPreviousCapture,
     /// A capture whose end, and so how many entries it holds, was not seen.
-    #[error("the time was up before the capture was read to its end")]
+    #[error("timed out before the capture was read to its end")]
     CaptureUnfinished,
     /// A capture whose rest cannot be read, as gzip data that was cut off.
-    #[error("the capture broke off after {read} entries: {reason}")]
+    #[error("reading the capture failed after {read} entries: {reason}")]
     CaptureBroken {
         /// The entries before.
         read: u64,
@@ -163,7 +163,7 @@ pub enum ReadError {
         problem: NoRecording,
     },
     /// The time was up before this was read.
-    #[error("the time was up before it was read")]
+    #[error("timed out before it was read")]
     NotReached,
 }
 
@@ -250,7 +250,7 @@ pub enum NoBaseline {
     #[error("the state of the previous run is not a file of this user")]
     Foreign,
     /// The host was rebooted.
-    #[error("the host was started since the previous run")]
+    #[error("the host was rebooted since the previous run")]
     OtherBoot,
     /// The state is of another network namespace.
     #[error("the previous run did not see this network namespace")]
@@ -265,7 +265,7 @@ pub enum NoBaseline {
     #[error("the previous run is only a moment ago")]
     TooRecent,
     /// Processors were added or taken away, or the kernel counts other events.
-    #[error("the counters are those of other processors than at the previous run")]
+    #[error("the set of CPUs has changed since the previous run")]
     OtherProcessors,
     /// Counters fell: the module was loaded anew.
     #[error("the counters were reset since the previous run")]
@@ -300,7 +300,7 @@ pub enum NoState {
     #[error("is not used while this program runs setuid or setgid")]
     AnotherUser,
     /// This host's identity could not be read.
-    #[error("is of no use without {path}")]
+    #[error("cannot be used: {path} is not readable")]
     NoIdentity {
         /// The file that could not be read.
         path: String,

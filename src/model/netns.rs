@@ -161,17 +161,43 @@ impl fmt::Display for NetnsRepresentative {
             (Some(pid), None) => return write!(f, "process {pid}"),
             (Some(pid), Some(command)) => (pid, command),
         };
-        let process = format!("{}[{pid}]", named(command));
+        let process = process(command, pid);
         f.write_str(&self.name.with(&[&process]).unwrap_or(process))
     }
 }
 
+fn process(command: &str, pid: i32) -> String {
+    format!("{}[{pid}]", named(command))
+}
+
 impl NetnsRepresentative {
+    /// The process alone: `python3[4144]`.
+    pub fn process(&self) -> String {
+        match (self.pid, &self.command) {
+            (Some(pid), Some(command)) => process(command, pid),
+            _ => self.to_string(),
+        }
+    }
+
+    /// The resident without its pod and its unit on the host, if its container has a name.
+    #[must_use]
+    pub fn without_pod(&self) -> Self {
+        let mut resident = self.clone();
+        let Name::Container(container) = &mut resident.name else {
+            return resident;
+        };
+        if container.name.is_some() {
+            container.pod = None;
+            container.outside = None;
+        }
+        resident
+    }
+
     /// The resident with its address: `container 4f2ac1d2e3f4 (python3[4144], 172.17.0.5)`.
     pub fn at(&self, address: IpAddr) -> String {
         let address = address.to_string();
         let process = match (self.pid, &self.command) {
-            (Some(pid), Some(command)) => format!("{}[{pid}]", named(command)),
+            (Some(pid), Some(command)) => process(command, pid),
             _ => return address,
         };
         let named = self.name.with(&[&process, &address]);

@@ -14,7 +14,7 @@ pub enum NoRecording {
     #[error("does not exist")]
     Missing,
     /// This user may not read it.
-    #[error("may not be read by this user")]
+    #[error("is not readable for this user")]
     Denied,
     /// It belongs to another user than root and the one of this check.
     #[error("belongs to another user (uid {uid})")]

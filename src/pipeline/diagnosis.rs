@@ -86,6 +86,7 @@ fn of(options: &Options, verdict: &Verdict, table: Option<(&Table, Deadlines)>) 
                 .and_then(relief),
             max: readings.max(),
             limit_is_near,
+            sets_limits: source::sets_limits(&options.proc_root),
             capture: readings.capture,
         },
     );
@@ -221,7 +222,7 @@ fn look_only(verdict: &Verdict) -> Advice {
         )
     } else if matches!(readings.untracked, Ok(1..)) {
         Some(
-            "nft list ruleset (as root: without a rule on ct or nat nothing is tracked in this namespace)",
+            "nft list ruleset (as root: if no rule has ct or nat, the kernel tracks nothing in this namespace)",
         )
     } else {
         None

@@ -48,7 +48,7 @@ pub(super) fn is_about_limits(finding: &Finding) -> bool {
 
 /// The advice with that of the recorder's finding.
 pub(super) fn with_recorded(advice: Advice, told: &Told) -> Advice {
-    // a command that shows who dials shows nothing once it is over
+    // a command that shows who connects shows nothing once it is over
     let of_peak = || {
         let held = told.peak.as_ref()?.held.as_ref()?;
         let found = held.survey.finding.clone()?;
@@ -76,7 +76,7 @@ pub(super) fn incident(told: &mut Told) -> Option<String> {
     const ROOM: usize = 200 - "look: ".len();
     let is_word = |path: &String| !path.contains(|c: char| !is_plain(c));
     let path = told.incident.as_ref().filter(|path| is_word(path))?;
-    let command = format!("cat {path} (the table as the recorder saw it)");
+    let command = format!("cat {path} (as root: the table as the recorder saw it)");
     if command.len() > ROOM {
         return None;
     }

@@ -11,9 +11,20 @@ use crate::diagnosis::{
 };
 use crate::model::conntrack::{Class, Protocol};
 
-/// The sentence of line 1.
-pub fn sentence(finding: &Finding, names: &AddressNames) -> String {
-    let words = SentenceParts { names };
+/// The room for a sentence that a later check prints.
+pub const LATER_ROOM: usize = 150;
+
+/// The sentence of line 1. If it is longer than `room`, names lose what a reader can look up: the pod of a container,
+/// and the end of a name that is very long.
+pub fn sentence(finding: &Finding, names: &AddressNames, room: usize) -> String {
+    let whole = words_of(finding, SentenceParts::whole(names));
+    if whole.len() <= room {
+        return whole;
+    }
+    words_of(finding, SentenceParts::brief(names))
+}
+
+fn words_of(finding: &Finding, words: SentenceParts<'_>) -> String {
     match finding {
         Finding::LongChains { buckets, count, .. } => {
             let entries = count
@@ -57,7 +68,7 @@ pub fn sentence(finding: &Finding, names: &AddressNames) -> String {
         ),
         Finding::NotClosed(flow) => words.not_closed(flow),
         Finding::PeersVanished { share } => format!(
-            "{} connections ESTABLISHED without a socket on this host hold {share} of the entries",
+            "{} dead connections (ESTABLISHED, no socket on this host) hold {share} of the entries",
             share.part
         ),
         Finding::Dns {
@@ -84,16 +95,17 @@ pub fn sentence(finding: &Finding, names: &AddressNames) -> String {
             largest,
             holder: None,
         } => format!(
-            "no one stands out: {}, {}, the largest holds {largest}",
-            plural_of(*endpoints, "address", "addresses"),
+            "no one stands out: {}, {}, {} of the entries",
             plural_of(*ports, "port", "ports"),
+            plural_of(*endpoints, "address", "addresses"),
+            none_above(&largest.to_string()),
         ),
     }
 }
 
 /// Who a finding names, and the entries that this one holds: `sidekiq.service to 10.0.3.7:6379/tcp`.
 pub fn holder(finding: &Finding, names: &AddressNames) -> Option<(String, Share)> {
-    let words = SentenceParts { names };
+    let words = SentenceParts::whole(names);
     match finding {
         Finding::NoAnswer(flow)
         | Finding::NotReused(flow)
@@ -148,7 +160,7 @@ fn one_way(port: Port, peers: Distinct, both_ways: bool, share: Share) -> String
     if both_ways {
         format!("{name} between this host and {peers} holds {share} of the entries")
     } else {
-        format!("{name} without answers, {peers}, holds {share} of the entries")
+        format!("{name} without answers ({peers}) holds {share} of the entries")
     }
 }
 
@@ -175,7 +187,7 @@ impl SentenceParts<'_> {
     }
 
     fn no_answer(&self, flow: &Flow) -> String {
-        let evidence = evidence(&flow.actor, flow.split.unanswered, "attempts");
+        let evidence = self.evidence(&flow.actor, flow.split.unanswered, "attempts");
         format!(
             "{} to {} {} no answer, {} of the entries{evidence}",
             self.actor(&flow.actor),
@@ -188,23 +200,21 @@ impl SentenceParts<'_> {
     fn not_closed(&self, flow: &Flow) -> String {
         let (n, of) = (flow.split.of(Class::CloseWait), flow.split.entries);
         let to = self.end(&flow.to);
-        match &flow.actor {
-            actor @ (Actor::Here { .. } | Actor::Owners(_)) => format!(
-                "{} {} not close connections with {to}: {n} of {of} entries in CLOSE_WAIT, {} of the table",
-                self.actor(actor),
-                verb(actor, "does", "do"),
-                flow.share
+        let is_here = matches!(flow.actor, Actor::Here { .. } | Actor::Owners(_));
+        let who = match flow.to {
+            PairEnd::Service(_) if !is_here => {
+                format!("{to} does not close connections with its clients")
+            }
+            _ => format!(
+                "{} {} not close connections with {to}",
+                self.actor(&flow.actor),
+                verb(&flow.actor, "does", "do")
             ),
-            _ if matches!(flow.to, PairEnd::Service(_)) => format!(
-                "{to} does not close connections with its clients: {n} of {of} entries in CLOSE_WAIT, {} of the table",
-                flow.share
-            ),
-            actor => format!(
-                "{} to {to}: the side that dialled does not close, {n} of {of} entries in CLOSE_WAIT, {} of the table",
-                self.actor(actor),
-                flow.share
-            ),
-        }
+        };
+        format!(
+            "{who}: {n} of {of} entries in CLOSE_WAIT, {} of the table",
+            flow.share
+        )
     }
 
     fn scan(&self, sweep: &Sweep) -> String {
@@ -239,7 +249,7 @@ impl SentenceParts<'_> {
 
     fn crowd(&self, crowd: &Crowd) -> String {
         let owner = match &crowd.owner {
-            Some(who) => format!(" ({})", who.name),
+            Some(who) => format!(" ({})", self.name(who)),
             None => String::new(),
         };
         let (one, many) = if crowd.networks {
@@ -257,7 +267,7 @@ impl SentenceParts<'_> {
         };
         if crowd.flood {
             format!(
-                "flood of {service}{owner}: {} of the entries half open or unanswered, {clients}, {none_above}",
+                "flood against {service}{owner}: {} of the entries half open or unanswered, {clients}, {none_above}",
                 crowd.share
             )
         } else {
@@ -336,7 +346,7 @@ impl SentenceParts<'_> {
         let evidence = if ends.split.is_mostly(Class::TimeWait) {
             already_closed(&ends.split)
         } else {
-            evidence(&ends.actor, ends.split.entries, "entries")
+            self.evidence(&ends.actor, ends.split.entries, "entries")
         };
         format!(
             "{held} {} of the entries, {none_above}{evidence}",
@@ -368,7 +378,7 @@ impl SentenceParts<'_> {
     }
 }
 
-/// The act of a scan. ICMP has no ports to dial: what it tracks are echo requests, and few other queries.
+/// The act of a scan. ICMP has no ports, and its entries are echo requests, and few other queries.
 fn sweep_verb(sweep: &Sweep) -> &'static str {
     match sweep.target {
         ScanTarget::Addresses(port, _)
@@ -376,21 +386,6 @@ fn sweep_verb(sweep: &Sweep) -> &'static str {
         {
             verb(&sweep.actor, "pings", "ping")
         }
-        _ => verb(&sweep.actor, "dials", "dial"),
-    }
-}
-
-/// How few of the entries were seen at a socket, if that is less than half of them.
-fn evidence(actor: &Actor, of: u64, what: &str) -> String {
-    match actor {
-        Actor::Here { held, seen } if seen.saturating_mul(2) < of => {
-            let own = if held.entries == *seen {
-                "all".to_owned()
-            } else {
-                held.entries.to_string()
-            };
-            format!(" ({seen} of {of} {what} seen at a socket, {own} its own)")
-        }
-        _ => String::new(),
+        _ => verb(&sweep.actor, "tries", "try"),
     }
 }

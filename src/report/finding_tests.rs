@@ -115,13 +115,14 @@ fn advised(finding: &Finding) -> Advice {
             timeouts: timeouts(),
             relief: Some(relief()),
             max: Some(8192),
+            sets_limits: true,
             capture: false,
         },
     )
 }
 
 fn said(finding: &Finding) -> String {
-    sentence(finding, &AddressNames::new())
+    sentence(finding, &AddressNames::new(), usize::MAX)
 }
 
 /// The story that this plugin was made for.
@@ -200,9 +201,132 @@ fn a_container_is_named_in_the_place_of_its_address() {
         &[(Class::TimeWait, 900)],
         1000,
     ));
-    assert!(sentence(&finding, &names).starts_with(
+    assert!(sentence(&finding, &names, usize::MAX).starts_with(
         "container 4f2ac1d2e3f4 (python3[4144], 10.244.4.17) to 10.96.0.50:80/tcp holds 90%"
     ));
+}
+
+#[test]
+fn names_lose_what_can_be_looked_up_if_line_1_would_be_too_long() {
+    let pod = |pid, command: &str, id: &str| NetnsRepresentative {
+        pid: Some(pid),
+        command: Some(command.to_owned()),
+        name: Name::Container(Box::new(Container {
+            name: Some(ContainerName::Id(id.repeat(6))),
+            pod: Some("12345678-9abc-def0-1234-56789abcdef0".to_owned()),
+            ..Container::default()
+        })),
+    };
+    let names: AddressNames = [
+        ("10.244.4.17", pod(4144, "python3", "4f2ac1d2e3f4")),
+        ("10.244.4.30", pod(4155, "redis-server", "9b1c0a7d5c1b")),
+    ]
+    .map(|(address, pod)| (address.parse().unwrap(), pod))
+    .into();
+    let finding = Finding::NotReused(flow(
+        client("10.244.4.17"),
+        "10.244.4.30:6379",
+        &[(Class::TimeWait, 900)],
+        1000,
+    ));
+    let whole = sentence(&finding, &names, usize::MAX);
+    assert!(whole.contains("container 9b1c0a7d5c1b (pod 12345678-9abc-"));
+    assert_eq!(sentence(&finding, &names, whole.len()), whole);
+    assert_eq!(
+        sentence(&finding, &names, whole.len() - 1),
+        "container 4f2ac1d2e3f4 (python3[4144], 10.244.4.17) to 10.244.4.30:6379/tcp on redis-server[4155] holds 90% \
+         of the entries, 900 of 900 already closed (TIME_WAIT)"
+    );
+    let unit = "a-service-with-a-very-long-name-that-somebody-chose.service";
+    let finding = Finding::NoAnswer(flow(
+        here(unit, 81, 81),
+        "10.0.3.9:5672",
+        &[(Class::SynSent, 900)],
+        1000,
+    ));
+    assert!(said(&finding).ends_with(&format!("all of {unit})")));
+    assert_eq!(
+        sentence(&finding, &names, 0),
+        "a-service-with-a-very-long-name-th.. to 10.0.3.9:5672/tcp gets no answer, 90% of the entries \
+         (81 of 900 attempts seen at a socket, all its own)"
+    );
+}
+
+#[test]
+fn where_no_limit_can_be_set_the_command_is_one_for_the_host() {
+    let names = AddressNames::new();
+    let of = |finding: &Finding, sets_limits| {
+        let basis = AdviceContext {
+            limit_is_near: true,
+            names: &names,
+            timeouts: timeouts(),
+            relief: Some(relief()),
+            max: Some(8192),
+            sets_limits,
+            capture: false,
+        };
+        advice(Some(finding), basis)
+    };
+    let buckets = Finding::LongChains {
+        buckets: 512,
+        wanted: 16_384,
+        count: None,
+    };
+    for finding in [&redis(), &buckets] {
+        let now = |sets_limits| of(finding, sets_limits).now.unwrap();
+        let remark = "(on the host, not in this namespace; ";
+        assert!(now(false).contains(remark), "{}", now(false));
+        assert_eq!(now(false).replace(remark, "("), now(true));
+    }
+    let fix = of(&buckets, false).fix.unwrap();
+    assert!(fix.contains(" in /etc/sysctl.d of the host "), "{fix}");
+    // the range of ports belongs to this namespace
+    let ports = Finding::PortsUsedUp(PortUse {
+        source: "203.0.113.1".parse().unwrap(),
+        far: "198.51.100.5".parse().unwrap(),
+        port: Port {
+            number: 443,
+            protocol: Protocol::TCP,
+        },
+        used: Share::new(100, 100),
+        translated: false,
+    });
+    assert!(of(&ports, true).now.is_some());
+    assert_eq!(of(&ports, false).now, of(&ports, true).now);
+}
+
+#[test]
+fn the_program_that_no_socket_names_is_shown_by_a_command() {
+    let of = |actor| {
+        let to = "10.0.3.9:5672";
+        [
+            Finding::NoAnswer(flow(actor, to, &[(Class::SynSent, 900)], 1000)),
+            Finding::NotReused(flow(Actor::ThisHost, to, &[(Class::TimeWait, 900)], 1000)),
+        ]
+    };
+    for finding in of(Actor::ThisHost) {
+        let look = advised(&finding).look.unwrap();
+        assert!(look.starts_with("ss -tnp dst 10.0.3.9 (as root"), "{look}");
+    }
+    let [known, _] = of(here("checkout.service", 900, 900));
+    assert_eq!(advised(&known).look, None);
+}
+
+#[test]
+fn new_connections_of_a_scanner_are_refused_but_for_those_of_the_reader() {
+    let fix = |address| {
+        let finding = scan(
+            Traffic::Input,
+            client(address),
+            ScanTarget::PortsHere(seen(4000)),
+        );
+        advised(&finding).fix.unwrap()
+    };
+    assert!(fix("198.51.100.9").starts_with("iptables -I INPUT -s 198.51.100.9 -p tcp "));
+    assert!(fix("2001:db8::9").starts_with("ip6tables -I INPUT -s 2001:db8::9 -p tcp "));
+    for port in ["22", "5666", "6556"] {
+        assert!(fix("198.51.100.9").contains(port), "{port}");
+    }
 }
 
 #[test]
@@ -218,7 +342,7 @@ fn an_owner_that_was_seen_at_few_attempts_is_named_with_how_much_was_seen() {
     assert_eq!(
         said(&attempts(81)),
         "checkout.service to 203.0.113.40:443/tcp gets no answer, 93% of the entries \
-         (81 of 14074 attempts seen at a socket, all its own)"
+         (81 of 14074 attempts seen at a socket, all of checkout.service)"
     );
     assert_eq!(
         said(&attempts(14_000)),
@@ -276,6 +400,7 @@ fn a_table_far_from_full_is_not_advised_a_larger_limit() {
             timeouts: timeouts(),
             relief: None,
             max: Some(5120),
+            sets_limits: true,
             capture,
         };
         advice(Some(&finding), basis).fix
@@ -342,7 +467,7 @@ fn a_scan_says_its_direction_first() {
                 here("nginx.service", 900, 900),
                 ScanTarget::PortsOf(address, seen(14_000)),
             ),
-            "scan going out: nginx.service dials 14000 ports of 198.51.100.7, 93% of the entries",
+            "scan going out: nginx.service tries 14000 ports of 198.51.100.7, 93% of the entries",
         ),
         (
             scan(
@@ -356,7 +481,7 @@ fn a_scan_says_its_direction_first() {
                     },
                 ),
             ),
-            "scan going out: this host dials port 23/tcp of over 14000 addresses, 93% of the entries",
+            "scan going out: this host tries port 23/tcp of over 14000 addresses, 93% of the entries",
         ),
         (
             scan(
@@ -364,7 +489,7 @@ fn a_scan_says_its_direction_first() {
                 client("198.51.100.9"),
                 ScanTarget::PortsHere(seen(4000)),
             ),
-            "scan coming in: 198.51.100.9 dials 4000 ports of this host, 93% of the entries",
+            "scan coming in: 198.51.100.9 tries 4000 ports of this host, 93% of the entries",
         ),
     ] {
         assert_eq!(said(&finding), expected);
@@ -404,7 +529,7 @@ fn a_crowd_and_a_flood_name_the_service_and_not_the_clients() {
     );
     assert_eq!(
         said(&crowd(true)),
-        "flood of :443/tcp of this host (nginx.service): 90% of the entries half open or unanswered, 3900 clients, \
+        "flood against :443/tcp of this host (nginx.service): 90% of the entries half open or unanswered, 3900 clients, \
          none above 0.6%"
     );
     assert!(advised(&crowd(true)).why.unwrap().contains("may be forged"));
@@ -601,8 +726,10 @@ fn every_finding() -> Vec<Finding> {
 #[test]
 fn every_line_is_short_and_plain() {
     for finding in every_finding() {
-        let sentence = said(&finding);
-        assert!(sentence.len() <= 240, "{} {sentence}", sentence.len());
+        let whole = said(&finding);
+        assert!(whole.len() <= 300, "{} {whole}", whole.len());
+        let brief = sentence(&finding, &AddressNames::new(), 0);
+        assert!(brief.len() <= 210, "{} {brief}", brief.len());
         let advice = advised(&finding);
         for line in [&advice.why, &advice.now, &advice.fix, &advice.look] {
             let line = line.clone().unwrap_or_default();
@@ -612,7 +739,7 @@ fn every_line_is_short_and_plain() {
                 "{line}"
             );
         }
-        assert!(!sentence.contains([';', '|']), "{sentence}");
+        assert!(!whole.contains([';', '|']), "{whole}");
         assert!(advice.why.is_some(), "{finding:?}");
         assert!(advice.fix.is_some(), "{finding:?}");
     }
@@ -629,6 +756,7 @@ fn a_capture_has_no_command_for_this_host() {
             timeouts: Timeouts::default(),
             relief: Some(relief()),
             max: None,
+            sets_limits: true,
             capture: true,
         },
     );
@@ -654,6 +782,7 @@ fn without_a_finding_the_larger_limit_still_buys_time() {
             ..relief()
         }),
         max: Some(8192),
+        sets_limits: true,
         capture: false,
     };
     assert_eq!(

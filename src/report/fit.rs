@@ -87,6 +87,36 @@ mod tests {
     }
 
     #[test]
+    fn advice_is_left_out_from_its_end_and_why_and_now_stay_longest() {
+        let advice = || ["why: ", "now: ", "fix: ", "look: "].map(|name| format!("{name:x<99}"));
+        let mark = |left: usize| match left {
+            0 => String::new(),
+            1 => "1 more line with -v\n".to_owned(),
+            n => format!("{n} more lines with -v\n"),
+        };
+        for shown in 0..=4 {
+            let left = 4 - shown;
+            // so many lines, and what counts the others, end at the last byte that passes
+            let first = MAX_BYTES - 1 - 100 * shown - mark(left).len();
+            let text = |first| assemble("y".repeat(first), advice().to_vec(), MAX_BYTES);
+            let lines = |text: &str| text.lines().filter(|line| line.ends_with('x')).count();
+            assert_eq!(text(first).len(), MAX_BYTES, "{shown}");
+            assert_eq!(lines(&text(first)), shown);
+            assert!(text(first).ends_with(&mark(left)));
+            // one byte more, and the last of them goes
+            let cut = text(first + 1);
+            assert_eq!(lines(&cut), shown.saturating_sub(1), "{cut}");
+            assert!(shown < 1 || cut.ends_with(&mark(left + 1)), "{cut}");
+            let names = cut.lines().skip(1).map_while(|line| line.split_once(": "));
+            assert!(
+                names.map(|(name, _)| name).eq(["why", "now", "fix", "look"]
+                    .into_iter()
+                    .take(shown.saturating_sub(1)))
+            );
+        }
+    }
+
+    #[test]
     fn phrases_without_room_are_counted() {
         let phrases = |n: usize| vec!["twelve bytes".to_owned(); n];
         let fit = |n, room| fitted(phrases(n), room, "in range");

@@ -22,6 +22,9 @@ use crate::model::error::ReadError;
 use crate::model::readings::{Limit, Readings};
 use crate::model::text::one_line;
 
+/// The state, and what separates the last two groups.
+const PREFIX: usize = "CONNTRACK is CRITICAL:  - ".len();
+
 /// The text between the state and the perfdata. What does not fit into `room` bytes is left out, the least important
 /// first.
 pub(super) fn text(answer: &Answer<'_>, room: usize) -> String {
@@ -32,22 +35,38 @@ pub(super) fn text(answer: &Answer<'_>, room: usize) -> String {
         let so_far = line.text.len();
         line.more(in_range::in_range(answer.assessment, answer.change, so_far));
     }
-    line.group(
-        answer
-            .finding
-            .map(|found| finding::sentence(found, answer.names)),
-    );
+    let notes = notes(answer);
+    let has_numbers = !is_ok && answer.readings.count.is_ok();
+    let sentence = answer.finding.map(|found| {
+        // the numbers that stay if there is little room
+        let numbers = if has_numbers {
+            numbers(answer, LINE_1)
+        } else {
+            Vec::new()
+        };
+        let taken = PREFIX + line.text.len() + length(&numbers) + length(&notes);
+        finding::sentence(found, answer.names, LINE_1.saturating_sub(taken))
+    });
+    line.group(sentence);
     line.group(answer.told.found());
     line.group(answer.told.peak());
-    if is_ok || answer.readings.count.is_err() {
-        line.more(notes(answer));
-    } else {
-        let notes = notes(answer);
-        let taken = line.text.len() + notes.iter().map(|note| note.len() + 2).sum::<usize>();
-        line.group(numbers(answer, taken));
-        line.more(notes);
+    if has_numbers {
+        let taken = line.text.len() + length(&notes);
+        let mut numbers = numbers(answer, taken);
+        let is_too_long = PREFIX + taken + length(&numbers) > LINE_1;
+        // the first part has the time until then
+        if is_too_long && full_at(answer).is_some() {
+            numbers.pop();
+        }
+        line.group(numbers);
     }
+    line.more(notes);
     line.text
+}
+
+/// The bytes of these parts, with what separates them.
+fn length(parts: &[String]) -> usize {
+    parts.iter().map(|part| part.len() + 2).sum()
 }
 
 /// Line 1 while it is put together.
@@ -254,7 +273,6 @@ fn blind(readings: &Readings, state: ServiceState) -> Option<String> {
 
 /// The numbers and the rule, beside so many bytes of other text. Ranges without room are counted.
 fn numbers(answer: &Answer<'_>, taken: usize) -> Vec<String> {
-    const PREFIX: usize = "CONNTRACK is CRITICAL:  - ".len();
     let readings = answer.readings;
     let mut parts = Vec::new();
     if let (Ok(count), Ok(Limit::Entries(max))) = (&readings.count, &readings.limit) {
@@ -330,7 +348,8 @@ fn notes(answer: &Answer<'_>) -> Vec<String> {
     if let Some(table) = answer.table.filter(|table| table.unavailable.is_none()) {
         parts.extend(basis(table.basis, readings));
         let shows_endpoints = table.top.is_some_and(|top| !top.endpoints.is_empty());
-        if shows_endpoints && answer.losses.is_some_and(|losses| !losses.now) {
+        let is_over = answer.losses.is_some_and(|losses| !losses.now) && !ports_used_up(answer);
+        if shows_endpoints && is_over {
             parts.push("the list is of now, not of the time of the loss".to_owned());
         }
     }

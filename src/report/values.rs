@@ -101,6 +101,9 @@ pub(super) fn out_of_range(
     let measurements = &assessment.measurements;
     let violation = match crossing.reason {
         Reason::Range(violation) => violation.to_string(),
+        Reason::BeforeNextRun(_) if seconds_until_full(measurements).is_none() => {
+            return "full now".to_owned();
+        }
         Reason::BeforeNextRun(elapsed) => {
             return format!("full before the next check (every {})", ago(elapsed));
         }

@@ -79,6 +79,11 @@ pub fn is_host_netns(proc_root: &Path) -> bool {
     procfs::sysctl::is_first_netns(proc_root)
 }
 
+/// True if root can set nf_conntrack_max here: in the host's network namespace and in the first user namespace.
+pub fn sets_limits(proc_root: &Path) -> bool {
+    is_host_netns(proc_root) && procfs::sysctl::is_first_user_namespace(proc_root)
+}
+
 /// Reads the settings that tell to whom an entry of UDP belongs. A setting that cannot be read is the kernel's default,
 /// or none.
 pub fn udp_settings(proc_root: &Path) -> UdpSettings {

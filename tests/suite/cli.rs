@@ -702,7 +702,7 @@ fn a_capture_that_never_comes_ends_at_half_of_the_time() {
     assert_eq!(got.code, 3, "{}", got.text);
     assert!(
         got.text
-            .contains("the time was up before the capture was read to its end"),
+            .contains("timed out before the capture was read to its end"),
         "{}",
         got.text
     );

@@ -50,7 +50,7 @@ fn found(diagnosis: &Diagnosis) -> Option<RecordedFinding> {
     let holder = finding::holder(finding, &diagnosis.names);
     Some(RecordedFinding {
         rule: finding.rule(),
-        sentence: finding::sentence(finding, &diagnosis.names),
+        sentence: finding::sentence(finding, &diagnosis.names, finding::LATER_ROOM),
         holder: holder.map(|(name, share)| Holding {
             entries: share.part,
             name,

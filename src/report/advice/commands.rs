@@ -107,13 +107,35 @@ fn service(who: &SocketHolder) -> Option<String> {
     (!is_of_the_reader).then(|| unit.replace('\\', "\\\\"))
 }
 
-/// The command that shows who dials a destination while no socket of it was seen.
-pub(super) fn who_dials(to: &PairEnd) -> String {
+/// The remark behind the commands that take traffic out of the table.
+pub(super) const UNTRACKED: &str = " (accept it without ct state first)";
+
+/// A rule that refuses new connections of one client, except at the ports of the reader; `-D` in place of `-I` ends it.
+pub(super) fn drop_scanner(actor: &Actor) -> Option<String> {
+    let Actor::Client(EndpointId::From {
+        address,
+        length: None,
+    }) = actor
+    else {
+        return None;
+    };
+    let iptables = match address {
+        IpAddr::V4(_) => "iptables",
+        IpAddr::V6(_) => "ip6tables",
+    };
+    let ports = PORTS_OF_THE_READER.map(|port| port.to_string()).join(",");
+    Some(format!(
+        "{iptables} -I INPUT -s {address} -p tcp -m multiport ! --dports {ports} -m conntrack --ctstate NEW -j DROP (keeps ssh and monitoring)"
+    ))
+}
+
+/// The command that shows who connects to a destination while no socket of it was seen.
+pub(super) fn who_connects(to: &PairEnd) -> String {
     let to = match to {
         PairEnd::Remote(EndpointId::To { address, .. }) => format!(" dst {}", address.ip()),
         _ => String::new(),
     };
-    format!("ss -tnp{to} (as root, a few times: the program that dials)")
+    format!("ss -tnp{to} (as root, a few times: the program that connects)")
 }
 
 /// The protocol of most of these entries: UDP, ICMP, or TCP for all others.
@@ -130,7 +152,7 @@ pub(super) fn sockets_of(split: &Split) -> String {
     match protocol_of(split) {
         Protocol::UDP => "ss -aunp (as root: the programs with UDP sockets)".to_owned(),
         Protocol::ICMP => "ss -awnp (as root: the programs with raw sockets)".to_owned(),
-        _ => "ss -tnp (as root, a few times: the program that dials)".to_owned(),
+        _ => "ss -tnp (as root, a few times: the program that connects)".to_owned(),
     }
 }
 

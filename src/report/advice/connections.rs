@@ -1,7 +1,7 @@
 //! The advice of rules 8, 9, 11 and 12: connections closed too soon, or not at all.
 
 use super::commands::LONGEST_LINE;
-use super::commands::{restarting, timeout, who_dials};
+use super::commands::{restarting, timeout};
 use super::{Advice, AdviceContext};
 use crate::analysis::facts::PairEnd;
 use crate::diagnosis::{Actor, Flow};
@@ -24,11 +24,8 @@ pub(super) fn not_reused(
     );
     let (why, fix) = match &flow.actor {
         Actor::Here { held, .. } => {
-            let who = &held.who;
-            let why = format!(
-                "{} opens a new connection for each request, and {closed}",
-                who.name
-            );
+            let (who, name) = (&held.who, words.actor(&flow.actor));
+            let why = format!("{name} opens a new connection for each request, and {closed}");
             let open = flow.split.entries - flow.split.of(Class::TimeWait);
             // a connection within this host may be open at two sockets of one owner
             let holds = held.entries.min(open);
@@ -40,15 +37,17 @@ pub(super) fn not_reused(
                     why
                 },
                 format!(
-                    "give {} a connection pool that outlives the request ({}, {} open)",
-                    who.name,
+                    "give {name} a connection pool that outlives the request ({}, {} open)",
                     plural(who.threads, "thread", "threads"),
                     plural(who.connections, "connection", "connections")
                 ),
             )
         }
         actor => {
-            let who = words.actor(actor);
+            let who = match actor {
+                Actor::ThisHost => "the program on this host".to_owned(),
+                actor => words.actor(actor),
+            };
             (
                 format!(
                     "{who} {} a new connection for each request, and {closed}",
@@ -64,7 +63,6 @@ pub(super) fn not_reused(
     Advice {
         why: Some(why),
         fix: Some(fix),
-        look: matches!(flow.actor, Actor::ThisHost).then(|| who_dials(&flow.to)),
         ..Advice::default()
     }
 }
@@ -100,7 +98,7 @@ pub(super) fn kept_open(flow: &Flow, words: &SentenceParts<'_>) -> Advice {
                 owners.len()
             )),
             fix: Some(format!(
-                "a restart of {} frees them within minutes; then limit the pool of each",
+                "restarting {} frees them within minutes; then limit each pool",
                 words.actor(&flow.actor)
             )),
             ..Advice::default()
@@ -124,16 +122,16 @@ pub(super) fn not_closed(
     let waits = timeout(basis.timeouts.close_wait, defaults::CLOSE_WAIT);
     let (who, fix) = match &flow.actor {
         Actor::Here { held, .. } => (
-            held.who.name.clone(),
+            words.actor(&flow.actor),
             format!(
-                "{} frees them; then let it close what the far side has closed",
+                "{} frees them; then have it repaired: it must close what the far side has closed",
                 restarting(&held.who)
             ),
         ),
         owners @ Actor::Owners(_) => {
             let owners = words.actor(owners);
             let fix = format!(
-                "a restart of {owners} frees them; then let each close what the far side has closed"
+                "restarting {owners} frees them; then have each repaired: it must close what the far side has closed"
             );
             (owners, fix)
         }
@@ -147,7 +145,7 @@ pub(super) fn not_closed(
         _ => (
             "the other side".to_owned(),
             format!(
-                "find the program that dials {}, and let it close what was closed",
+                "find the program that connects to {}: it must close what the far side has closed",
                 words.end(&flow.to)
             ),
         ),
@@ -169,7 +167,7 @@ pub(super) fn peers_vanished(basis: AdviceContext<'_>) -> Advice {
             timeout(now, defaults::ESTABLISHED)
         )),
         fix: Some(format!(
-            "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established={SHORT_ESTABLISHED} (now {}; acts at the next packet of an entry, frees none that is idle)",
+            "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established={SHORT_ESTABLISHED} (1 day, now {}; acts at the next packet, idle entries stay)",
             timeout(now, defaults::ESTABLISHED)
         )),
         ..Advice::default()

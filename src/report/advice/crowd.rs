@@ -36,7 +36,7 @@ pub(super) fn crowd_of(
     let service = words.end(&crowd.service);
     Advice {
         why: Some(format!(
-            "the entries wait up to {} for an answer that does not come; source addresses may be forged, blocking them is of no use",
+            "the entries wait up to {} for an answer that does not come; source addresses may be forged, so blocking them does not help",
             if syn_recv {
                 timeout(basis.timeouts.syn_recv, defaults::SYN_RECV)
             } else {
@@ -45,7 +45,7 @@ pub(super) fn crowd_of(
         )),
         fix: Some(if syn_recv {
             format!(
-                "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_syn_recv={SHORT_SYN_RECV}, then let synproxy answer for {service} (runbook)"
+                "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_syn_recv={SHORT_SYN_RECV} (half-open entries end after 10 seconds), then put synproxy before {service} (runbook)"
             )
         } else {
             format!("filter it before it gets here, or do not track {service} (runbook)")
@@ -113,17 +113,21 @@ pub(super) fn one_client(flow: &Flow, words: &SentenceParts<'_>) -> Advice {
             format!("{n} {name}")
         })
         .collect();
-    let forged = if forged {
-        "; its address may be forged, no connection was completed"
-    } else {
-        ""
+    let command = limit(flow);
+    let meaning = match (forged, command.is_some()) {
+        (true, true) => {
+            "; its address may be forged, no connection was completed; the fix allows it 20 a second"
+        }
+        (true, false) => "; its address may be forged, no connection was completed",
+        (false, true) => "; ask its owner, or paste the fix: it allows 20 new connections a second",
+        (false, false) => "",
     };
     Advice {
         why: Some(format!(
-            "one client opens more connections than any other ({}){forged}; ask its owner first",
+            "one client opens more connections than any other ({}){meaning}",
             classes.join(", ")
         )),
-        fix: Some(limit(flow).unwrap_or_else(|| {
+        fix: Some(command.unwrap_or_else(|| {
             format!(
                 "ask the owner of {who}, or limit its new connections in the firewall (runbook)"
             )

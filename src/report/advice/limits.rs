@@ -17,7 +17,7 @@ pub(super) fn long_chains(buckets: u32, wanted: u32) -> Advice {
             megabytes(u64::from(wanted) * BUCKET_BYTES)
         )),
         fix: Some(format!(
-            "set nf_conntrack_buckets={wanted} in /etc/sysctl.d (now {buckets}) before you raise nf_conntrack_max"
+            "set net.netfilter.nf_conntrack_buckets={wanted} in /etc/sysctl.d (now {buckets}), and raise it before nf_conntrack_max"
         )),
         look: None,
     }
@@ -30,13 +30,13 @@ pub(super) fn ports_used_up(ports: &PortUse) -> Advice {
             "each connection to {far} needs a source port of its own, so a bigger table does not help"
         )),
         now: (!ports.translated && ports.used.whole < 64_000).then(|| {
-            "sysctl -w net.ipv4.ip_local_port_range=1024\\ 65535 (more source ports for new connections)"
+            "sysctl -w net.ipv4.ip_local_port_range=1024\\ 65535 (more source ports; a service that restarts may find its port above 1023 taken)"
                 .to_owned()
         }),
         fix: Some(if ports.translated {
             format!("translate to more addresses (SNAT to a range), or open fewer connections to {far}")
         } else {
-            format!("reuse connections to {far} (pool, keep-alive), or dial from or to more addresses")
+            format!("reuse connections to {far} (pool, keep-alive), or connect from or to more addresses")
         }),
         look: None,
     }
@@ -63,7 +63,7 @@ pub(super) fn not_configured(configured: &Configured) -> Advice {
             megabytes(bytes)
         )),
         fix: Some(
-            "load the module before sysctl runs: a line nf_conntrack in /etc/modules-load.d/nf_conntrack.conf"
+            "put the line nf_conntrack into /etc/modules-load.d/nf_conntrack.conf, so that the module is loaded before sysctl runs"
                 .to_owned(),
         ),
         look: None,

@@ -7,11 +7,11 @@ mod limits;
 mod rest;
 mod unanswered;
 
-use crate::diagnosis::Finding;
 use crate::diagnosis::relief::Relief;
+use crate::diagnosis::{Actor, Finding};
 use crate::model::timeouts::Timeouts;
 use crate::report::sentence_parts::{AddressNames, SentenceParts};
-use commands::larger_limit;
+use commands::{LONGEST_LINE, larger_limit, who_connects};
 
 /// The basis of the lines besides the finding.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +26,9 @@ pub struct AdviceContext<'a> {
     pub max: Option<u32>,
     /// True if a larger limit mends what was crossed.
     pub limit_is_near: bool,
+    /// True if nf_conntrack_max and nf_conntrack_buckets can be set where this check runs: they belong to the first
+    /// network namespace, and to root of the first user namespace.
+    pub sets_limits: bool,
     /// The entries come from a capture: no command helps the host that runs this check.
     pub capture: bool,
 }
@@ -43,21 +46,55 @@ pub struct Advice {
     pub look: Option<String>,
 }
 
+impl Advice {
+    /// True if names that lose nothing leave each line short enough.
+    fn is_short(&self) -> bool {
+        let lines = [&self.why, &self.fix].into_iter().flatten();
+        lines.map(String::len).all(|length| length <= LONGEST_LINE)
+    }
+}
+
 /// The advice for a finding; without one, the larger limit alone.
 pub fn advice(finding: Option<&Finding>, basis: AdviceContext<'_>) -> Advice {
-    let words = SentenceParts { names: basis.names };
-    let mut advice = match finding {
-        None => Advice::default(),
-        Some(finding) => of_finding(finding, basis, &words),
-    };
+    let words = |parts| finding.map(|finding| of_finding(finding, basis, &parts));
+    let mut advice = words(SentenceParts::whole(basis.names))
+        .filter(Advice::is_short)
+        .or_else(|| words(SentenceParts::brief(basis.names)))
+        .unwrap_or_default();
     if advice.now.is_none() && raising_helps(finding) {
         advice.now = basis.relief.as_ref().map(larger_limit);
     }
+    if !basis.sets_limits {
+        advice.now = advice.now.map(on_the_host);
+        advice.fix = advice
+            .fix
+            .map(|fix| fix.replacen("/etc/sysctl.d", "/etc/sysctl.d of the host", 1));
+    }
+    advice.look = advice.look.or_else(|| finding.and_then(unknown_program));
     if basis.capture {
         advice.now = None;
         advice.look = None;
     }
     advice
+}
+
+/// A command with the remark that it is one for the host, if it sets a limit of the host.
+fn on_the_host(command: String) -> String {
+    let limits = ["nf_conntrack_max=", "nf_conntrack_buckets="];
+    if limits.iter().any(|limit| command.contains(limit)) {
+        command.replacen(" (", " (on the host, not in this namespace; ", 1)
+    } else {
+        command
+    }
+}
+
+/// The command that shows the program of a finding that no socket names.
+fn unknown_program(finding: &Finding) -> Option<String> {
+    let (Finding::NoAnswer(flow) | Finding::NotReused(flow) | Finding::NotClosed(flow)) = finding
+    else {
+        return None;
+    };
+    matches!(flow.actor, Actor::ThisHost).then(|| who_connects(&flow.to))
 }
 
 /// True if a larger limit buys time: not if chains or source ports are the reason.

@@ -1,6 +1,6 @@
 //! The advice of rules 13, 15 and 16.
 
-use super::commands::{sockets_of, timeout};
+use super::commands::{UNTRACKED, sockets_of, timeout};
 use super::crowd::{or_larger_limit, permanent_limit};
 use super::{Advice, AdviceContext};
 use crate::analysis::traffic::Traffic;
@@ -18,12 +18,12 @@ pub(super) fn dns(
     let untrack =
         |chain, side| format!("iptables -t raw -I {chain} -p udp --{side} 53 -j CT --notrack");
     let why = format!(
-        "each query is an entry for {}, answered or not",
+        "each query keeps an entry for {}, answered or not",
         timeout(basis.timeouts.udp, defaults::UDP)
     );
     let fix = match traffic {
         Traffic::Input => format!(
-            "do not track it: {}; {}",
+            "do not track it: {}; {}{UNTRACKED}",
             untrack("PREROUTING", "dport"),
             untrack("OUTPUT", "sport")
         ),
@@ -54,7 +54,7 @@ pub(super) fn count_disagrees() -> Advice {
                 .to_owned(),
         ),
         fix: Some("if it lasts for minutes this kernel leaks entries: update it; only a reboot frees them".to_owned()),
-        look: Some("conntrack -L dying (entries that something still holds)".to_owned()),
+        look: Some("conntrack -L dying (as root: entries that something still holds)".to_owned()),
         now: None,
     }
 }

@@ -1,6 +1,6 @@
 //! The advice of rules 4, 5, 6 and 14: entries without a reply.
 
-use super::commands::{protocol_of, sockets_of, stopping, timeout};
+use super::commands::{UNTRACKED, drop_scanner, protocol_of, sockets_of, stopping, timeout};
 use super::{Advice, AdviceContext};
 use crate::analysis::facts::Port;
 use crate::analysis::traffic::Traffic;
@@ -17,6 +17,7 @@ pub(super) fn no_answer(
     let to = words.end(&flow.to);
     let stop = match &flow.actor {
         Actor::Here { held, .. } => format!("{} ends the retries", stopping(&held.who)),
+        Actor::ThisHost => "stop the retries of the program on this host".to_owned(),
         actor => format!("stop the retries of {}", words.actor(actor)),
     };
     Advice {
@@ -46,7 +47,7 @@ pub(super) fn one_way(port: Port, both_ways: bool) -> Advice {
             format!("{name} has no answers, so each sender port keeps an entry of its own")
         }),
         fix: Some(format!(
-            "do not track it: {}; {}",
+            "do not track it: {}; {}{UNTRACKED}",
             untrack("PREROUTING"),
             untrack("OUTPUT")
         )),
@@ -63,7 +64,9 @@ pub(super) fn scan(sweep: &Sweep) -> Advice {
     match sweep.traffic {
         Traffic::Input => Advice {
             why: Some("probes without an answer each keep an entry; nothing says that one got in".to_owned()),
-            fix: Some("drop this source at the network edge, or before it is tracked (chain prerouting, priority raw)".to_owned()),
+            fix: Some(drop_scanner(&sweep.actor).unwrap_or_else(|| {
+                "drop this source at the network edge, or here before it is tracked (runbook)".to_owned()
+            })),
             ..Advice::default()
         },
         Traffic::Forward => Advice {
@@ -73,7 +76,7 @@ pub(super) fn scan(sweep: &Sweep) -> Advice {
         },
         Traffic::Output | Traffic::Local => Advice {
             why: Some(scanner_or_job()),
-            fix: Some("find out who started it; if nobody did, treat this host as broken into: isolate it, keep its disk".to_owned()),
+            fix: Some("if no one started it, treat this host as broken into: cut it off the network and keep its disk".to_owned()),
             look: Some(match found {
                 Some((_, pid)) => format!("systemctl status {pid} (unit, command line and parents of the process)"),
                 None => sockets_of_scan(sweep),
@@ -87,9 +90,11 @@ pub(super) fn scan(sweep: &Sweep) -> Advice {
 fn sockets_of_scan(sweep: &Sweep) -> String {
     match (protocol_of(&sweep.split), sweep.target) {
         (Protocol::TCP, ScanTarget::PortsOf(address, _)) => {
-            format!("ss -tnp state syn-sent dst {address} (as root: the program that dials)")
+            format!("ss -tnp state syn-sent dst {address} (as root: the program that connects)")
         }
-        (Protocol::TCP, _) => "ss -tnp state syn-sent (as root: the program that dials)".to_owned(),
+        (Protocol::TCP, _) => {
+            "ss -tnp state syn-sent (as root: the program that connects)".to_owned()
+        }
         _ => sockets_of(&sweep.split),
     }
 }

@@ -73,7 +73,7 @@ impl Termination {
             }
             Self::Truncated => format!("an answer is longer than {BUFFER} bytes"),
             Self::Malformed => "an answer is malformed".to_owned(),
-            Self::Deadline => "the time was up".to_owned(),
+            Self::Deadline => "timed out".to_owned(),
             Self::Stopped => "it was stopped".to_owned(),
         }
     }

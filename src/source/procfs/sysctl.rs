@@ -31,6 +31,8 @@ const STATISTICS: [&str; 2] = [super::ct_stat::FILE, super::ct_stat::OLD_FILE];
 
 /// A number of the kernel and its line feed; anything longer is something else.
 const NUMBER_MAX: usize = 64;
+/// A map of user ids has up to 340 lines.
+const UID_MAP_MAX: usize = 16_384;
 
 /// Reads the two numbers the verdict needs.
 pub(in crate::source) fn count_and_limit(proc_root: &Path) -> (Reading<u32>, Reading<Limit>) {
@@ -89,6 +91,16 @@ pub(in crate::source) fn local_ports(proc_root: &Path) -> RangeInclusive<u16> {
 pub(in crate::source) fn is_first_netns(proc_root: &Path) -> bool {
     let core = proc_root.join("sys/net/core");
     core.join("dev_weight").exists() || !core.join("somaxconn").exists()
+}
+
+/// True unless the users of this process are those of another user namespace than the first one, which maps every user to
+/// itself (user_namespaces(7)).
+pub(in crate::source) fn is_first_user_namespace(proc_root: &Path) -> bool {
+    let Ok(map) = file::read(&proc_root.join("self/uid_map"), UID_MAP_MAX) else {
+        return true;
+    };
+    let map = String::from_utf8_lossy(&map);
+    map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 fn is_absent(error: &ReadError) -> bool {
@@ -191,6 +203,22 @@ mod tests {
         assert!(!is_first_netns(root.path()));
         std::fs::write(core.join("dev_weight"), "64\n").unwrap();
         assert!(is_first_netns(root.path()));
+    }
+
+    #[test]
+    fn the_first_user_namespace_maps_every_user_to_itself() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(is_first_user_namespace(root.path()), "nothing tells");
+        std::fs::create_dir(root.path().join("self")).unwrap();
+        for (map, is_first) in [
+            ("         0          0 4294967295\n", true),
+            ("         0       1000          1\n", false),
+            ("0 100000 65536\n", false),
+            ("0 0 1\n1 1 4294967294\n", false),
+        ] {
+            std::fs::write(root.path().join("self/uid_map"), map).unwrap();
+            assert_eq!(is_first_user_namespace(root.path()), is_first, "{map}");
+        }
     }
 
     fn number(text: &[u8]) -> Option<i64> {

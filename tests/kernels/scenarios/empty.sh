@@ -43,13 +43,13 @@ await 1
 same entries "$(ip netns exec here cat "$sysctl/nf_conntrack_count")" 0
 empty
 exits 2
-says 'without a rule on ct or nat nothing is tracked'
+says 'if no rule has ct or nat, the kernel tracks nothing'
 measures entries 0
 # from files, where sock_diag would have to be loaded first
 rmmod tcp_diag
 empty
 exits 2
-says 'without a rule on ct or nat nothing is tracked'
+says 'if no rule has ct or nat, the kernel tracks nothing'
 load-modules
 fact connections-beside-an-empty-table told
 

@@ -3,20 +3,21 @@
 use std::path::{Path, PathBuf};
 
 /// Words by which a command of the advice begins in the source.
-const BEGINNINGS: [&str; 9] = [
+const BEGINNINGS: [&str; 10] = [
     "sysctl -w ",
     "systemctl ",
     "ss -",
     "nft ",
-    "conntrack -",
+    "conntrack -L",
     "iptables ",
+    "{iptables} ",
     "cat ",
     "modprobe ",
     "check_conntrack --",
 ];
 
 /// The beginning of each command as the source has it, and the test that runs it.
-const TEMPLATES: [(&str, &str); 25] = [
+const TEMPLATES: [(&str, &str); 26] = [
     (
         "sysctl -w net.netfilter.nf_conntrack_max={}{buckets}",
         "a_larger_limit_and_more_buckets_are_set",
@@ -38,7 +39,7 @@ const TEMPLATES: [(&str, &str); 25] = [
         "connections_whose_ends_are_gone_have_vanished_peers",
     ),
     (
-        "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_syn_recv={SHORT_SYN_RECV}, then let synproxy answer for {service}",
+        "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_syn_recv={SHORT_SYN_RECV}",
         "half_open_connections_of_many_clients_are_a_flood",
     ),
     (
@@ -104,6 +105,10 @@ const TEMPLATES: [(&str, &str); 25] = [
     (
         "iptables -t raw -I {chain} -p {matched} -j CT --notrack",
         "datagrams_that_go_both_ways_without_answers_are_a_tunnel",
+    ),
+    (
+        "{iptables} -I INPUT -s {address} -p tcp -m multiport ! --dports {ports} -m conntrack --ctstate NEW -j DROP",
+        "a_scan_of_the_ports_of_this_host_is_coming_in",
     ),
     (
         "check_conntrack --top -v",
@@ -173,6 +178,58 @@ fn every_command_of_the_advice_has_a_test_that_runs_it() {
     }
 }
 
+/// On a systemd that is booted for it.
+mod booted {
+    use crate::common::new_folder;
+    use crate::common::programs::{file, printed, program};
+
+    #[test]
+    fn a_real_systemd_takes_the_commands_of_systemctl() {
+        let folder = new_folder();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write(
+            r"app\x2dworker@.service",
+            "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/bin/sleep infinity\n",
+        );
+        write(
+            "commands",
+            r#"
+            pid() { systemctl show --property MainPID --value 'app\x2dworker@1.service'; }
+            systemctl start 'app\x2dworker@1.service'
+            first=$(pid)
+            tail -n 1 "/proc/$first/cgroup"
+            systemctl --no-pager status $first
+            systemctl restart app\\x2dworker@1.service
+            second=$(pid)
+            test "$second" -gt 0 && test "$second" != "$first" && echo restarted
+            systemctl stop app\\x2dworker@1.service
+            test "$(pid)" = 0 && echo stopped
+            systemctl --no-pager status nftables firewalld ufw
+            "#,
+        );
+        let printed = printed(
+            program("bash")
+                .arg(file("scripts/under-systemd"))
+                .arg(folder.path()),
+        );
+        let at = |part: &str| {
+            let at = printed.find(part);
+            at.unwrap_or_else(|| panic!("{part} in\n{printed}"))
+        };
+        // the name by which the advice knows the unit is the last part of this path
+        let places = [
+            "/app\\x2dworker@1.service\n",
+            "Main PID: ",
+            "\nrestarted\n",
+            "\nstopped\n",
+            "ufw",
+        ]
+        .map(at);
+        assert!(places.is_sorted(), "{printed}");
+    }
+}
+
 /// In a network and a process namespace, so that no other process has a part in it.
 mod pidns {
     use std::net::UdpSocket;
@@ -224,6 +281,8 @@ mod pidns {
         let _sent = datagrams(HOST, (FAR, 7000), 100);
         let answer = scene.says(&["95.2% full"]);
         let before = conntrack::count();
+        // a namespace of its own may read the limit and not set it
+        assert!(line(&answer, "now").contains("(on the host, not in this namespace; room for "));
         does(line(&answer, "now"));
         assert_eq!(
             (number(MAX), number(BUCKETS)),
@@ -374,7 +433,10 @@ mod pidns {
         let folder = new_folder();
         let path = folder.path().join("20261128T025830Z.txt");
         std::fs::write(&path, "sidekiq.service\n").unwrap();
-        let advice = format!("cat {} (the table as the recorder saw it)", path.display());
+        let advice = format!(
+            "cat {} (as root: the table as the recorder saw it)",
+            path.display()
+        );
         assert_eq!(shown(&advice, "/nonexistent"), "sidekiq.service\n");
     }
 }

@@ -104,7 +104,7 @@ mod pidns {
             .over_there(|| connections(&listener, 100, |n| client(if n < 10 { 0 } else { n })));
         says_without(
             &scene,
-            "no one stands out: 91 addresses, 1 port, the largest holds 10%",
+            "no one stands out: 1 port, 91 addresses, none above 10% of the entries",
             "clients of",
         );
     }

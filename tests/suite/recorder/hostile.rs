@@ -268,7 +268,7 @@ mod root {
         chown(host.file(), Some(0), Some(0)).unwrap();
         let answer = as_nobody(&host);
         assert!(
-            answer.text.contains("may not be read by this user"),
+            answer.text.contains("is not readable for this user"),
             "{}",
             answer.text
         );

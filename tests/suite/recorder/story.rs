@@ -42,7 +42,7 @@ fn the_next_check_names_who_filled_the_table_between_two_checks() {
             "lost 100 packets between two checks (the table was full in the last 5m), not now",
             " - peaked at 100.0% at ",
             " UTC: this host to 10.0.3.7:6379/tcp held 93%",
-            "\nwhy: this host opens a new connection for each request",
+            "\nwhy: the program on this host opens a new connection for each request",
             "\nfix: ",
         ],
     );

@@ -207,7 +207,6 @@ pub(crate) mod strace {
             "internal error",
             "no socket left",
             "resized",
-            "the time was up",
             "timed out",
             "first run",
             "out of memory",
@@ -250,7 +249,7 @@ pub(crate) mod strace {
                 Some(now) => assert_eq!(now[0], before[0], "{inject}: {label} in {text}"),
                 None => {
                     let said = text.contains("cannot be read")
-                        || text.contains("broke off after")
+                        || text.contains("failed after")
                         || text.contains(" could not be checked: ")
                         || text.contains("not measured")
                         || text.contains("does not exist")
@@ -272,7 +271,7 @@ pub(crate) mod strace {
         if got.code == 3 {
             let reason = [
                 "cannot be read",
-                "broke off after",
+                "failed after",
                 "not measured: ",
                 "does not exist",
                 "permission denied",
@@ -572,7 +571,7 @@ mod pidns {
             for fault in ["inject=ppoll:retval=0", "inject=ppoll:error=EINTR"] {
                 says(
                     fault,
-                    "cannot see who holds the entries: the time was up before it was read",
+                    "cannot see who holds the entries: timed out before it was read",
                 );
             }
             // slow, so that half of the time is up with a part of it
@@ -600,7 +599,7 @@ mod pidns {
             let (output, _) = run(&["-c", "endpoint=9999", "-t", "3"], Some(hang));
             let got = Answer::of(output);
             assert!(
-                got.code == 3 && got.text.contains("endpoint not measured: the time was up"),
+                got.code == 3 && got.text.contains("endpoint not measured: timed out"),
                 "{}",
                 got.text
             );
@@ -1032,7 +1031,7 @@ mod pidns {
                 _ => 2,
             };
             // on a host that is busy with other things part of it may be missing, and then that is said
-            let late = text.contains("the time was up") || text.contains("timed out");
+            let late = text.contains("timed out");
             assert!(
                 got.code == expected || (late && (got.code, expected) == (3, 0)),
                 "{kind:?}: {text}"

@@ -623,7 +623,7 @@ fn what_came_before_an_error_counts() {
         (
             io::ErrorKind::InvalidInput,
             Source::Capture,
-            "the capture broke off after 2 entries: ",
+            "reading the capture failed after 2 entries: ",
         ),
         (
             io::ErrorKind::OutOfMemory,

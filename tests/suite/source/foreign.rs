@@ -716,7 +716,7 @@ fn a_packed_capture_that_ends_too_soon_or_is_damaged_is_read_up_to_there() {
     let whole = packed(lines(5000).as_bytes());
     let own = ["--own", "192.0.2.10", "--top", "1"];
     let cut = piped(&whole[..whole.len() / 2], &own);
-    is_unknown(&cut, "the capture broke off after ");
+    is_unknown(&cut, "reading the capture failed after ");
     is_unknown(&cut, " entries: its gzip data ends too soon");
     assert!(
         cut.text.contains("\n1. from 198.51.100.9: "),
@@ -726,10 +726,10 @@ fn a_packed_capture_that_ends_too_soon_or_is_damaged_is_read_up_to_there() {
     // the trailer alone is missing
     is_unknown(
         &piped(&whole[..whole.len() - 1], &own),
-        "broke off after 5000 entries",
+        "failed after 5000 entries",
     );
-    is_unknown(&piped(&whole[..12], &[]), "broke off after 0 entries");
-    is_unknown(&piped(&whole[..2], &[]), "broke off after 0 entries");
+    is_unknown(&piped(&whole[..12], &[]), "failed after 0 entries");
+    is_unknown(&piped(&whole[..2], &[]), "failed after 0 entries");
     let mut damaged = whole.clone();
     let last = damaged.len() - 6;
     damaged[last] ^= 1;
