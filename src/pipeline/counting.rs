@@ -45,17 +45,21 @@ pub(super) fn count(options: &Options, wanted: &EntryQuery) -> Result<Read, Read
         None => {
             let read = entries::entries(wanted, add)?;
             let total = match read.listing.end {
-                DumpEnd::Whole if read.listing.source == Source::Sockets => read.listing.read,
-                // the table may have grown since its entries were counted
-                DumpEnd::Whole => read.listing.read.min(wanted.count.into()),
+                DumpEnd::Whole => read.listing.read,
                 _ if read.listing.counted => read.listing.seen,
-                // what is there is at least what was read, whatever the count says by now
                 _ => read
                     .total
                     .unwrap_or(u64::from(wanted.count))
                     .max(read.listing.read),
             };
-            (read.listing, read.why, total)
+            // the table may have grown since its entries were counted, and no list is longer than its count
+            let of_table = total.min(wanted.count.into());
+            let is_table = read.listing.source != Source::Sockets;
+            (
+                read.listing,
+                read.why,
+                if is_table { of_table } else { total },
+            )
         }
     };
     let tally = counting.finish();

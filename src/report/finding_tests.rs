@@ -274,7 +274,7 @@ fn where_no_limit_can_be_set_the_command_is_one_for_the_host() {
     };
     for finding in [&redis(), &buckets] {
         let now = |sets_limits| of(finding, sets_limits).now.unwrap();
-        let remark = "(on the host, not in this namespace; ";
+        let remark = "(on the host itself; ";
         assert!(now(false).contains(remark), "{}", now(false));
         assert_eq!(now(false).replace(remark, "("), now(true));
     }

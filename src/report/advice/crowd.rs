@@ -119,7 +119,7 @@ pub(super) fn one_client(flow: &Flow, words: &SentenceParts<'_>) -> Advice {
             "; its address may be forged, no connection was completed; the fix allows it 20 a second"
         }
         (true, false) => "; its address may be forged, no connection was completed",
-        (false, true) => "; ask its owner, or paste the fix: it allows 20 new connections a second",
+        (false, true) => "; the fix allows it 20 a second",
         (false, false) => "",
     };
     Advice {

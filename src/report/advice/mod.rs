@@ -82,7 +82,7 @@ pub fn advice(finding: Option<&Finding>, basis: AdviceContext<'_>) -> Advice {
 fn on_the_host(command: String) -> String {
     let limits = ["nf_conntrack_max=", "nf_conntrack_buckets="];
     if limits.iter().any(|limit| command.contains(limit)) {
-        command.replacen(" (", " (on the host, not in this namespace; ", 1)
+        command.replacen(" (", " (on the host itself; ", 1)
     } else {
         command
     }

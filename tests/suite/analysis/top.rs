@@ -354,7 +354,7 @@ mod netns {
             let server = server("server", listen);
             let client = usual_client(&format!("{SERVER}:{port}"));
             let listed = net.settled("server", ALL, CLOSED);
-            let answer = net.check("server", &["--top", "3", "-w", "0"]);
+            let answer = net.check("server", &["--top", "3", "-w", "0", "-v"]);
             assert_eq!(answer.code, 1, "{}", answer.text);
             first_has(
                 &answer,
@@ -619,7 +619,7 @@ mod netns {
 
         // one address of a network stands for itself
         let listed = net.settled("server", ALL, CLOSED);
-        let answer = net.check("server", &["--top", "-w", "0", "--aggregate", "32,64"]);
+        let answer = net.check("server", &["--top", "-w", "0", "-v", "--aggregate", "32,64"]);
         assert!(lines(&answer)[0].starts_with(&format!("1. from {CLIENT6}: {ALL} entries, ")));
         has(
             &answer,

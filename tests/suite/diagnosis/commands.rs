@@ -282,7 +282,7 @@ mod pidns {
         let answer = scene.says(&["95.2% full"]);
         let before = conntrack::count();
         // a namespace of its own may read the limit and not set it
-        assert!(line(&answer, "now").contains("(on the host, not in this namespace; room for "));
+        assert!(line(&answer, "now").contains("(on the host itself; room for "));
         does(line(&answer, "now"));
         assert_eq!(
             (number(MAX), number(BUCKETS)),
