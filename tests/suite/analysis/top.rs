@@ -619,7 +619,10 @@ mod netns {
 
         // one address of a network stands for itself
         let listed = net.settled("server", ALL, CLOSED);
-        let answer = net.check("server", &["--top", "-w", "0", "-v", "--aggregate", "32,64"]);
+        let answer = net.check(
+            "server",
+            &["--top", "-w", "0", "-v", "--aggregate", "32,64"],
+        );
         assert!(lines(&answer)[0].starts_with(&format!("1. from {CLIENT6}: {ALL} entries, ")));
         has(
             &answer,
