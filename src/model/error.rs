@@ -68,9 +68,7 @@ pub enum ReadError {
         elsewhere: u64,
     },
     /// Reading the file takes time that grows with the square of its length.
-    #[error(
-        "reading {entries} entries from /proc/net/nf_conntrack takes too long before kernel 6.16"
-    )]
+    #[error("reading so many entries is slow before kernel 6.16")]
     ProcfsTooSlow {
         /// nf_conntrack_count.
         entries: u32,
