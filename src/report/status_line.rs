@@ -193,7 +193,7 @@ fn usage(answer: &Answer<'_>) -> String {
 fn of_limit(count: u32, max: u32, with_free: bool) -> String {
     let free = i64::from(max) - i64::from(count);
     if free < 0 {
-        format!("{count} of {max} entries, {} over the limit", -free)
+        format!("{count} of {max} entries, over the limit")
     } else if with_free {
         format!("{count} of {max} entries, {free} free")
     } else {

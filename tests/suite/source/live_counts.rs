@@ -84,7 +84,7 @@ mod netns {
             "OK: 80.0% full (1000 of 1250 entries, 250 free)|",
             "WARNING: 80.06% full - 1000 of 1249 entries, usage above 80%|",
             "CRITICAL: 100.0% full - 1000 of 1000 entries, usage above 90%|",
-            "CRITICAL: 100.1% full - 1000 of 999 entries, 1 over the limit, usage above 90%|",
+            "CRITICAL: 100.1% full - 1000 of 999 entries, over the limit, usage above 90%|",
         ]) {
             assert!(
                 answer
