@@ -24,7 +24,7 @@ pub(super) fn flow_to(facts: &Facts, destination: &Destination) -> Flow {
     }
 }
 
-/// Who dials a destination: owners on this host, or clients behind it.
+/// The actor that dials a destination: owners on this host, or clients behind it.
 pub(super) fn dialler(facts: &Facts, destination: &Destination) -> Actor {
     if destination.traffic != Traffic::Forward {
         return Actor::of(&destination.ownership);

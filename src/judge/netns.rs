@@ -174,21 +174,24 @@ mod tests {
         }
     }
 
-    fn order(namespaces: Vec<Compared>, warning: &[&str], critical: &[&str]) -> Vec<i32> {
-        let owned = |values: &[&str]| values.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>();
-        let thresholds = Thresholds::parse(&owned(warning), &owned(critical)).unwrap();
-        let bench = Bench {
-            thresholds: &thresholds,
+    fn bench(thresholds: &Thresholds) -> Bench<'_> {
+        Bench {
+            thresholds,
             policy: Policy {
                 absent: ServiceState::Ok,
                 empty: ServiceState::Ok,
             },
             sharing: None,
             others_unseen: false,
-        };
+        }
+    }
+
+    fn order(namespaces: Vec<Compared>, warning: &[&str], critical: &[&str]) -> Vec<i32> {
+        let owned = |values: &[&str]| values.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>();
+        let thresholds = Thresholds::parse(&owned(warning), &owned(critical)).unwrap();
         let mut namespaces = namespaces.into_iter();
         let own = namespaces.next().unwrap();
-        let (deciding, others) = worst_first(own, namespaces.collect(), bench);
+        let (deciding, others) = worst_first(own, namespaces.collect(), bench(&thresholds));
         std::iter::once(&deciding)
             .chain(others.iter().map(AsRef::as_ref))
             .map(lowest_pid)
@@ -270,16 +273,8 @@ mod tests {
         });
         let losses = |netns: Compared| {
             let thresholds = Thresholds::parse(&[], &[]).unwrap();
-            let bench = Bench {
-                thresholds: &thresholds,
-                policy: Policy {
-                    absent: ServiceState::Ok,
-                    empty: ServiceState::Ok,
-                },
-                sharing: None,
-                others_unseen: false,
-            };
-            worst_first(netns, Vec::new(), bench).0.losses().is_some()
+            let (deciding, _) = worst_first(netns, Vec::new(), bench(&thresholds));
+            deciding.losses().is_some()
         };
         assert!(!losses(judged.clone()));
         judged.change = Ok(Change {

@@ -69,10 +69,7 @@ pub enum ReadError {
     },
     /// Reading the file takes time that grows with the square of its length.
     #[error("reading so many entries is slow before kernel 6.16")]
-    ProcfsTooSlow {
-        /// nf_conntrack_count.
-        entries: u32,
-    },
+    ProcfsTooSlow,
     /// Entries were counted on local sockets, which are not the table.
     #[error("only local sockets could be read, not the table")]
     OnlySockets,
@@ -384,7 +381,7 @@ impl ReadError {
             | Self::ProcessGone { .. }
             | Self::NotReached
             | Self::OtherProcRoot
-            | Self::ProcfsTooSlow { .. } => None,
+            | Self::ProcfsTooSlow => None,
             Self::NotPermitted { .. } => Some(
                 "the capability must be held in the user namespace that owns this network namespace, check for a sandbox",
             ),

@@ -24,7 +24,7 @@ const LEAD: Duration = Duration::from_secs(10);
 /// the time between two looks.
 const MOST_TIMES: u128 = 8;
 
-/// How many times longer than on an idle host the next look may take. A host that is busy, or a limit on the CPU time of
+/// The factor by which the next look may take longer than on an idle host. A host that is busy, or a limit on the CPU time of
 /// the service, kept the look before from the CPU: it lasted `elapsed` and used `cost`.
 pub fn times_longer(elapsed: Duration, cost: Duration) -> u32 {
     let times = elapsed.as_micros() / cost.as_micros().max(1);

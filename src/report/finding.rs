@@ -340,7 +340,7 @@ impl SentenceParts<'_> {
         };
         let none_above = match ends.port {
             Some(_) => none_above(&ends.largest.to_string()),
-            None => format!("no far end above {}", ends.largest),
+            None => format!("no endpoint above {}", ends.largest),
         };
         // a closed connection has no socket, so how few were seen proves nothing
         let evidence = if ends.split.is_mostly(Class::TimeWait) {

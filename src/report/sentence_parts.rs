@@ -9,7 +9,7 @@ use crate::diagnosis::{Actor, PortUse};
 use crate::model::conntrack::Protocol;
 use crate::model::netns::NetnsRepresentative;
 
-/// So much of a name is shown if line 1 would be too long.
+/// The length of a name that is shown if line 1 would be too long, bytes.
 const BRIEF_NAME: usize = 34;
 
 /// The processes behind addresses of containers of this host.
@@ -140,7 +140,7 @@ impl SentenceParts<'_> {
         }
     }
 
-    /// How few of the entries were seen at a socket, if that is less than half of them.
+    /// The number of entries that were seen at a socket, if that is less than half of them.
     pub(super) fn evidence(&self, actor: &Actor, of: u64, what: &str) -> String {
         let Actor::Here { held, seen } = actor else {
             return String::new();

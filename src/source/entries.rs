@@ -102,7 +102,7 @@ pub fn entries(wanted: &EntryQuery, mut each: impl FnMut(&Entry)) -> Result<Entr
     })
 }
 
-/// When a walk through the processes must end that only says whether a dump is too costly. Any user can have so many
+/// The end of a walk through the processes, which only says if a dump is too costly. Any user can have so many
 /// processes that a walk takes all of the time, and nothing would be left for the entries.
 fn part_of_time(now: Instant, deadline: Instant) -> Instant {
     now + deadline.saturating_duration_since(now) / WALK_SHARE
@@ -179,9 +179,7 @@ fn procfs(wanted: &EntryQuery, each: &mut impl FnMut(&Entry)) -> Result<DumpSumm
         && wanted.choice == Choice::Auto
         && !ct_table::procfs_is_linear(&wanted.proc_root)
     {
-        return Err(ReadError::ProcfsTooSlow {
-            entries: wanted.count,
-        });
+        return Err(ReadError::ProcfsTooSlow);
     }
     privilege::give_up(privilege::DUMP);
     let net_root = &wanted.place.net_root;

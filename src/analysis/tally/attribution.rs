@@ -81,7 +81,7 @@ impl Attribution {
         self.unattributed.other += entries;
     }
 
-    /// From counts at the holders to counts at all sockets of the endpoint.
+    /// The scale from counts at the holders to counts at all sockets of the endpoint.
     pub fn scale(&self) -> Scale {
         Scale {
             read: self.attributed - self.beyond,

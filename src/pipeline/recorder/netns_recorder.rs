@@ -38,7 +38,7 @@ pub(super) struct NetnsRecorder {
     pub(super) file: String,
     recording: Recording,
     schedule: Schedule,
-    /// How many times longer than [`LOOK`] the next look may take.
+    /// The factor by which the next look may take longer than [`LOOK`].
     times_longer: u32,
     watch: Watch,
     /// The numbers of the last tick.

@@ -8,6 +8,7 @@ use crate::analysis::tally::EndpointId;
 use crate::diagnosis::relief::Relief;
 use crate::diagnosis::{Actor, Flow};
 use crate::model::conntrack::{Class, Protocol};
+use crate::model::timeouts::{Timeouts, defaults};
 use crate::report::sentence_parts::process;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -80,6 +81,14 @@ pub(super) fn timeout(known: Option<Duration>, default: Duration) -> String {
         Some(known) => spoken(known),
         None => format!("{} by default", spoken(default)),
     }
+}
+
+/// The reason why closed connections fill a table.
+pub(super) fn closed_keeps(timeouts: &Timeouts) -> String {
+    format!(
+        "a closed connection keeps its entry for {}",
+        timeout(timeouts.time_wait, defaults::TIME_WAIT)
+    )
 }
 
 /// The command that ends a service, or words if it is not one of the system manager.

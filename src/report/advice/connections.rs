@@ -1,7 +1,9 @@
 //! The advice of rules 8, 9, 11 and 12: connections closed too soon, or not at all.
 
+use std::time::Duration;
+
 use super::commands::LONGEST_LINE;
-use super::commands::{restarting, timeout};
+use super::commands::{closed_keeps, restarting, spoken, timeout};
 use super::{Advice, AdviceContext};
 use crate::analysis::facts::PairEnd;
 use crate::diagnosis::{Actor, Flow};
@@ -10,18 +12,15 @@ use crate::model::timeouts::defaults;
 use crate::report::plural;
 use crate::report::sentence_parts::{SentenceParts, verb};
 
-/// A timeout for idle connections that keeps no entry for days, seconds.
-const SHORT_ESTABLISHED: u64 = 86_400;
+/// A timeout for idle connections that keeps no entry for days.
+const SHORT_ESTABLISHED: Duration = Duration::from_secs(86_400);
 
 pub(super) fn not_reused(
     flow: &Flow,
     basis: AdviceContext<'_>,
     words: &SentenceParts<'_>,
 ) -> Advice {
-    let closed = format!(
-        "a closed connection keeps its entry for {}",
-        timeout(basis.timeouts.time_wait, defaults::TIME_WAIT)
-    );
+    let closed = closed_keeps(&basis.timeouts);
     let (why, fix) = match &flow.actor {
         Actor::Here { held, .. } => {
             let (who, name) = (&held.who, words.actor(&flow.actor));
@@ -138,7 +137,7 @@ pub(super) fn not_closed(
         _ if matches!(flow.to, PairEnd::Service(_)) => {
             let service = words.end(&flow.to);
             let fix = format!(
-                "restart the program that serves {service}, which frees them; then let it close what its clients have closed"
+                "restart the program that serves {service}, which frees them; then have it repaired: it must close what its clients have closed"
             );
             (service, fix)
         }
@@ -167,7 +166,9 @@ pub(super) fn peers_vanished(basis: AdviceContext<'_>) -> Advice {
             timeout(now, defaults::ESTABLISHED)
         )),
         fix: Some(format!(
-            "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established={SHORT_ESTABLISHED} (1 day, now {}; acts at the next packet, idle entries stay)",
+            "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established={} ({}, now {}; acts at the next packet, idle entries stay)",
+            SHORT_ESTABLISHED.as_secs(),
+            spoken(SHORT_ESTABLISHED),
             timeout(now, defaults::ESTABLISHED)
         )),
         ..Advice::default()

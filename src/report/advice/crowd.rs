@@ -1,14 +1,16 @@
 //! The advice of rules 7 and 10: many clients, or one.
 
-use super::commands::{LONGEST_LINE, limit, timeout};
+use std::time::Duration;
+
+use super::commands::{LONGEST_LINE, closed_keeps, limit, spoken, timeout};
 use super::{Advice, AdviceContext};
 use crate::diagnosis::{Crowd, Flow};
 use crate::model::conntrack::Class;
 use crate::model::timeouts::defaults;
 use crate::report::sentence_parts::SentenceParts;
 
-/// A timeout for half-open entries that a flood does not outlast, seconds.
-const SHORT_SYN_RECV: u64 = 10;
+/// A timeout for half-open entries that a flood does not outlast.
+const SHORT_SYN_RECV: Duration = Duration::from_secs(10);
 
 pub(super) fn crowd_of(
     crowd: &Crowd,
@@ -45,7 +47,9 @@ pub(super) fn crowd_of(
         )),
         fix: Some(if syn_recv {
             format!(
-                "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_syn_recv={SHORT_SYN_RECV} (half-open entries end after 10 seconds), then put synproxy before {service} (runbook)"
+                "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_syn_recv={} (half-open entries end after {}), then put synproxy before {service} (runbook)",
+                SHORT_SYN_RECV.as_secs(),
+                spoken(SHORT_SYN_RECV)
             )
         } else {
             format!("filter it before it gets here, or do not track {service} (runbook)")
@@ -62,8 +66,8 @@ fn many_requests(crowd: &Crowd, basis: AdviceContext<'_>, words: &SentenceParts<
     );
     Advice {
         why: Some(format!(
-            "each request of these clients is a connection of its own, and a closed connection keeps its entry for {}",
-            timeout(basis.timeouts.time_wait, defaults::TIME_WAIT)
+            "each request of these clients is a connection of its own, and {}",
+            closed_keeps(&basis.timeouts)
         )),
         fix: Some(or_larger_limit(reuse, basis)),
         ..Advice::default()
@@ -116,10 +120,10 @@ pub(super) fn one_client(flow: &Flow, words: &SentenceParts<'_>) -> Advice {
     let command = limit(flow);
     let meaning = match (forged, command.is_some()) {
         (true, true) => {
-            "; its address may be forged, no connection was completed; the fix allows it 20 a second"
+            "; its address may be forged, no connection was completed; the fix allows it 20 new ones a second"
         }
         (true, false) => "; its address may be forged, no connection was completed",
-        (false, true) => "; the fix allows it 20 a second",
+        (false, true) => "; the fix allows it 20 new ones a second",
         (false, false) => "",
     };
     Advice {

@@ -1,6 +1,6 @@
 //! The advice of rules 13, 15 and 16.
 
-use super::commands::{UNTRACKED, sockets_of, timeout};
+use super::commands::{UNTRACKED, closed_keeps, sockets_of, timeout};
 use super::crowd::{or_larger_limit, permanent_limit};
 use super::{Advice, AdviceContext};
 use crate::analysis::traffic::Traffic;
@@ -69,16 +69,13 @@ pub(super) fn many_far_ends(
     }
     let who = words.actor(&ends.actor);
     let closed = if ends.split.is_mostly(Class::TimeWait) {
-        format!(
-            ", and a closed connection keeps its entry for {}",
-            timeout(basis.timeouts.time_wait, defaults::TIME_WAIT)
-        )
+        format!(", and {}", closed_keeps(&basis.timeouts))
     } else {
         String::new()
     };
     let fewer = format!("let {who} open fewer connections at a time");
     let many = match ends.port {
-        Some(_) => "so many addresses are dialled that no single one is the reason",
+        Some(_) => "so many addresses are contacted that no single one is the reason",
         None => {
             "its connections go to several addresses and ports, and no single one is the reason"
         }

@@ -35,11 +35,11 @@ const TEMPLATES: [(&str, &str); 26] = [
         "the_source_ports_of_this_host_are_a_metric",
     ),
     (
-        "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established={SHORT_ESTABLISHED}",
+        "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established={}",
         "connections_whose_ends_are_gone_have_vanished_peers",
     ),
     (
-        "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_syn_recv={SHORT_SYN_RECV}",
+        "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_syn_recv={}",
         "half_open_connections_of_many_clients_are_a_flood",
     ),
     (

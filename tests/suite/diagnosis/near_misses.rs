@@ -134,7 +134,7 @@ mod pidns {
         let _others = others(76);
         says_without(
             &scene,
-            "celery holds 100% of the entries, no far end above 24%",
+            "celery holds 100% of the entries, no endpoint above 24%",
             "keeps",
         );
     }
@@ -200,7 +200,7 @@ mod pidns {
         let _others = others(76);
         says_without(
             &scene,
-            "crawler holds 100% of the entries, no far end above 24%",
+            "crawler holds 100% of the entries, no endpoint above 24%",
             "DNS",
         );
     }

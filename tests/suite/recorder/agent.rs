@@ -32,7 +32,7 @@ mod nrpe {
         use std::process::Command;
         use std::time::Duration;
 
-        use super::super::super::{Recorder, TimeOfDay, last_count};
+        use super::super::super::{Directories, Recorder, TimeOfDay, last_count};
         use super::super::*;
         use crate::common::hosts::{Plugin, through_nrpe};
         use crate::common::namespaces::{Namespaces, inside};
@@ -55,9 +55,7 @@ mod nrpe {
         /// Directories as the units of the recorder and of the agent make them, and the namespace of a job server.
         struct Host {
             plugin: Plugin,
-            directory: TempDir,
-            kept: TempDir,
-            state: TempDir,
+            at: Directories,
         }
 
         impl Host {
@@ -74,34 +72,31 @@ mod nrpe {
                 chown(state.path(), Some(user), Some(group)).expect("root");
                 Self {
                     plugin: Plugin::for_everybody(),
-                    directory: directory_for(group),
-                    kept: directory_for(group),
-                    state,
+                    at: Directories {
+                        recording: directory_for(group),
+                        kept: directory_for(group),
+                        state,
+                    },
                 }
             }
 
             fn record(&self) -> Recorder {
-                let paths = [self.directory.path(), self.kept.path()];
-                let [directory, kept] = paths.map(|path| path.to_str().unwrap());
                 let words = ["setpriv", "--regid=nagios", "--clear-groups"];
-                let mut arguments = vec!["--record", "1", "--recording", directory];
-                arguments.extend(["--state-dir", kept]);
-                let recorder = Recorder::start(&words, &arguments);
+                let recorder = self.at.record(&words, &[]);
                 self.wait_for("a first sample", |text| text.contains("\nsample "));
                 recorder
             }
 
             fn wait_for(&self, what: &str, is_there: impl Fn(&str) -> bool) {
                 wait_for(what, || {
-                    let path = self.directory.path().join("recording");
-                    let text = fs::read_to_string(path).unwrap_or_default();
+                    let text = self.at.text();
                     holds(is_there(&text), text)
                 });
             }
 
             /// True if a file about an incident has the full table: its first moment may have come before a look.
             fn has_described(&self) -> bool {
-                let Ok(files) = fs::read_dir(self.kept.path().join("incidents")) else {
+                let Ok(files) = fs::read_dir(self.at.kept.path().join("incidents")) else {
                     return false;
                 };
                 let mut texts = files
@@ -112,11 +107,11 @@ mod nrpe {
 
             /// The answer of the agent.
             fn check(&self) -> (i32, String) {
-                let paths = [self.directory.path(), self.state.path()];
-                let [directory, state] = paths.map(|path| path.to_str().unwrap());
+                let paths = [self.at.recording.path(), self.at.state.path()];
+                let [recording, state] = paths.map(|path| path.to_str().unwrap());
                 let plugin = &self.plugin.path;
                 let line =
-                    format!("{plugin} -t 60 --recording {directory} --state-dir {state} -c lost=0");
+                    format!("{plugin} -t 60 --recording {recording} --state-dir {state} -c lost=0");
                 through_nrpe(&line, &[])
             }
         }
@@ -181,7 +176,7 @@ mod nrpe {
             });
             let (code, text) = host.check();
             assert_eq!(code, 2, "{text}");
-            let file = incident(host.kept.path());
+            let file = incident(host.at.kept.path());
             for wanted in [
                 &format!("lost {lost} packets between two checks (the table was full in the last "),
                 "), not now",

@@ -4,23 +4,17 @@ mod netns {
     use std::fs;
     use std::path::Path;
 
-    use tempfile::TempDir;
-
-    use super::super::{Recorder, TimeOfDay, last_count};
+    use super::super::{Directories, Recorder, TimeOfDay, last_count};
     use crate::common::namespaces::{Namespaces, inside};
     use crate::common::network::{cover, loopback_up, track};
-    use crate::common::plugin::{UNPRIVILEGED, check_after};
+    use crate::common::plugin::check_after;
     use crate::common::programs::run;
     use crate::common::wait::{holds, wait_for};
-    use crate::common::{Answer, BUCKETS, MAX, conntrack, new_folder};
+    use crate::common::{Answer, BUCKETS, MAX, conntrack};
     use crate::roles::{Client, Role};
 
-    /// The directories of a recorder and of a check on the live kernel.
-    struct Host {
-        directory: TempDir,
-        kept: TempDir,
-        state: TempDir,
-    }
+    /// The live kernel, with the directories of a recorder and of a check.
+    struct Host(Directories);
 
     impl Host {
         /// A namespace that tracks connections, in which 500 entries are a full table.
@@ -30,11 +24,7 @@ mod netns {
             track();
             cover(MAX, "500\n");
             cover(BUCKETS, "65536\n");
-            Self {
-                directory: new_folder(),
-                kept: new_folder(),
-                state: new_folder(),
-            }
+            Self(Directories::new())
         }
 
         fn record(&self) -> Recorder {
@@ -45,25 +35,13 @@ mod netns {
         fn record_by(&self, words: &[&str]) -> Recorder {
             let samples = || self.text().matches("\nsample ").count();
             let before = samples();
-            let paths = [self.directory.path(), self.kept.path()];
-            let [directory, kept] = paths.map(|path| path.to_str().unwrap());
-            let recorder = Recorder::start(
-                words,
-                &[
-                    "--record",
-                    "1",
-                    "--recording",
-                    directory,
-                    "--state-dir",
-                    kept,
-                ],
-            );
+            let recorder = self.0.record(words, &[]);
             wait_for("a first sample", || holds(samples() > before, self.text()));
             recorder
         }
 
         fn text(&self) -> String {
-            fs::read_to_string(self.directory.path().join("recording")).unwrap_or_default()
+            self.0.text()
         }
 
         fn wait_for(&self, what: &str, wanted: &str) {
@@ -80,12 +58,7 @@ mod netns {
 
         /// The same check, started by these words.
         fn check_by(&self, words: &[&str], more: &[&str]) -> Answer {
-            let words = [words, &UNPRIVILEGED].concat();
-            let paths = [self.directory.path(), self.state.path()];
-            let [directory, state] = paths.map(|path| path.to_str().unwrap());
-            let arguments = ["--recording", directory, "--state-dir", state];
-            let mut command = check_after(&words, [&arguments[..], more].concat());
-            Answer::of(command.output().expect("setpriv starts"))
+            self.0.check(words, more)
         }
     }
 
@@ -194,7 +167,7 @@ mod netns {
         let recorder = host.record();
         let here = host.check(&["-v"]);
         assert!(here.text.contains("\nrecorded every 1s, "), "{}", here.text);
-        let paths = [host.directory.path(), host.state.path()];
+        let paths = [host.0.recording.path(), host.0.state.path()];
         let [directory, state] = paths.map(|path: &Path| path.to_str().unwrap());
         let words = ["unshare", "--net", "--"];
         let mut command = check_after(

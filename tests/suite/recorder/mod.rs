@@ -18,7 +18,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::common::plugin::check_after;
+use crate::common::plugin::{UNPRIVILEGED, check_after};
 use crate::common::programs::Running;
 use crate::common::wait::{holds, in_mask, wait_for};
 use crate::common::{
@@ -88,6 +88,55 @@ impl Recorder {
         self.signal(Signal::SIGTERM);
         let status = self.end();
         assert!(status.success(), "{status}");
+    }
+}
+
+/// The directories of a recorder and of a check.
+struct Directories {
+    recording: TempDir,
+    /// The state directory of the recorder.
+    kept: TempDir,
+    /// The state directory of the check.
+    state: TempDir,
+}
+
+impl Directories {
+    fn new() -> Self {
+        Self {
+            recording: new_folder(),
+            kept: new_folder(),
+            state: new_folder(),
+        }
+    }
+
+    /// Starts a recorder that takes a sample each second, by these words and with more arguments.
+    fn record(&self, words: &[&str], more: &[&str]) -> Recorder {
+        let paths = [self.recording.path(), self.kept.path()];
+        let [recording, kept] = paths.map(|path| path.to_str().unwrap());
+        let arguments = [
+            "--record",
+            "1",
+            "--recording",
+            recording,
+            "--state-dir",
+            kept,
+        ];
+        Recorder::start(words, &[&arguments[..], more].concat())
+    }
+
+    /// The answer of a check without any capability.
+    fn check(&self, words: &[&str], more: &[&str]) -> Answer {
+        let words = [words, &UNPRIVILEGED].concat();
+        let paths = [self.recording.path(), self.state.path()];
+        let [recording, state] = paths.map(|path| path.to_str().unwrap());
+        let arguments = ["--recording", recording, "--state-dir", state];
+        let mut command = check_after(&words, [&arguments[..], more].concat());
+        Answer::of(command.output().expect("setpriv starts"))
+    }
+
+    /// The recording; empty before there is one.
+    fn text(&self) -> String {
+        fs::read_to_string(self.recording.path().join("recording")).unwrap_or_default()
     }
 }
 

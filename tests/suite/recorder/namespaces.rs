@@ -5,57 +5,32 @@ mod pidns {
     use std::path::PathBuf;
     use std::time::{Duration, Instant};
 
-    use tempfile::TempDir;
-
-    use super::super::{Recorder, last_count};
+    use super::super::{Directories, Recorder, last_count};
     use crate::common::conntrack;
     use crate::common::namespaces::{Namespaces, inside};
     use crate::common::network::{Neighbour, cover, loopback_up};
-    use crate::common::plugin::{UNPRIVILEGED, check_after};
     use crate::common::wait::{holds, wait_for};
-    use crate::common::{Answer, BUCKETS, MAX, new_folder};
+    use crate::common::{Answer, BUCKETS, MAX};
 
     /// A host with a limit of 1000, and the directories of a recorder and of a check.
-    struct Host {
-        directory: TempDir,
-        kept: TempDir,
-        state: TempDir,
-    }
+    struct Host(Directories);
 
     impl Host {
         fn new() -> Self {
             loopback_up();
             cover(MAX, "1000\n");
             cover(BUCKETS, "65536\n");
-            Self {
-                directory: new_folder(),
-                kept: new_folder(),
-                state: new_folder(),
-            }
+            Self(Directories::new())
         }
 
         /// Starts a recorder of all namespaces by these words.
         fn record(&self, words: &[&str]) -> Recorder {
-            let paths = [self.directory.path(), self.kept.path()];
-            let [directory, kept] = paths.map(|path| path.to_str().unwrap());
-            Recorder::start(
-                words,
-                &[
-                    "--record",
-                    "1",
-                    "--netns",
-                    "all",
-                    "--recording",
-                    directory,
-                    "--state-dir",
-                    kept,
-                ],
-            )
+            self.0.record(words, &["--netns", "all"])
         }
 
         /// The recordings of other namespaces.
         fn others(&self) -> Vec<PathBuf> {
-            let files = fs::read_dir(self.directory.path()).unwrap();
+            let files = fs::read_dir(self.0.recording.path()).unwrap();
             let paths = files.map(|file| file.unwrap().path());
             let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
             paths
@@ -64,12 +39,7 @@ mod pidns {
         }
 
         fn check(&self, words: &[&str], more: &[&str]) -> Answer {
-            let paths = [self.directory.path(), self.state.path()];
-            let [directory, state] = paths.map(|path| path.to_str().unwrap());
-            let arguments = ["--recording", directory, "--state-dir", state];
-            let words = [words, &UNPRIVILEGED].concat();
-            let mut command = check_after(&words, [&arguments[..], more].concat());
-            Answer::of(command.output().expect("setpriv starts"))
+            self.0.check(words, more)
         }
     }
 
@@ -135,7 +105,7 @@ mod pidns {
                 );
             }
             // the file is of that namespace
-            let files = fs::read_dir(host.kept.path().join("incidents")).unwrap();
+            let files = fs::read_dir(host.0.kept.path().join("incidents")).unwrap();
             let files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
             let [file] = files.as_slice() else {
                 panic!("{files:?}");
@@ -185,7 +155,7 @@ mod pidns {
         wait(1);
         recorder.stop();
         assert_eq!(host.others().len(), 1);
-        let paths = [host.directory.path(), host.kept.path()];
+        let paths = [host.0.recording.path(), host.0.kept.path()];
         let [directory, kept] = paths.map(|path| path.to_str().unwrap());
         let arguments = [
             "--record",
@@ -213,7 +183,7 @@ mod pidns {
             let there = link(&recorder.0.pid().to_string());
             holds(there == link("self"), there)
         });
-        let text = fs::read_to_string(host.directory.path().join("recording")).unwrap();
+        let text = fs::read_to_string(host.0.recording.path().join("recording")).unwrap();
         assert!(!text.contains(" 700 1000"), "{text}");
         recorder.stop();
     }
