@@ -68,8 +68,9 @@ mod netns {
             answer
         }
 
+        /// The answer with every line: how many fit beside 1023 bytes depends on the limit of the host that tests.
         fn check(&self, name: &str, arguments: &[&str]) -> Answer {
-            self.answer(name, &[], arguments)
+            self.answer(name, &[], &[arguments, &["-v"]].concat())
         }
 
         /// The table as conntrack lists it.
