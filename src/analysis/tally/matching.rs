@@ -101,8 +101,8 @@ impl Matched<'_> {
         let mut sockets = Vec::new();
         self.each_entry(
             &[],
-            |_| true,
-            |_, _, matches| {
+            |_| Some(()),
+            |_, (), _, matches| {
                 let certain = matches
                     .iter()
                     .filter(|found| found.holder.fit != Fit::EphemeralPort);
@@ -117,42 +117,35 @@ impl Matched<'_> {
     /// The sockets of each group of the list, in its order. The sockets whose inodes are in `closed`, in order, count as
     /// if they had not been there.
     pub fn attributions(&self, closed: &[u64]) -> Vec<Attribution> {
-        let mut attributions = vec![Attribution::default(); self.groups.len()];
-        // entries of each group at ports that the kernel chose, which have no socket of their own
-        let mut ephemeral = vec![0_u64; self.groups.len()];
+        let mut found: Vec<GroupSockets> = self.groups.iter().map(GroupSockets::new).collect();
         let members = Membership::new(self.tally, &self.groups);
-        let is_member = |seen: &PackedEntry| members.slots(seen).next().is_some();
-        self.each_entry(closed, is_member, |seen, found, matches| {
+        let slots = |seen: &PackedEntry| {
+            let slots = members.slots(seen.groups, seen.dialled);
+            (slots != [NOT_SHOWN; 5]).then_some(slots)
+        };
+        self.each_entry(closed, slots, |seen, slots, socket, matches| {
             let is_exact = matches
                 .first()
                 .is_some_and(|found| found.holder.fit == Fit::BothEnds);
             let at_ephemeral = seen
                 .udp
                 .is_some_and(|end| self.by_port.is_ephemeral(end.port));
-            for slot in members.slots(seen) {
-                let place = usize::from(slot);
-                let (Some(attribution), Some(group), Some(ephemeral)) = (
-                    attributions.get_mut(place),
-                    self.groups.get(place),
-                    ephemeral.get_mut(place),
-                ) else {
-                    continue;
-                };
-                attribution.note(seen, found);
-                attribution.hold(
-                    matches
-                        .iter()
-                        .map(|found| found.of_group(slot, group, seen)),
-                );
-                *ephemeral += u64::from(at_ephemeral && !is_exact);
+            for slot in &slots {
+                if let Some(group) = found.get_mut(usize::from(*slot)) {
+                    group.attribution.note(seen, socket);
+                    group.hold(*slot, seen, matches);
+                    group.ephemeral += u64::from(at_ephemeral && !is_exact);
+                }
             }
         });
         let sockets = self.by_port.ephemeral_of_users();
-        for (attribution, entries) in attributions.iter_mut().zip(ephemeral) {
+        let found = found.into_iter().map(|group| {
+            let mut attribution = group.attribution;
             attribution.merge();
-            self.leave_out_chance(attribution, entries, &sockets);
-        }
-        attributions
+            self.leave_out_chance(&mut attribution, group.ephemeral, &sockets);
+            attribution
+        });
+        found.collect()
     }
 
     /// Leaves out the sockets that have the port of some of the entries by chance.
@@ -177,16 +170,19 @@ impl Matched<'_> {
         });
     }
 
-    /// Hands on every entry of the sample that is wanted, in the order in which they were counted, with what was found
-    /// and the sockets that processes hold.
-    fn each_entry(
+    /// Hands on every entry of the sample that is wanted, in the order in which they were counted, with what it is wanted
+    /// for, what was found, and the sockets that processes hold.
+    fn each_entry<T>(
         &self,
         closed: &[u64],
-        is_wanted: impl Fn(&PackedEntry) -> bool,
-        mut each: impl FnMut(&PackedEntry, SocketMatch, &[Match]),
+        wanted: impl Fn(&PackedEntry) -> Option<T>,
+        mut each: impl FnMut(&PackedEntry, T, SocketMatch, &[Match]),
     ) {
         let mut matches = Vec::new();
-        for seen in self.tally.packed.iter().filter(is_wanted) {
+        for seen in self.tally.packed.iter() {
+            let Some(of_entry) = wanted(&seen) else {
+                continue;
+            };
             matches.clear();
             let mut found = self.sockets_of(&seen, &mut matches);
             if !closed.is_empty() && found == SocketMatch::Held {
@@ -195,7 +191,7 @@ impl Matched<'_> {
                     found = SocketMatch::Nothing;
                 }
             }
-            each(&seen, found, &matches);
+            each(&seen, of_entry, found, &matches);
         }
     }
 
@@ -225,6 +221,34 @@ impl Matched<'_> {
             }
         }
         found
+    }
+}
+
+/// A group while its sockets are looked for.
+struct GroupSockets<'g> {
+    group: &'g Group,
+    attribution: Attribution,
+    /// Entries at ports that the kernel chose, which have no socket of their own.
+    ephemeral: u64,
+}
+
+impl<'g> GroupSockets<'g> {
+    fn new(group: &'g Group) -> Self {
+        Self {
+            group,
+            attribution: Attribution::default(),
+            ephemeral: 0,
+        }
+    }
+
+    /// Adds the sockets of an entry. An entry without any is not one of which sockets are left out.
+    fn hold(&mut self, slot: u8, seen: &PackedEntry, matches: &[Match]) {
+        if !matches.is_empty() {
+            let group = self.group;
+            let sockets = matches.iter();
+            self.attribution
+                .hold(sockets.map(|found| found.of_group(slot, group, seen)));
+        }
     }
 }
 
