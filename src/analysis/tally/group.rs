@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::packed_entries::{DialledPort, Kind};
+use super::packed_entries::{DialledPort, Kind, Profile};
 use super::{EndpointId, NO_GROUP, NOT_SHOWN, Tally};
 use crate::analysis::facts::{Pair, PairEnd, Port, Split};
 use crate::analysis::traffic::Traffic;
@@ -65,17 +65,21 @@ impl Tally {
     pub fn look_at(&self, groups: &[Group]) -> Vec<Counted> {
         let members = Membership::new(self, groups);
         let mut counting: Vec<GroupCount> = groups.iter().map(GroupCount::new).collect();
+        let mut all = Profiles::default();
         for kind in self.packed.kinds() {
+            all.add(kind.profile);
             for slot in &members.slots(kind.groups, kind.dialled) {
                 if let Some(count) = counting.get_mut(usize::from(*slot)) {
                     count.add(&kind);
                 }
             }
         }
-        counting
-            .into_iter()
-            .zip(groups)
-            .map(|(count, group)| self.counted(count, *group))
+        let counts = counting.into_iter().zip(groups);
+        counts
+            .map(|(count, group)| match group {
+                Group::All => all.counted(),
+                _ => self.counted(count, *group),
+            })
             .collect()
     }
 
@@ -131,8 +135,6 @@ const SERVICE: u32 = 1 << 31;
 /// The end of an entry that is counted as the other end of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OtherEnd {
-    /// The whole table has none.
-    None,
     /// The source elsewhere.
     From,
     /// The destination elsewhere.
@@ -157,12 +159,11 @@ impl GroupCount {
     fn new(group: &Group) -> Self {
         Self {
             end: match group {
-                Group::All => OtherEnd::None,
                 Group::Endpoint(EndpointId::To { .. }) | Group::Port(_, Traffic::Input) => {
                     OtherEnd::From
                 }
                 Group::Endpoint(EndpointId::From { .. }) => OtherEnd::Dialled,
-                Group::Port(..) | Group::Address(_) => OtherEnd::To,
+                Group::All | Group::Port(..) | Group::Address(_) => OtherEnd::To,
             },
             profiles: Profiles::default(),
             others: HashMap::default(),
@@ -172,10 +173,9 @@ impl GroupCount {
     }
 
     fn add(&mut self, kind: &Kind) {
-        self.profiles.add(kind);
+        self.profiles.add(kind.profile);
         let [from, to] = kind.groups;
         let other = match self.end {
-            OtherEnd::None => return,
             OtherEnd::From => from,
             OtherEnd::Dialled if to == NO_GROUP => kind.dialled.service() | SERVICE,
             OtherEnd::To | OtherEnd::Dialled => to,
@@ -210,24 +210,19 @@ impl GroupCount {
     }
 }
 
-/// Entries by class, reply and direction: one count to an entry, and the rest are sums.
+/// Entries by profile: one count to an entry, and the rest are sums.
 #[derive(Debug)]
-struct Profiles([u64; 128]);
+struct Profiles([u64; 256]);
 
 impl Default for Profiles {
     fn default() -> Self {
-        Self([0; 128])
+        Self([0; 256])
     }
 }
 
 impl Profiles {
-    fn add(&mut self, kind: &Kind) {
-        let unreplied = usize::from(kind.unreplied) << 4;
-        let traffic = (kind.dialled.traffic() as usize) << 5;
-        if let Some(entries) = self
-            .0
-            .get_mut(usize::from(kind.class) | unreplied | traffic)
-        {
+    fn add(&mut self, Profile(profile): Profile) {
+        if let Some(entries) = self.0.get_mut(usize::from(profile)) {
             *entries += 1;
         }
     }
@@ -235,11 +230,13 @@ impl Profiles {
     fn counted(&self) -> Counted {
         let mut counted = Counted::default();
         let split = &mut counted.split;
-        for (profile, entries) in self.0.iter().enumerate().filter(|(_, n)| **n > 0) {
-            let (class, traffic) = (profile & 0b1111, profile >> 5);
-            let (unreplied, is) = (profile >> 4 & 1 == 1, |known: Class| class == known.index());
+        let all = self.0.iter().zip(0..=u8::MAX);
+        for (entries, profile) in all.filter(|(entries, _)| **entries > 0) {
+            let profile = Profile(profile);
+            let unreplied = profile.is_unreplied();
+            let is = |class: Class| profile.class() == class.index();
             split.entries += entries;
-            if let Some(count) = split.classes.get_mut(class) {
+            if let Some(count) = split.classes.get_mut(profile.class()) {
                 *count += entries;
             }
             if is(Class::SynSent) || (unreplied && !is(Class::Established)) {
@@ -248,7 +245,7 @@ impl Profiles {
                 split.one_sided += entries;
             }
             counted.unreplied += u64::from(unreplied) * entries;
-            if let Some(count) = counted.directions.get_mut(traffic) {
+            if let Some(count) = counted.directions.get_mut(profile.traffic()) {
                 *count += entries;
             }
         }
@@ -262,7 +259,6 @@ pub(super) struct Membership {
     of_number: Vec<[u8; 2]>,
     /// Few, so a search takes less time than a hash.
     ports: Vec<(DialledPort, u8)>,
-    all: u8,
 }
 
 impl Membership {
@@ -271,11 +267,10 @@ impl Membership {
         let mut membership = Self {
             of_number: vec![[NOT_SHOWN; 2]; tally.members.len()],
             ports: Vec::new(),
-            all: NOT_SHOWN,
         };
         for (group, slot) in groups.iter().zip(0..NOT_SHOWN) {
             match group {
-                Group::All => membership.all = slot,
+                Group::All => {}
                 Group::Endpoint(peer) => {
                     if let Some([endpoint, _]) = membership.of(tally.number(peer)) {
                         *endpoint = slot;
@@ -301,16 +296,16 @@ impl Membership {
         self.of_number.get_mut(number? as usize)
     }
 
-    /// The places of the groups of an entry, [`NOT_SHOWN`] besides.
+    /// The places of the groups of an entry, without [`Group::All`]; [`NOT_SHOWN`] for those that it has not.
     #[inline]
-    pub(super) fn slots(&self, groups: [u32; 2], dialled: DialledPort) -> [u8; 5] {
+    pub(super) fn slots(&self, groups: [u32; 2], dialled: DialledPort) -> [u8; 4] {
         let [[from, _], [to, far]] = groups.map(|number| {
             let slots = self.of_number.get(number as usize).copied();
             slots.unwrap_or([NOT_SHOWN; 2])
         });
         let port = self.ports.iter().find(|(port, _)| *port == dialled);
         let port = port.map_or(NOT_SHOWN, |(_, slot)| *slot);
-        [from, to, port, far, self.all]
+        [from, to, port, far]
     }
 }
 

@@ -71,10 +71,33 @@ pub(super) struct Kind {
     pub(super) groups: [u32; 2],
     /// The destination, and the traffic.
     pub(super) dialled: DialledPort,
-    /// Its place in [`crate::model::conntrack::Class::ALL`].
-    pub(super) class: u8,
+    /// The class, the direction, and whether it was answered.
+    pub(super) profile: Profile,
+}
+
+/// The class of an entry in four bits, its direction in two, and in the last bit whether no packet came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Profile(pub(super) u8);
+
+impl Profile {
+    fn new(mark: u8, dialled: DialledPort) -> Self {
+        Self(mark & (CLASS | UNREPLIED) | ((dialled.0 >> 24) as u8 & 0b11) << 4)
+    }
+
+    /// The place of the class in [`crate::model::conntrack::Class::ALL`].
+    pub(super) fn class(self) -> usize {
+        usize::from(self.0 & CLASS)
+    }
+
+    /// The place of the direction in [`Traffic::ALL`].
+    pub(super) fn traffic(self) -> usize {
+        usize::from(self.0 >> 4 & 0b11)
+    }
+
     /// True if no packet came back.
-    pub(super) unreplied: bool,
+    pub(super) fn is_unreplied(self) -> bool {
+        self.0 & UNREPLIED != 0
+    }
 }
 
 /// The end of an entry of UDP that is on this host.
@@ -185,8 +208,7 @@ impl PackedEntries {
         every.map(|((mark, groups), dialled)| Kind {
             groups: *groups,
             dialled: *dialled,
-            class: mark & CLASS,
-            unreplied: mark & UNREPLIED != 0,
+            profile: Profile::new(*mark, *dialled),
         })
     }
 
