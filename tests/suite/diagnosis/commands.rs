@@ -434,7 +434,7 @@ mod pidns {
                 .flat_map(|n| datagrams(client(n), (address, 53), 1))
                 .collect::<Vec<_>>()
         };
-        let _queries = ask();
+        let queries = ask();
         let answer = says(
             ["--netns", "all", "--top"],
             &["DNS: 100 clients of :53/udp"],
@@ -456,6 +456,7 @@ mod pidns {
         let count = "cat /proc/sys/net/netfilter/nf_conntrack_count";
         assert_eq!(pod.run(count).trim(), "100");
         pod.run("conntrack -F");
+        drop(queries);
         let _more_queries = ask();
         assert_eq!(pod.run(count).trim(), "0");
     }
