@@ -6,7 +6,9 @@ use crate::analysis::facts::{
     Split, Swept,
 };
 use crate::analysis::owners::Owner;
-use crate::analysis::tally::{Attribution, Counted, Endpoint, EndpointId, Group, Scale, Tally};
+use crate::analysis::tally::{
+    Attribution, Counted, Endpoint, EndpointId, Group, LocalService, Scale, Tally,
+};
 use crate::analysis::top::{NoSocket, Ranked, TopTable};
 use crate::analysis::traffic::Traffic;
 use crate::model::few::largest_first;
@@ -37,6 +39,8 @@ pub struct Census {
     counted: Vec<Counted>,
     swept_ports: u64,
     different_ports: u64,
+    /// The services of this host with most entries.
+    services: Vec<LocalService>,
 }
 
 impl Census {
@@ -44,28 +48,35 @@ impl Census {
     /// shares are; 0 if it is not known.
     pub fn new(tally: &Tally, shown: usize, scale: Scale, count: u32) -> Self {
         // the one after those that are shown is the largest of the rest
-        let endpoints = tally.top(shown.saturating_add(1).max(ENDPOINTS));
-        let of_endpoints = endpoints
-            .iter()
-            .map(|endpoint| Group::Endpoint(endpoint.peer));
-        let (ports, different_ports) = tally.dialled_ports(PORTS);
-        let ports = ports.into_iter();
+        let largest = tally.largest_endpoints(shown.saturating_add(1).max(ENDPOINTS));
+        let of_endpoints = largest.iter().copied().map(Group::Endpoint);
+        let dialled = tally.dialled_ports();
         let swept = tally.most_swept();
         let groups: Vec<Group> = of_endpoints
-            .chain(ports.map(|(port, traffic, _)| Group::Port(port, traffic)))
+            .chain(
+                dialled
+                    .most(PORTS)
+                    .map(|(port, traffic)| Group::Port(port, traffic)),
+            )
             .chain(swept.map(|(address, _)| Group::Address(address)))
             .chain([Group::All])
             .collect();
+        let counted = tally.look_at(&groups);
+        let endpoints = largest.iter().zip(&counted);
+        let endpoints: Vec<Endpoint> = endpoints
+            .map(|(peer, counted)| tally.endpoint(*peer, counted))
+            .collect();
         Self {
-            counted: tally.look_at(&groups),
             largest: tally.largest(endpoints.first().map_or(0, |first| first.entries), scale),
             scale,
             entries: scale.total.max(count.into()),
             endpoints,
             shown,
             groups,
+            counted,
             swept_ports: swept.map_or(0, |(_, ports)| ports),
-            different_ports,
+            different_ports: dialled.different(),
+            services: dialled.services(SERVICES),
         }
     }
 
@@ -184,7 +195,6 @@ pub fn top(tally: &Tally, census: &Census, owned: Option<&[Owned]>, scale: Scale
         .map(|(traffic, count)| (traffic, of_table(count)))
         .collect();
     largest_first(&mut directions, |(_, share)| *share);
-    let services = tally.services(SERVICES);
     TopTable {
         endpoints: shown
             .enumerate()
@@ -194,7 +204,8 @@ pub fn top(tally: &Tally, census: &Census, owned: Option<&[Owned]>, scale: Scale
         seen,
         largest_of_the_rest: rest.map_or(0, |endpoint| scale.extrapolate(endpoint.entries)),
         directions,
-        services: services
+        services: census
+            .services
             .iter()
             .map(|service| (service.to_string(), of_table(service.entries)))
             .collect(),

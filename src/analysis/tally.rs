@@ -14,13 +14,13 @@ use std::hash::BuildHasher;
 use crate::analysis::traffic::Traffic;
 use crate::model::address::Address;
 use crate::model::conntrack::Class;
-use crate::model::few::largest_first;
 use crate::model::prefix::Aggregate;
 use crate::model::socket::LocalSocket;
 use crate::model::udp::UdpSettings;
 
 mod attribution;
 mod counting;
+mod dialled_ports;
 mod endpoint;
 mod group;
 mod histogram;
@@ -29,13 +29,13 @@ mod matching;
 mod packed_entries;
 mod port_use;
 mod scale;
-mod services;
 mod sockets;
 mod source_ports;
 mod udp;
 
 pub use attribution::{Attribution, Fit, Holder, MAX_HOLDERS, Unattributed};
 pub use counting::Counting;
+pub use dialled_ports::DialledPorts;
 use endpoint::GroupKey;
 pub use endpoint::{Endpoint, EndpointId, LocalService};
 pub use group::{Counted, Group};
@@ -46,7 +46,6 @@ use packed_entries::PackedEntries;
 pub use port_use::PortCount;
 use port_use::PortUses;
 pub use scale::Scale;
-use services::Services;
 
 /// The addresses in a group.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +65,6 @@ pub struct Tally {
     numbers: HashMap<GroupKey, u32, foldhash::fast::RandomState>,
     members: Vec<Members>,
     packed: PackedEntries,
-    services: Services,
     histogram: Histogram,
     port_uses: PortUses,
     /// True if an address of this host was seen; looked for in a capture only.
@@ -123,27 +121,20 @@ impl Tally {
         self.histogram.evictable()
     }
 
-    /// The `n` services of this host that far clients hold most entries with, most first, then by port and protocol.
-    pub fn services(&self, n: usize) -> Vec<LocalService> {
-        let mut services: Vec<LocalService> = self
-            .services
-            .iter()
-            .map(|(protocol, port, count)| LocalService {
-                port,
-                protocol,
-                entries: u64::from(count),
-            })
-            .collect();
-        services.sort_unstable_by_key(|service| {
-            (Reverse(service.entries), service.port, service.protocol)
-        });
-        services.truncate(n);
-        services
-    }
-
     /// The `n` endpoints with most entries, most first, then by address, port, protocol and kind; a network of clients
     /// stands at its network address.
     pub fn top(&self, n: usize) -> Vec<Endpoint> {
+        let largest = self.largest_endpoints(n);
+        let groups: Vec<Group> = largest.iter().copied().map(Group::Endpoint).collect();
+        let counted = self.look_at(&groups);
+        let endpoints = largest.iter().zip(&counted);
+        endpoints
+            .map(|(peer, counted)| self.endpoint(*peer, counted))
+            .collect()
+    }
+
+    /// The identities of the `n` endpoints with most entries, in the order of [`Tally::top`].
+    pub fn largest_endpoints(&self, n: usize) -> Vec<EndpointId> {
         let counts = self.counts();
         // the last of the best is on top, to be thrown out
         let mut best = BinaryHeap::new();
@@ -161,37 +152,8 @@ impl Tally {
             }
         }
         // ascending order of what is reversed: most first
-        let best: Vec<(GroupKey, u32)> = best
-            .into_sorted_vec()
-            .into_iter()
-            .map(|Reverse((_, Reverse(key), number))| (key, number))
-            .collect();
-        drop(counts);
-
-        let shown = group::Slots::new(
-            best.iter().map(|(_, number)| Some(*number)),
-            self.members.len(),
-        );
-        let mut splits = vec![KindCounts::default(); best.len()];
-        for seen in self.packed.iter() {
-            let slots = shown.of(seen.groups);
-            if slots == [NOT_SHOWN; 2] {
-                continue;
-            }
-            let forwarded = seen.groups.iter().all(|group| *group != NO_GROUP);
-            for slot in &slots {
-                if let Some(split) = splits.get_mut(usize::from(*slot)) {
-                    split.forwarded += u64::from(forwarded);
-                    split.unreplied += u64::from(seen.unreplied);
-                    if let Some(count) = split.classes.get_mut(usize::from(seen.class)) {
-                        *count += 1;
-                    }
-                }
-            }
-        }
-        let endpoints = best.iter().zip(&splits);
-        endpoints
-            .filter_map(|((key, number), split)| self.endpoint(key, *number, split))
+        let best = best.into_sorted_vec().into_iter();
+        best.filter_map(|Reverse((_, Reverse(key), number))| self.peer(&key, number))
             .collect()
     }
 
@@ -213,25 +175,24 @@ impl Tally {
         counts
     }
 
-    fn endpoint(&self, key: &GroupKey, number: u32, split: &KindCounts) -> Option<Endpoint> {
-        let members = self.members.get(number as usize)?;
-        let mut classes: Vec<(Class, u64)> = Class::ALL
-            .into_iter()
-            .zip(split.classes)
-            .filter(|(_, count)| *count > 0)
-            .map(|((class, _), count)| (class, count))
-            .collect();
-        let entries = split.classes.iter().sum();
-        // stable: what is equal stays in the order of the contract
-        largest_first(&mut classes, |(_, count)| *count);
-        Some(Endpoint {
-            peer: key.peer(members.first.into(), members.several, self.aggregate),
+    /// An endpoint, given what was counted of its entries.
+    pub fn endpoint(&self, peer: EndpointId, counted: &Counted) -> Endpoint {
+        let entries = counted.split.entries;
+        let [.., forwarded, _] = counted.directions;
+        Endpoint {
+            peer,
             entries,
             share: entries as f64 / self.packed.len() as f64,
-            classes,
-            unreplied: split.unreplied,
-            forwarded: split.forwarded * 2 > entries,
-        })
+            classes: counted.split.largest_first(),
+            unreplied: counted.unreplied,
+            forwarded: forwarded * 2 > entries,
+        }
+    }
+
+    /// The endpoint of a group.
+    fn peer(&self, key: &GroupKey, number: u32) -> Option<EndpointId> {
+        let members = self.members.get(number as usize)?;
+        Some(key.peer(members.first.into(), members.several, self.aggregate))
     }
 
     /// The number of an endpoint's group.
@@ -275,17 +236,6 @@ impl Tally {
     pub fn matching_of(&self, groups: Vec<Group>, settings: UdpSettings) -> Matching<'_> {
         Matching::new(self, groups, settings)
     }
-}
-
-/// The kinds of the entries of an endpoint.
-#[derive(Debug, Clone, Default)]
-struct KindCounts {
-    /// In the order of [`Class::ALL`].
-    classes: [u64; Class::ALL.len()],
-    /// A client and a destination at once: neither is here.
-    forwarded: u64,
-    /// No packet came back.
-    unreplied: u64,
 }
 
 /// A mark of a group that is not in the list. No list is as long.

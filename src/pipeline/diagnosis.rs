@@ -17,7 +17,7 @@ use crate::judge::metric::Metric;
 use crate::judge::number::Ratio;
 use crate::model::error::ReadError;
 use crate::model::timeouts::Timeouts;
-use crate::report::advice::{Advice, AdviceContext, advice};
+use crate::report::advice::{Advice, AdviceContext, advice, inside};
 use crate::report::recorded::Told;
 use crate::report::sentence_parts::AddressNames;
 use crate::report::{Answer, Report, Shown, Style, render};
@@ -88,6 +88,7 @@ fn of(options: &Options, verdict: &Verdict, table: Option<(&Table, Deadlines)>) 
             limit_is_near,
             sets_limits: source::sets_limits(&options.proc_root),
             capture: readings.capture,
+            netns: other_netns(verdict),
         },
     );
     let advice = if finding.is_none() {
@@ -118,6 +119,12 @@ fn names(options: &Options, finding: &Finding, deadlines: Deadlines) -> AddressN
     let addresses = finding.addresses();
     let residents = source::elsewhere::residents(&options.proc_root, &addresses, deadlines.owners);
     residents.into_iter().collect()
+}
+
+/// A process in the network namespace that decides, if that is not the one of this check.
+fn other_netns(verdict: &Verdict) -> Option<i32> {
+    let netns = &verdict.deciding.netns.namespace;
+    netns.seen.filter(|_| !netns.own).map(|seen| seen.pid)
 }
 
 /// The procfs that shows the settings of the namespace that decides.
@@ -228,7 +235,7 @@ fn look_only(verdict: &Verdict) -> Advice {
         None
     };
     Advice {
-        look: look.map(str::to_owned),
+        look: look.map(|look| inside(other_netns(verdict), look)),
         ..Advice::default()
     }
 }
@@ -252,8 +259,10 @@ fn look(
     };
     blind.or_else(|| {
         unseen.then(|| {
-            "check_conntrack --top -v (as root: reads the whole table and says who holds it)"
-                .to_owned()
+            inside(
+                other_netns(verdict),
+                "check_conntrack --top -v (as root: reads the whole table and says who holds it)",
+            )
         })
     })
 }

@@ -117,6 +117,7 @@ fn advised(finding: &Finding) -> Advice {
             max: Some(8192),
             sets_limits: true,
             capture: false,
+            netns: None,
         },
     )
 }
@@ -264,6 +265,7 @@ fn where_no_limit_can_be_set_the_command_is_one_for_the_host() {
             max: Some(8192),
             sets_limits,
             capture: false,
+            netns: None,
         };
         advice(Some(finding), basis)
     };
@@ -385,6 +387,49 @@ fn no_command_ends_a_service_by_which_the_reader_gets_in() {
 }
 
 #[test]
+fn commands_for_another_network_namespace_lead_into_it() {
+    let names = AddressNames::new();
+    let of = |finding: &Finding| {
+        let basis = AdviceContext {
+            limit_is_near: true,
+            names: &names,
+            timeouts: timeouts(),
+            relief: Some(relief()),
+            max: Some(8192),
+            sets_limits: true,
+            capture: false,
+            netns: Some(4_194_304),
+        };
+        advice(Some(finding), basis)
+    };
+    let inside = "nsenter -t 4194304 -n ";
+    let syslog = |both_ways| Finding::OneWay {
+        port: Port {
+            number: 12_201,
+            protocol: Protocol::UDP,
+        },
+        both_ways,
+        share: Share::new(90, 100),
+        peers: seen(2),
+    };
+    let fix = of(&syslog(false)).fix.unwrap();
+    assert_eq!(
+        fix,
+        format!(
+            "do not track it: {inside}iptables -t raw -I PREROUTING -p udp --dport 12201 -j CT --notrack; again with \
+             OUTPUT (accept it without ct state first)"
+        )
+    );
+    assert!(fix.len() <= 195, "{}", fix.len());
+    // the limits are those of the whole host
+    let now = of(&redis()).now.unwrap();
+    assert!(
+        now.starts_with("sysctl -w net.netfilter.nf_conntrack_max="),
+        "{now}"
+    );
+}
+
+#[test]
 fn a_table_far_from_full_is_not_advised_a_larger_limit() {
     let names = AddressNames::new();
     let finding = Finding::NobodyStandsOut {
@@ -402,6 +447,7 @@ fn a_table_far_from_full_is_not_advised_a_larger_limit() {
             max: Some(5120),
             sets_limits: true,
             capture,
+            netns: None,
         };
         advice(Some(&finding), basis).fix
     };
@@ -758,6 +804,7 @@ fn a_capture_has_no_command_for_this_host() {
             max: None,
             sets_limits: true,
             capture: true,
+            netns: None,
         },
     );
     assert_eq!((advice.now, advice.look), (None, None));
@@ -784,6 +831,7 @@ fn without_a_finding_the_larger_limit_still_buys_time() {
         max: Some(8192),
         sets_limits: true,
         capture: false,
+        netns: None,
     };
     assert_eq!(
         advice(None, basis).now.as_deref(),

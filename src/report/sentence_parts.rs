@@ -140,6 +140,32 @@ impl SentenceParts<'_> {
         }
     }
 
+    /// The actor for a line below line 1: a client with a long name is `the client`, because line 1 has the name.
+    pub(super) fn short_actor(&self, actor: &Actor) -> String {
+        match actor {
+            Actor::Client(peer) if self.is_resident(peer) => "the client".to_owned(),
+            actor => self.actor(actor),
+        }
+    }
+
+    /// The far end for a line below line 1: without the name of its container, because line 1 has the name.
+    pub(super) fn short_end(&self, end: &PairEnd) -> String {
+        match end {
+            PairEnd::Remote(EndpointId::To {
+                address, protocol, ..
+            }) if self.names.contains_key(&address.ip()) && protocol.has_ports() => {
+                format!("{address}/{protocol}")
+            }
+            end => self.end(end),
+        }
+    }
+
+    /// True if the address of a peer is that of a container of this host.
+    fn is_resident(&self, peer: &EndpointId) -> bool {
+        let address = peer.single_address();
+        address.is_some_and(|address| self.names.contains_key(&address))
+    }
+
     /// The number of entries that were seen at a socket, if that is less than half of them.
     pub(super) fn evidence(&self, actor: &Actor, of: u64, what: &str) -> String {
         let Actor::Here { held, seen } = actor else {

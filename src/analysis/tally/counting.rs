@@ -9,7 +9,6 @@ use super::endpoint::GroupKey;
 use super::histogram::Histogram;
 use super::packed_entries::{self, DialledPort, PackedEntries, PackedEntry, SocketHome, UdpEnd};
 use super::port_use::PortUses;
-use super::services::Services;
 use super::source_ports::SourcePorts;
 use super::{Members, NO_GROUP, Tally};
 use crate::analysis::listening::Listening;
@@ -69,7 +68,6 @@ impl Counting {
                 numbers: HashMap::default(),
                 members: Vec::new(),
                 packed: PackedEntries::default(),
-                services: Services::default(),
                 histogram: Histogram::default(),
                 port_uses: PortUses::default(),
                 knows_own: false,
@@ -125,11 +123,6 @@ impl Counting {
         let class = entry.class();
         tally.histogram.add(entry, class, traffic);
         tally.port_uses.add(entry, traffic);
-        if traffic == Traffic::Input {
-            let port = entry.original.destination_port;
-            tally.services.add(entry.protocol, port);
-        }
-
         let sides = (class != Class::TimeWait).then(|| {
             let original = tally.hashes.hash_one(entry.original_flow());
             if entry.is_translated() {
@@ -290,7 +283,6 @@ impl Tally {
             return [NO_GROUP, number];
         }
         self.histogram.turn();
-        self.services.add(protocol, server.1);
         [number, NO_GROUP]
     }
 

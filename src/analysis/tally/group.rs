@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::packed_entries::{DialledPort, PackedEntry};
+use super::packed_entries::{DialledPort, Kind, Profile};
 use super::{EndpointId, NO_GROUP, NOT_SHOWN, Tally};
 use crate::analysis::facts::{Pair, PairEnd, Port, Split};
 use crate::analysis::traffic::Traffic;
@@ -35,6 +35,8 @@ pub enum Group {
 pub struct Counted {
     /// Classes and replies.
     pub split: Split,
+    /// Entries to which no packet came back yet.
+    pub unreplied: u64,
     /// Entries in each direction, in the order of [`Traffic::ALL`].
     pub directions: [u64; Traffic::ALL.len()],
     /// Different far ends: the sources of a destination, the destinations of a client, either of a port.
@@ -62,42 +64,23 @@ impl Tally {
     /// Counts what is asked of each group, in the order of the list.
     pub fn look_at(&self, groups: &[Group]) -> Vec<Counted> {
         let members = Membership::new(self, groups);
-        let mut counting: Vec<GroupCount> = groups.iter().map(|_| GroupCount::default()).collect();
-        for seen in self.packed.iter() {
-            for slot in members.slots(&seen) {
-                let place = usize::from(slot);
-                if let (Some(count), Some(group)) = (counting.get_mut(place), groups.get(place)) {
-                    count.add(&seen, *group);
+        let mut counting: Vec<GroupCount> = groups.iter().map(GroupCount::new).collect();
+        let mut all = Profiles::default();
+        for kind in self.packed.kinds() {
+            all.add(kind.profile);
+            for slot in &members.slots(kind.groups, kind.dialled) {
+                if let Some(count) = counting.get_mut(usize::from(*slot)) {
+                    count.add(&kind);
                 }
             }
         }
-        counting
-            .into_iter()
-            .zip(groups)
-            .map(|(count, group)| self.counted(count, *group))
+        let counts = counting.into_iter().zip(groups);
+        counts
+            .map(|(count, group)| match group {
+                Group::All => all.counted(),
+                _ => self.counted(count, *group),
+            })
             .collect()
-    }
-
-    /// The ports that are dialled most, each with its direction, most entries first; and how many different ports are
-    /// dialled.
-    pub fn dialled_ports(&self, n: usize) -> (Vec<(Port, Traffic, u64)>, u64) {
-        let mut counts: HashMap<DialledPort, u64, foldhash::fast::RandomState> = HashMap::default();
-        for seen in self.packed.iter() {
-            *counts.entry(seen.dialled).or_default() += 1;
-        }
-        // a port that is dialled in two directions is one port
-        let is_first = |dialled: &&DialledPort| {
-            let all = Traffic::ALL.iter().map(|(traffic, _)| *traffic);
-            let mut earlier = all.take_while(|traffic| *traffic != dialled.traffic());
-            !earlier.any(|traffic| counts.contains_key(&dialled.in_direction(traffic)))
-        };
-        let different = counts.keys().filter(is_first).count() as u64;
-        let mut sorted: Vec<(DialledPort, u64)> = counts.into_iter().collect();
-        sorted.sort_unstable_by_key(|(dialled, entries)| (Reverse(*entries), *dialled));
-        sorted.truncate(n);
-        let port =
-            |(dialled, entries): (DialledPort, u64)| (port_of(dialled), dialled.traffic(), entries);
-        (sorted.into_iter().map(port).collect(), different)
     }
 
     /// Different endpoints of the entries, and those of them that are destinations.
@@ -107,185 +90,222 @@ impl Tally {
     }
 
     fn counted(&self, count: GroupCount, group: Group) -> Counted {
+        let mut counted = count.profiles.counted();
         let largest = count
             .others
             .iter()
             .max_by_key(|(other, entries)| (**entries, Reverse(**other)));
-        let is_most = |entries: u64| entries * 2 > count.split.entries;
-        let pair = largest
-            .filter(|(_, entries)| is_most(u64::from(**entries)))
-            .and_then(|(other, entries)| {
-                let other = match group {
-                    // a client's other end is what it dials
-                    Group::Endpoint(EndpointId::From { .. }) if other & SERVICE != 0 => {
-                        PairEnd::Service(port_of(DialledPort(*other & !SERVICE)))
-                    }
-                    Group::All => return None,
-                    _ => PairEnd::Remote(self.peer(*other)?),
-                };
-                Some(Pair {
+        if let Some((other, entries)) = largest {
+            counted.largest = u64::from(*entries);
+            if counted.largest * 2 > counted.split.entries {
+                counted.pair = self.pair_end(*other, group).map(|other| Pair {
                     other,
-                    entries: u64::from(*entries),
-                })
-            });
-        Counted {
-            split: count.split,
-            directions: count.directions,
-            others: count.others.len() as u64,
-            more_others: count.more_others,
-            ports: count.ports.len() as u64,
-            largest: largest.map_or(0, |(_, entries)| u64::from(*entries)),
-            pair,
+                    entries: counted.largest,
+                });
+            }
+        }
+        counted.others = count.others.len() as u64;
+        counted.more_others = count.more_others;
+        counted.ports = count.dialled_ports();
+        counted
+    }
+
+    /// The other end of a group, by its number.
+    fn pair_end(&self, other: u32, group: Group) -> Option<PairEnd> {
+        match group {
+            // a client's other end is what it dials
+            Group::Endpoint(EndpointId::From { .. }) if other & SERVICE != 0 => {
+                let dialled = DialledPort(other & !SERVICE);
+                Some(PairEnd::Service(dialled.as_port()))
+            }
+            _ => self.peer_of(other).map(PairEnd::Remote),
         }
     }
 
     /// The endpoint of a number.
-    fn peer(&self, number: u32) -> Option<EndpointId> {
+    fn peer_of(&self, number: u32) -> Option<EndpointId> {
         let (key, _) = self.numbers.iter().find(|(_, known)| **known == number)?;
-        let members = self.members.get(number as usize)?;
-        Some(key.peer(members.first.into(), members.several, self.aggregate))
-    }
-}
-
-fn port_of(dialled: DialledPort) -> Port {
-    Port {
-        number: dialled.port(),
-        protocol: dialled.protocol(),
+        self.peer(key, number)
     }
 }
 
 /// Marks the number of a service of this host among the other ends of a client: more groups than this no memory holds.
 const SERVICE: u32 = 1 << 31;
 
+/// The end of an entry that is counted as the other end of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OtherEnd {
+    /// The source elsewhere.
+    From,
+    /// The destination elsewhere.
+    To,
+    /// The destination elsewhere, or the service of this host.
+    Dialled,
+}
+
 /// The state of counting a group.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct GroupCount {
-    split: Split,
-    directions: [u64; Traffic::ALL.len()],
+    end: OtherEnd,
+    profiles: Profiles,
     /// Entries of each other end.
     others: HashMap<u32, u32, foldhash::fast::RandomState>,
     more_others: bool,
+    /// The ports that a client dials, but for those of services that are among the other ends.
     ports: HashSet<u32, foldhash::fast::RandomState>,
 }
 
 impl GroupCount {
-    fn add(&mut self, seen: &PackedEntry, group: Group) {
-        let traffic = seen.dialled.traffic();
-        self.split.entries += 1;
-        if let Some(class) = self.split.classes.get_mut(usize::from(seen.class)) {
-            *class += 1;
+    fn new(group: &Group) -> Self {
+        Self {
+            end: match group {
+                Group::Endpoint(EndpointId::To { .. }) | Group::Port(_, Traffic::Input) => {
+                    OtherEnd::From
+                }
+                Group::Endpoint(EndpointId::From { .. }) => OtherEnd::Dialled,
+                Group::All | Group::Port(..) | Group::Address(_) => OtherEnd::To,
+            },
+            profiles: Profiles::default(),
+            others: HashMap::default(),
+            more_others: false,
+            ports: HashSet::default(),
         }
-        let is = |class: Class| usize::from(seen.class) == class.index();
-        if is(Class::SynSent) || (seen.unreplied && !is(Class::Established)) {
-            self.split.unanswered += 1;
-        } else if seen.unreplied {
-            self.split.one_sided += 1;
+    }
+
+    fn add(&mut self, kind: &Kind) {
+        self.profiles.add(kind.profile);
+        let [from, to] = kind.groups;
+        let other = match self.end {
+            OtherEnd::From => from,
+            OtherEnd::Dialled if to == NO_GROUP => kind.dialled.service() | SERVICE,
+            OtherEnd::To | OtherEnd::Dialled => to,
+        };
+        let is_counted = other != NO_GROUP && self.add_other(other);
+        let is_service = is_counted && other & SERVICE != 0;
+        if self.end == OtherEnd::Dialled && !is_service && self.ports.len() < MAX_OTHERS {
+            self.ports.insert(kind.dialled.service() | SERVICE);
         }
-        if let Some(entries) = self.directions.get_mut(traffic as usize) {
+    }
+
+    /// Counts an entry of another end; false if there are too many of them.
+    fn add_other(&mut self, other: u32) -> bool {
+        if let Some(entries) = self.others.get_mut(&other) {
+            *entries = entries.saturating_add(1);
+        } else if self.others.len() < MAX_OTHERS {
+            self.others.insert(other, 1);
+        } else {
+            self.more_others = true;
+            return false;
+        }
+        true
+    }
+
+    /// Different ports that a client dials.
+    fn dialled_ports(&self) -> u64 {
+        let services = self.others.keys().filter(|other| {
+            let is_service = self.end == OtherEnd::Dialled && **other & SERVICE != 0;
+            is_service && !self.ports.contains(*other)
+        });
+        (self.ports.len() + services.count()) as u64
+    }
+}
+
+/// Entries by profile: one count to an entry, and the rest are sums.
+#[derive(Debug)]
+struct Profiles([u64; 256]);
+
+impl Default for Profiles {
+    fn default() -> Self {
+        Self([0; 256])
+    }
+}
+
+impl Profiles {
+    fn add(&mut self, Profile(profile): Profile) {
+        if let Some(entries) = self.0.get_mut(usize::from(profile)) {
             *entries += 1;
         }
-        let [from, to] = seen.groups;
-        let other = match group {
-            Group::All => NO_GROUP,
-            Group::Endpoint(EndpointId::To { .. }) => from,
-            Group::Endpoint(EndpointId::From { .. }) if to == NO_GROUP => {
-                seen.dialled.service() | SERVICE
+    }
+
+    fn counted(&self) -> Counted {
+        let mut counted = Counted::default();
+        let split = &mut counted.split;
+        let all = self.0.iter().zip(0..=u8::MAX);
+        for (entries, profile) in all.filter(|(entries, _)| **entries > 0) {
+            let profile = Profile(profile);
+            let unreplied = profile.is_unreplied();
+            let is = |class: Class| profile.class() == class.index();
+            split.entries += entries;
+            if let Some(count) = split.classes.get_mut(profile.class()) {
+                *count += entries;
             }
-            Group::Port(_, Traffic::Input) => from,
-            Group::Endpoint(EndpointId::From { .. }) | Group::Port(..) | Group::Address(_) => to,
-        };
-        if other != NO_GROUP {
-            if let Some(entries) = self.others.get_mut(&other) {
-                *entries = entries.saturating_add(1);
-            } else if self.others.len() < MAX_OTHERS {
-                self.others.insert(other, 1);
-            } else {
-                self.more_others = true;
+            if is(Class::SynSent) || (unreplied && !is(Class::Established)) {
+                split.unanswered += entries;
+            } else if unreplied {
+                split.one_sided += entries;
+            }
+            counted.unreplied += u64::from(unreplied) * entries;
+            if let Some(count) = counted.directions.get_mut(profile.traffic()) {
+                *count += entries;
             }
         }
-        if group != Group::All && self.ports.len() < MAX_OTHERS {
-            self.ports.insert(seen.dialled.service());
-        }
+        counted
     }
 }
 
-/// The slot of each numbered endpoint.
-pub(super) struct Slots(Vec<u8>);
-
-impl Slots {
-    /// No more than [`NOT_SHOWN`] slots; `all` is how many endpoints there are.
-    pub(super) fn new(groups: impl Iterator<Item = Option<u32>>, all: usize) -> Self {
-        let mut slots = vec![NOT_SHOWN; all];
-        for (group, slot) in groups.zip(0..NOT_SHOWN) {
-            if let Some(place) = group.and_then(|group| slots.get_mut(group as usize)) {
-                *place = slot;
-            }
-        }
-        Self(slots)
-    }
-
-    /// The slots of the endpoints of an entry; [`NOT_SHOWN`] for one that has none.
-    pub(super) fn of(&self, groups: [u32; 2]) -> [u8; 2] {
-        groups.map(|group| self.0.get(group as usize).copied().unwrap_or(NOT_SHOWN))
-    }
-}
-
-/// The groups of a list that an entry belongs to.
+/// The groups of a list that an entry belongs to, by their places in the list.
 pub(super) struct Membership {
-    endpoints: Slots,
-    ports: HashMap<DialledPort, u8, foldhash::fast::RandomState>,
-    /// The numbered endpoints of one far address, and its slot.
-    of_address: (HashSet<u32, foldhash::fast::RandomState>, u8),
-    all: u8,
+    /// For each numbered endpoint its own group, and the group of its far address.
+    of_number: Vec<[u8; 2]>,
+    /// Few, so a search takes less time than a hash.
+    ports: Vec<(DialledPort, u8)>,
 }
 
 impl Membership {
+    /// Groups from the place [`NOT_SHOWN`] on have no entries.
     pub(super) fn new(tally: &Tally, groups: &[Group]) -> Self {
-        let endpoint = |group: &Group| match group {
-            Group::Endpoint(peer) => tally.number(peer),
-            Group::All | Group::Port(..) | Group::Address(_) => None,
+        let mut membership = Self {
+            of_number: vec![[NOT_SHOWN; 2]; tally.members.len()],
+            ports: Vec::new(),
         };
-        let slots = || groups.iter().zip(0..NOT_SHOWN);
-        Self {
-            endpoints: Slots::new(groups.iter().map(endpoint), tally.members.len()),
-            ports: slots()
-                .filter_map(|(group, slot)| match group {
-                    Group::Port(port, traffic) => {
-                        let dialled = DialledPort::new(port.protocol, port.number, *traffic);
-                        Some((dialled, slot))
+        for (group, slot) in groups.iter().zip(0..NOT_SHOWN) {
+            match group {
+                Group::All => {}
+                Group::Endpoint(peer) => {
+                    if let Some([endpoint, _]) = membership.of(tally.number(peer)) {
+                        *endpoint = slot;
                     }
-                    Group::All | Group::Endpoint(_) | Group::Address(_) => None,
-                })
-                .collect(),
-            of_address: slots()
-                .find_map(|(group, slot)| match group {
-                    Group::Address(address) => Some((tally.numbers_of(*address), slot)),
-                    _ => None,
-                })
-                .unwrap_or((HashSet::default(), NOT_SHOWN)),
-            all: slots()
-                .find(|(group, _)| **group == Group::All)
-                .map_or(NOT_SHOWN, |(_, slot)| slot),
+                }
+                Group::Port(port, traffic) => {
+                    let dialled = DialledPort::new(port.protocol, port.number, *traffic);
+                    membership.ports.push((dialled, slot));
+                }
+                Group::Address(address) => {
+                    for number in tally.numbers_of(*address) {
+                        if let Some([_, far]) = membership.of(Some(number)) {
+                            *far = slot;
+                        }
+                    }
+                }
+            }
         }
+        membership
     }
 
-    /// The slots of the groups of an entry.
-    pub(super) fn slots(&self, seen: &PackedEntry) -> impl Iterator<Item = u8> + use<> {
-        let [from, to] = self.endpoints.of(seen.groups);
-        let port = if self.ports.is_empty() {
-            NOT_SHOWN
-        } else {
-            self.ports.get(&seen.dialled).copied().unwrap_or(NOT_SHOWN)
-        };
-        let (numbers, slot) = &self.of_address;
-        let of_address = if *slot != NOT_SHOWN && numbers.contains(&seen.groups[1]) {
-            *slot
-        } else {
-            NOT_SHOWN
-        };
-        [from, to, port, of_address, self.all]
-            .into_iter()
-            .filter(|slot| *slot != NOT_SHOWN)
+    fn of(&mut self, number: Option<u32>) -> Option<&mut [u8; 2]> {
+        self.of_number.get_mut(number? as usize)
+    }
+
+    /// The places of the groups of an entry, without [`Group::All`]; [`NOT_SHOWN`] for those that it has not.
+    #[inline]
+    pub(super) fn slots(&self, groups: [u32; 2], dialled: DialledPort) -> [u8; 4] {
+        let [[from, _], [to, far]] = groups.map(|number| {
+            let slots = self.of_number.get(number as usize).copied();
+            slots.unwrap_or([NOT_SHOWN; 2])
+        });
+        let port = self.ports.iter().find(|(port, _)| *port == dialled);
+        let port = port.map_or(NOT_SHOWN, |(_, slot)| *slot);
+        [from, to, port, far]
     }
 }
 
@@ -311,12 +331,11 @@ impl Tally {
     }
 
     /// The numbers of the destinations at a far address.
-    fn numbers_of(&self, address: IpAddr) -> HashSet<u32, foldhash::fast::RandomState> {
+    fn numbers_of(&self, address: IpAddr) -> impl Iterator<Item = u32> + '_ {
         let wanted = (Address::from(address), false);
         self.numbers
             .iter()
-            .filter(|(key, _)| !key.is_client() && key.destination() == wanted)
+            .filter(move |(key, _)| !key.is_client() && key.destination() == wanted)
             .map(|(_, number)| *number)
-            .collect()
     }
 }

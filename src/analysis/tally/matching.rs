@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
 
-use super::attribution::{Attribution, Fit, Holder};
+use super::attribution::{Attribution, Fit, Holder, Unattributed};
 use super::group::{Group, Membership};
-use super::packed_entries::{PackedEntry, SocketHome};
+use super::packed_entries::{PackedEntry, SocketHome, UdpEnd};
 use super::sockets::{ByFlow, Connected, SocketMatch, Unsorted};
 use super::udp::ByPort;
 use super::{EndpointId, NOT_SHOWN, Tally};
@@ -99,16 +99,12 @@ impl Matched<'_> {
     /// order. A UDP socket at a port that the kernel chose is left out, because it is not certain to be the entry's.
     pub fn of_sample(&self) -> Vec<(u64, u32)> {
         let mut sockets = Vec::new();
-        self.each_entry(
-            &[],
-            |_| true,
-            |_, _, matches| {
-                let certain = matches
-                    .iter()
-                    .filter(|found| found.holder.fit != Fit::EphemeralPort);
-                sockets.extend(certain.map(|found| (found.holder.inode, found.holder.uid)));
-            },
-        );
+        self.each_entry(&[], |_, _, matches| {
+            let certain = matches
+                .iter()
+                .filter(|found| found.holder.fit != Fit::EphemeralPort);
+            sockets.extend(certain.map(|found| (found.holder.inode, found.holder.uid)));
+        });
         sockets.sort_unstable();
         sockets.dedup();
         sockets
@@ -117,42 +113,44 @@ impl Matched<'_> {
     /// The sockets of each group of the list, in its order. The sockets whose inodes are in `closed`, in order, count as
     /// if they had not been there.
     pub fn attributions(&self, closed: &[u64]) -> Vec<Attribution> {
-        let mut attributions = vec![Attribution::default(); self.groups.len()];
-        // entries of each group at ports that the kernel chose, which have no socket of their own
-        let mut ephemeral = vec![0_u64; self.groups.len()];
+        let mut groups: Vec<GroupSockets> = self.groups.iter().map(GroupSockets::new).collect();
         let members = Membership::new(self.tally, &self.groups);
-        let is_member = |seen: &PackedEntry| members.slots(seen).next().is_some();
-        self.each_entry(closed, is_member, |seen, found, matches| {
-            let is_exact = matches
-                .first()
-                .is_some_and(|found| found.holder.fit == Fit::BothEnds);
-            let at_ephemeral = seen
-                .udp
-                .is_some_and(|end| self.by_port.is_ephemeral(end.port));
-            for slot in members.slots(seen) {
-                let place = usize::from(slot);
-                let (Some(attribution), Some(group), Some(ephemeral)) = (
-                    attributions.get_mut(place),
-                    self.groups.get(place),
-                    ephemeral.get_mut(place),
-                ) else {
-                    continue;
-                };
-                attribution.note(seen, found);
-                attribution.hold(
-                    matches
-                        .iter()
-                        .map(|found| found.of_group(slot, group, seen)),
-                );
-                *ephemeral += u64::from(at_ephemeral && !is_exact);
+        let all = self.groups.iter().position(|group| *group == Group::All);
+        self.each_entry(closed, |seen, found, matches| {
+            let reason = Reason::of(seen, found);
+            let slots = members.slots(seen.groups, seen.dialled).map(usize::from);
+            for slot in slots.into_iter().chain(all) {
+                if let Some(group) = groups.get_mut(slot) {
+                    group.count(reason);
+                }
+            }
+            // most entries of a gateway have none
+            if !matches.is_empty() {
+                for slot in slots.into_iter().chain(all) {
+                    if let Some(group) = groups.get_mut(slot) {
+                        group.hold(slot, seen, matches);
+                    }
+                }
+            }
+            let is_exact = |found: &Match| found.holder.fit == Fit::BothEnds;
+            let is_ephemeral = |end: UdpEnd| self.by_port.is_ephemeral(end.port);
+            if seen.udp.is_some_and(is_ephemeral) && !matches.first().is_some_and(is_exact) {
+                for slot in slots.into_iter().chain(all) {
+                    if let Some(group) = groups.get_mut(slot) {
+                        group.ephemeral += 1;
+                    }
+                }
             }
         });
         let sockets = self.by_port.ephemeral_of_users();
-        for (attribution, entries) in attributions.iter_mut().zip(ephemeral) {
+        let attributions = groups.into_iter().map(|group| {
+            let ephemeral = group.ephemeral;
+            let mut attribution = group.attribution();
             attribution.merge();
-            self.leave_out_chance(attribution, entries, &sockets);
-        }
-        attributions
+            self.leave_out_chance(&mut attribution, ephemeral, &sockets);
+            attribution
+        });
+        attributions.collect()
     }
 
     /// Leaves out the sockets that have the port of some of the entries by chance.
@@ -177,16 +175,15 @@ impl Matched<'_> {
         });
     }
 
-    /// Hands on every entry of the sample that is wanted, in the order in which they were counted, with what was found
-    /// and the sockets that processes hold.
+    /// Hands on every entry of the sample, in the order in which they were counted, with what was found and the sockets
+    /// that processes hold.
     fn each_entry(
         &self,
         closed: &[u64],
-        is_wanted: impl Fn(&PackedEntry) -> bool,
         mut each: impl FnMut(&PackedEntry, SocketMatch, &[Match]),
     ) {
         let mut matches = Vec::new();
-        for seen in self.tally.packed.iter().filter(is_wanted) {
+        for seen in self.tally.packed.iter() {
             matches.clear();
             let mut found = self.sockets_of(&seen, &mut matches);
             if !closed.is_empty() && found == SocketMatch::Held {
@@ -228,6 +225,80 @@ impl Matched<'_> {
     }
 }
 
+/// The reason why an entry has a socket that a process holds, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    Attributed,
+    TimeWait,
+    Unheld,
+    Forwarded,
+    Other,
+}
+
+impl Reason {
+    fn of(seen: &PackedEntry, found: SocketMatch) -> Self {
+        let time_wait = usize::from(seen.class) == Class::TimeWait.index();
+        match found {
+            SocketMatch::Held => Self::Attributed,
+            SocketMatch::TimeWait => Self::TimeWait,
+            SocketMatch::Unheld => Self::Unheld,
+            SocketMatch::Nothing if seen.place == SocketHome::Elsewhere => Self::Forwarded,
+            SocketMatch::Nothing if time_wait => Self::TimeWait,
+            SocketMatch::Nothing => Self::Other,
+        }
+    }
+}
+
+/// A group while its sockets are looked for.
+struct GroupSockets<'g> {
+    group: &'g Group,
+    /// Entries by [`Reason`].
+    entries: [u64; 5],
+    /// The sockets so far.
+    held: Attribution,
+    /// Entries at ports that the kernel chose, which have no socket of their own.
+    ephemeral: u64,
+}
+
+impl<'g> GroupSockets<'g> {
+    fn new(group: &'g Group) -> Self {
+        Self {
+            group,
+            entries: [0; 5],
+            held: Attribution::default(),
+            ephemeral: 0,
+        }
+    }
+
+    fn count(&mut self, reason: Reason) {
+        if let Some(entries) = self.entries.get_mut(reason as usize) {
+            *entries += 1;
+        }
+    }
+
+    /// Adds the sockets of an entry, which has at least one.
+    fn hold(&mut self, slot: usize, seen: &PackedEntry, matches: &[Match]) {
+        let group = self.group;
+        let sockets = matches.iter();
+        self.held
+            .hold(sockets.map(|found| found.of_group(slot, group, seen)));
+    }
+
+    fn attribution(self) -> Attribution {
+        let [attributed, time_wait, unheld, forwarded, other] = self.entries;
+        Attribution {
+            attributed,
+            unattributed: Unattributed {
+                time_wait,
+                unheld,
+                forwarded,
+                other,
+            },
+            ..self.held
+        }
+    }
+}
+
 impl Match {
     fn of(socket: &Connected) -> Self {
         Self {
@@ -244,11 +315,11 @@ impl Match {
     }
 
     /// The socket as one of a group at this slot of the list.
-    fn of_group(&self, slot: u8, group: &Group, seen: &PackedEntry) -> Holder {
+    fn of_group(&self, slot: usize, group: &Group, seen: &PackedEntry) -> Holder {
         let dialled = match (group, self.holder.fit) {
             (Group::Endpoint(EndpointId::From { .. }), _) => true,
             (Group::Endpoint(EndpointId::To { local, .. }), Fit::BothEnds) => {
-                *local && slot != self.dials
+                *local && slot != usize::from(self.dials)
             }
             // of an entry within this host the end that was dialled, see `here`
             (Group::Endpoint(EndpointId::To { local, .. }), _) => *local,
@@ -260,23 +331,6 @@ impl Match {
             dialled,
             ..self.holder
         }
-    }
-}
-
-impl Attribution {
-    /// Counts an entry by what was found.
-    fn note(&mut self, seen: &PackedEntry, found: SocketMatch) {
-        let time_wait = usize::from(seen.class) == Class::TimeWait.index();
-        let reasons = &mut self.unattributed;
-        let count = match found {
-            SocketMatch::Held => &mut self.attributed,
-            SocketMatch::TimeWait => &mut reasons.time_wait,
-            SocketMatch::Unheld => &mut reasons.unheld,
-            SocketMatch::Nothing if seen.place == SocketHome::Elsewhere => &mut reasons.forwarded,
-            SocketMatch::Nothing if time_wait => &mut reasons.time_wait,
-            SocketMatch::Nothing => &mut reasons.other,
-        };
-        *count += 1;
     }
 }
 

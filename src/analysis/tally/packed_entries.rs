@@ -1,5 +1,6 @@
 //! The part of each entry that is kept, packed: 13 bytes in TIME_WAIT, 21 of most others.
 
+use crate::analysis::facts::Port;
 use crate::analysis::traffic::Traffic;
 use crate::model::conntrack::{Class, Protocol};
 
@@ -50,14 +51,52 @@ impl DialledPort {
         }
     }
 
-    /// The same port, in this direction.
-    pub(super) fn in_direction(self, traffic: Traffic) -> Self {
-        Self::new(self.protocol(), self.port(), traffic)
+    pub(super) fn as_port(self) -> Port {
+        Port {
+            number: self.port(),
+            protocol: self.protocol(),
+        }
     }
 
     /// The port and the protocol alone, as a number.
     pub(super) fn service(self) -> u32 {
         self.0 & 0x00ff_ffff
+    }
+}
+
+/// The part of an entry by which it is counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind {
+    /// The numbers of its groups or [`super::NO_GROUP`]: `from`, `to`.
+    pub(super) groups: [u32; 2],
+    /// The destination, and the traffic.
+    pub(super) dialled: DialledPort,
+    /// The class, the direction, and whether it was answered.
+    pub(super) profile: Profile,
+}
+
+/// The class of an entry in four bits, its direction in two, and in the last bit whether no packet came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Profile(pub(super) u8);
+
+impl Profile {
+    fn new(mark: u8, dialled: DialledPort) -> Self {
+        Self(mark & (CLASS | UNREPLIED) | ((dialled.0 >> 24) as u8 & 0b11) << 4)
+    }
+
+    /// The place of the class in [`crate::model::conntrack::Class::ALL`].
+    pub(super) fn class(self) -> usize {
+        usize::from(self.0 & CLASS)
+    }
+
+    /// The place of the direction in [`Traffic::ALL`].
+    pub(super) fn traffic(self) -> usize {
+        usize::from(self.0 >> 4 & 0b11)
+    }
+
+    /// True if no packet came back.
+    pub(super) fn is_unreplied(self) -> bool {
+        self.0 & UNREPLIED != 0
     }
 }
 
@@ -156,6 +195,21 @@ impl PackedEntries {
     /// The groups of all of them, or [`super::NO_GROUP`].
     pub(super) fn all_groups(&self) -> &[[u32; 2]] {
         &self.groups
+    }
+
+    /// What was dialled by each of them.
+    pub(super) fn all_dialled(&self) -> &[DialledPort] {
+        &self.dialled
+    }
+
+    /// The kind of each of them.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = Kind> + '_ {
+        let every = self.marks.iter().zip(&self.groups).zip(&self.dialled);
+        every.map(|((mark, groups), dialled)| Kind {
+            groups: *groups,
+            dialled: *dialled,
+            profile: Profile::new(*mark, *dialled),
+        })
     }
 
     /// All of them.

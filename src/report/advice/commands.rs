@@ -3,6 +3,7 @@
 //! A command is complete and safe to paste: it deletes no entry and stops nothing that the reader needs to get in.
 //! Commands use none of the characters that Nagios takes out of notifications.
 
+use super::AdviceContext;
 use crate::analysis::facts::{PairEnd, Port, SocketHolder, Split};
 use crate::analysis::tally::EndpointId;
 use crate::diagnosis::relief::Relief;
@@ -117,10 +118,25 @@ fn service(who: &SocketHolder) -> Option<String> {
 }
 
 /// The remark behind the commands that take traffic out of the table.
-pub(super) const UNTRACKED: &str = " (accept it without ct state first)";
+const UNTRACKED: &str = " (accept it without ct state first)";
+
+/// The rules that take traffic out of the table: of packets that come in, and of packets that this host sends. In
+/// another namespace there is room for one of them, and for what is different in the second one.
+pub(super) fn not_tracked(
+    [incoming, outgoing]: [String; 2],
+    difference: &str,
+    basis: AdviceContext<'_>,
+) -> String {
+    let incoming = basis.inside(&incoming);
+    if basis.netns.is_some() {
+        format!("do not track it: {incoming}; again with {difference}{UNTRACKED}")
+    } else {
+        format!("do not track it: {incoming}; {outgoing}{UNTRACKED}")
+    }
+}
 
 /// A rule that refuses new connections of one client, except at the ports of the reader; `-D` in place of `-I` ends it.
-pub(super) fn drop_scanner(actor: &Actor) -> Option<String> {
+pub(super) fn drop_scanner(actor: &Actor, basis: AdviceContext<'_>) -> Option<String> {
     let Actor::Client(EndpointId::From {
         address,
         length: None,
@@ -133,9 +149,16 @@ pub(super) fn drop_scanner(actor: &Actor) -> Option<String> {
         IpAddr::V6(_) => "ip6tables",
     };
     let ports = PORTS_OF_THE_READER.map(|port| port.to_string()).join(",");
-    Some(format!(
-        "{iptables} -I INPUT -s {address} -p tcp -m multiport ! --dports {ports} -m conntrack --ctstate NEW -j DROP (keeps ssh and monitoring)"
-    ))
+    let rule = format!(
+        "{iptables} -I INPUT -s {address} -p tcp -m multiport ! --dports {ports} -m conntrack --ctstate NEW -j DROP"
+    );
+    let rule = basis.inside(&rule);
+    let with_remark = format!("{rule} (keeps ssh and monitoring)");
+    Some(if with_remark.len() <= LONGEST_LINE {
+        with_remark
+    } else {
+        rule
+    })
 }
 
 /// The command that shows who connects to a destination while no socket of it was seen.
@@ -166,7 +189,7 @@ pub(super) fn sockets_of(split: &Split) -> String {
 }
 
 /// A rule that lets one client open no more than 20 connections a second to one port; `nft delete table ip lim` ends it.
-pub(super) fn limit(flow: &Flow) -> Option<String> {
+pub(super) fn limit(flow: &Flow, basis: AdviceContext<'_>) -> Option<String> {
     let Actor::Client(EndpointId::From {
         address,
         length: None,
@@ -205,5 +228,6 @@ pub(super) fn limit(flow: &Flow) -> Option<String> {
          add rule {family} lim p {family} saddr {address} {transport} dport {} ct state new limit rate over 20/second drop",
         port.number
     );
+    let command = basis.inside(&command);
     (command.len() <= LONGEST_LINE).then_some(command)
 }

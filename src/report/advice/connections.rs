@@ -45,7 +45,7 @@ pub(super) fn not_reused(
         actor => {
             let who = match actor {
                 Actor::ThisHost => "the program on this host".to_owned(),
-                actor => words.actor(actor),
+                actor => words.short_actor(actor),
             };
             (
                 format!(
@@ -54,7 +54,7 @@ pub(super) fn not_reused(
                 ),
                 format!(
                     "let {who} reuse connections to {} (connection pool, keep-alive)",
-                    words.end(&flow.to)
+                    words.short_end(&flow.to)
                 ),
             )
         }
@@ -165,12 +165,12 @@ pub(super) fn peers_vanished(basis: AdviceContext<'_>) -> Advice {
             "peers vanished without closing, and an idle entry stays for {}",
             timeout(now, defaults::ESTABLISHED)
         )),
-        fix: Some(format!(
+        fix: Some(basis.inside(&format!(
             "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established={} ({}, now {}; acts at the next packet, idle entries stay)",
             SHORT_ESTABLISHED.as_secs(),
             spoken(SHORT_ESTABLISHED),
             timeout(now, defaults::ESTABLISHED)
-        )),
+        ))),
         ..Advice::default()
     }
 }

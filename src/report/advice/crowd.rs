@@ -46,11 +46,11 @@ pub(super) fn crowd_of(
             }
         )),
         fix: Some(if syn_recv {
-            format!(
+            basis.inside(&format!(
                 "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_syn_recv={} (half-open entries end after {}), then put synproxy before {service} (runbook)",
                 SHORT_SYN_RECV.as_secs(),
                 spoken(SHORT_SYN_RECV)
-            )
+            ))
         } else {
             format!("filter it before it gets here, or do not track {service} (runbook)")
         }),
@@ -104,7 +104,11 @@ pub(super) fn permanent_limit(basis: AdviceContext<'_>) -> Option<String> {
     })
 }
 
-pub(super) fn one_client(flow: &Flow, words: &SentenceParts<'_>) -> Advice {
+pub(super) fn one_client(
+    flow: &Flow,
+    basis: AdviceContext<'_>,
+    words: &SentenceParts<'_>,
+) -> Advice {
     let who = words.actor(&flow.actor);
     let forged = crate::diagnosis::is_unproven(&flow.split);
     let classes: Vec<String> = flow
@@ -117,7 +121,7 @@ pub(super) fn one_client(flow: &Flow, words: &SentenceParts<'_>) -> Advice {
             format!("{n} {name}")
         })
         .collect();
-    let command = limit(flow);
+    let command = limit(flow, basis);
     let meaning = match (forged, command.is_some()) {
         (true, true) => {
             "; its address may be forged, no connection was completed; the fix allows it 20 new ones a second"

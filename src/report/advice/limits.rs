@@ -1,7 +1,7 @@
 //! The advice of rules 1 to 3: buckets, source ports, the configured limit.
 
-use super::Advice;
 use super::commands::megabytes;
+use super::{Advice, AdviceContext};
 use crate::diagnosis::relief::{BUCKET_BYTES, ENTRY_BYTES};
 use crate::diagnosis::{Configured, PortUse, Setting};
 use crate::report::sentence_parts::far_of;
@@ -23,15 +23,16 @@ pub(super) fn long_chains(buckets: u32, wanted: u32) -> Advice {
     }
 }
 
-pub(super) fn ports_used_up(ports: &PortUse) -> Advice {
+pub(super) fn ports_used_up(ports: &PortUse, basis: AdviceContext<'_>) -> Advice {
     let far = far_of(ports);
     Advice {
         why: Some(format!(
             "each connection to {far} needs a source port of its own, so a bigger table does not help"
         )),
         now: (!ports.translated && ports.used.whole < 64_000).then(|| {
-            "sysctl -w net.ipv4.ip_local_port_range=1024\\ 65535 (more source ports; a service that restarts may find its port above 1023 taken)"
-                .to_owned()
+            basis.inside(
+                "sysctl -w net.ipv4.ip_local_port_range=1024\\ 65535 (more source ports; a service that restarts may find its port above 1023 taken)",
+            )
         }),
         fix: Some(if ports.translated {
             format!("translate to more addresses (SNAT to a range), or open fewer connections to {far}")

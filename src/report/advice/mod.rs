@@ -31,6 +31,23 @@ pub struct AdviceContext<'a> {
     pub sets_limits: bool,
     /// The entries come from a capture: no command helps the host that runs this check.
     pub capture: bool,
+    /// A process in the network namespace of the finding, if it is not the one of this check.
+    pub netns: Option<i32>,
+}
+
+impl AdviceContext<'_> {
+    /// A command as the reader types it on the host: it acts in the network namespace of the finding.
+    fn inside(&self, command: &str) -> String {
+        inside(self.netns, command)
+    }
+}
+
+/// A command that acts in the network namespace of a process; without a process, in the one of the reader.
+pub fn inside(netns: Option<i32>, command: &str) -> String {
+    match netns {
+        Some(pid) => format!("nsenter -t {pid} -n {command}"),
+        None => command.to_owned(),
+    }
 }
 
 /// The lines, each without its name.
@@ -70,7 +87,8 @@ pub fn advice(finding: Option<&Finding>, basis: AdviceContext<'_>) -> Advice {
             .fix
             .map(|fix| fix.replacen("/etc/sysctl.d", "/etc/sysctl.d of the host", 1));
     }
-    advice.look = advice.look.or_else(|| finding.and_then(unknown_program));
+    let program = || Some(basis.inside(&finding.and_then(unknown_program)?));
+    advice.look = advice.look.or_else(program);
     if basis.capture {
         advice.now = None;
         advice.look = None;
@@ -110,22 +128,22 @@ fn of_finding(finding: &Finding, basis: AdviceContext<'_>, words: &SentenceParts
         Finding::LongChains {
             buckets, wanted, ..
         } => limits::long_chains(*buckets, *wanted),
-        Finding::PortsUsedUp(ports) => limits::ports_used_up(ports),
+        Finding::PortsUsedUp(ports) => limits::ports_used_up(ports, basis),
         Finding::NotConfigured(configured) => limits::not_configured(configured),
         Finding::NoAnswer(flow) => unanswered::no_answer(flow, basis, words),
         Finding::OneWay {
             port, both_ways, ..
-        } => unanswered::one_way(*port, *both_ways),
-        Finding::Scan(sweep) => unanswered::scan(sweep),
+        } => unanswered::one_way(*port, *both_ways, basis),
+        Finding::Scan(sweep) => unanswered::scan(sweep, basis),
         Finding::Crowd(crowd) => crowd::crowd_of(crowd, basis, words),
         Finding::NotReused(flow) => connections::not_reused(flow, basis, words),
         Finding::KeptOpen(flow) => connections::kept_open(flow, words),
-        Finding::OneClient(flow) => crowd::one_client(flow, words),
+        Finding::OneClient(flow) => crowd::one_client(flow, basis, words),
         Finding::NotClosed(flow) => connections::not_closed(flow, basis, words),
         Finding::PeersVanished { .. } => connections::peers_vanished(basis),
         Finding::Dns { actor, traffic, .. } => rest::dns(actor, *traffic, basis, words),
         Finding::OneSided { .. } => unanswered::one_sided(),
-        Finding::CountDisagrees(_) => rest::count_disagrees(),
+        Finding::CountDisagrees(_) => rest::count_disagrees(basis),
         Finding::ManyFarEnds(ends) => rest::many_far_ends(ends, basis, words),
         Finding::NobodyStandsOut { holder, .. } => rest::nobody_stands_out(basis, holder.is_some()),
     }

@@ -1,6 +1,6 @@
 //! The advice of rules 13, 15 and 16.
 
-use super::commands::{UNTRACKED, closed_keeps, sockets_of, timeout};
+use super::commands::{closed_keeps, not_tracked, sockets_of, timeout};
 use super::crowd::{or_larger_limit, permanent_limit};
 use super::{Advice, AdviceContext};
 use crate::analysis::traffic::Traffic;
@@ -22,10 +22,10 @@ pub(super) fn dns(
         timeout(basis.timeouts.udp, defaults::UDP)
     );
     let fix = match traffic {
-        Traffic::Input => format!(
-            "do not track it: {}; {}{UNTRACKED}",
-            untrack("PREROUTING", "dport"),
-            untrack("OUTPUT", "sport")
+        Traffic::Input => not_tracked(
+            [untrack("PREROUTING", "dport"), untrack("OUTPUT", "sport")],
+            "OUTPUT and --sport",
+            basis,
         ),
         Traffic::Forward => {
             "let the clients ask a cache near them, or this host answer them".to_owned()
@@ -47,14 +47,14 @@ pub(super) fn dns(
     }
 }
 
-pub(super) fn count_disagrees() -> Advice {
+pub(super) fn count_disagrees(basis: AdviceContext<'_>) -> Advice {
     Advice {
         why: Some(
             "the entries that are not listed have expired, are dying or leaked; they count until the kernel frees them"
                 .to_owned(),
         ),
         fix: Some("if it lasts for minutes this kernel leaks entries: update it; only a reboot frees them".to_owned()),
-        look: Some("conntrack -L dying (as root: entries that something still holds)".to_owned()),
+        look: Some(basis.inside("conntrack -L dying (as root: entries that something still holds)")),
         now: None,
     }
 }
@@ -83,7 +83,7 @@ pub(super) fn many_far_ends(
     Advice {
         why: Some(format!("{many}{closed}")),
         fix: Some(or_larger_limit(fewer, basis)),
-        look: matches!(ends.actor, Actor::ThisHost).then(|| sockets_of(&ends.split)),
+        look: matches!(ends.actor, Actor::ThisHost).then(|| basis.inside(&sockets_of(&ends.split))),
         now: None,
     }
 }

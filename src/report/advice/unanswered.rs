@@ -1,6 +1,6 @@
 //! The advice of rules 4, 5, 6 and 14: entries without a reply.
 
-use super::commands::{UNTRACKED, drop_scanner, protocol_of, sockets_of, stopping, timeout};
+use super::commands::{drop_scanner, not_tracked, protocol_of, sockets_of, stopping, timeout};
 use super::{Advice, AdviceContext};
 use crate::analysis::facts::Port;
 use crate::analysis::traffic::Traffic;
@@ -31,7 +31,7 @@ pub(super) fn no_answer(
     }
 }
 
-pub(super) fn one_way(port: Port, both_ways: bool) -> Advice {
+pub(super) fn one_way(port: Port, both_ways: bool, basis: AdviceContext<'_>) -> Advice {
     let name = protocol_name(port);
     let matched = match port.protocol {
         Protocol::UDP => format!("udp --dport {}", port.number),
@@ -46,16 +46,16 @@ pub(super) fn one_way(port: Port, both_ways: bool) -> Advice {
         } else {
             format!("{name} has no answers, so each sender port keeps an entry of its own")
         }),
-        fix: Some(format!(
-            "do not track it: {}; {}{UNTRACKED}",
-            untrack("PREROUTING"),
-            untrack("OUTPUT")
+        fix: Some(not_tracked(
+            ["PREROUTING", "OUTPUT"].map(untrack),
+            "OUTPUT",
+            basis,
         )),
         ..Advice::default()
     }
 }
 
-pub(super) fn scan(sweep: &Sweep) -> Advice {
+pub(super) fn scan(sweep: &Sweep, basis: AdviceContext<'_>) -> Advice {
     let found = match (&sweep.actor, sweep.candidates.first()) {
         (Actor::Here { held, .. }, _) => held.who.process.as_ref(),
         (_, Some(candidate)) => candidate.process.as_ref(),
@@ -64,7 +64,7 @@ pub(super) fn scan(sweep: &Sweep) -> Advice {
     match sweep.traffic {
         Traffic::Input => Advice {
             why: Some("probes without an answer each keep an entry; nothing says that one got in".to_owned()),
-            fix: Some(drop_scanner(&sweep.actor).unwrap_or_else(|| {
+            fix: Some(drop_scanner(&sweep.actor, basis).unwrap_or_else(|| {
                 "drop this source at the network edge, or here before it is tracked (runbook)".to_owned()
             })),
             ..Advice::default()
@@ -79,7 +79,7 @@ pub(super) fn scan(sweep: &Sweep) -> Advice {
             fix: Some("if no one started it, treat this host as broken into: cut it off the network and keep its disk".to_owned()),
             look: Some(match found {
                 Some((_, pid)) => format!("systemctl status {pid} (unit, command line and parents of the process)"),
-                None => sockets_of_scan(sweep),
+                None => basis.inside(&sockets_of_scan(sweep)),
             }),
             now: None,
         },

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use check_conntrack::analysis::tally::{
-    Attribution, Counting, Endpoint, Fit, Holder, MAX_HOLDERS, Scale, Tally, Unattributed, largest,
+    Attribution, Counting, Endpoint, Fit, Group, Holder, MAX_HOLDERS, Scale, Tally, Unattributed,
+    largest,
 };
 use check_conntrack::analysis::traffic::{EntryTraffic, Traffic};
 use check_conntrack::model::conntrack::{Class, Entry, Protocol, TcpState, Tuple};
@@ -1170,6 +1171,31 @@ fn a_holder_that_is_not_believed_leaves_its_entries_without_a_socket() {
     found.disbelieve(|holder| [1000, 1001, 9].contains(&holder.inode));
     assert_eq!((found.holders.len(), found.attributed), (4, 4));
     assert_eq!(found.unattributed.other, 6);
+}
+
+#[test]
+fn entries_without_a_socket_are_not_counted_among_those_whose_socket_is_left_out() {
+    let t = Protocol::TCP;
+    let far = |port: usize| format!("10.0.3.{}:6379", 7 + port / 60_000);
+    let near = |port: usize| format!("10.0.0.1:{}", 1 + port % 60_000);
+    let all = 3 * MAX_HOLDERS;
+    let entries: Vec<Entry> = (0..all).map(|port| tcp(&near(port), &far(port))).collect();
+    let with_socket = MAX_HOLDERS + 1;
+    let sockets: Vec<LocalSocket> = (0..with_socket)
+        .map(|port| socket(t, &near(port), &far(port), 1 + port as u64, 0))
+        .collect();
+    let tally = tally_of(&entries);
+    let mut matching = tally.matching_of(vec![Group::All], UdpSettings::default());
+    sockets.iter().for_each(|socket| matching.add(socket));
+    let found = &matching.finish().attributions(&[])[0];
+    assert_eq!(found.attributed, with_socket as u64);
+    assert_eq!(found.unattributed.other, (all - with_socket) as u64);
+    assert_eq!(found.holders.len(), MAX_HOLDERS);
+    let scale = found.scale();
+    assert_eq!(
+        (scale.read, scale.total),
+        (MAX_HOLDERS as u64, with_socket as u64)
+    );
 }
 
 #[test]

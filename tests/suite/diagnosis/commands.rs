@@ -236,11 +236,12 @@ mod pidns {
     use std::os::unix::fs::PermissionsExt;
 
     use crate::common::namespaces::{Namespaces, inside};
-    use crate::common::network::cover;
-    use crate::common::programs::{printed, program, run};
+    use crate::common::network::{Neighbour, cover, loopback_up};
+    use crate::common::programs::{printed, printed_for, program, run};
     use crate::common::{Answer, BUCKETS, MAX, conntrack, new_folder};
     use crate::diagnosis::scene::{
-        FAR, HOST, Scene, attempt, client, datagrams, does, line, send_syn,
+        FAR, HOST, Scene, attempt, client, datagrams, does, line, link, namespace_of, over, says,
+        send_syn,
     };
 
     /// The output of a command without the words in brackets behind it, with these programs first in its PATH.
@@ -408,6 +409,56 @@ mod pidns {
         drop(queries);
         let _queries = ask();
         assert_eq!(conntrack::count(), 0);
+    }
+
+    #[test]
+    fn commands_for_another_network_namespace_work_from_the_host() {
+        inside!(Namespaces::Processes);
+        loopback_up();
+        let pod = Neighbour::with_entries(0);
+        link("pod", 1, &pod);
+        run("ip route add local 10.20.0.0/16 dev lo");
+        let mut nft = program("nsenter");
+        nft.args(&pod.words()[1..]).args(["nft", "-f", "-"]);
+        printed_for(
+            "table inet track { chain in { type filter hook input priority 0; ct state new accept; }; }",
+            &mut nft,
+        );
+        cover(MAX, "105\n");
+        let address = std::net::Ipv4Addr::new(10, 9, 1, 2);
+        let _resolver = over(&namespace_of(pod.pid()), || {
+            UdpSocket::bind((address, 53)).unwrap()
+        });
+        let ask = || {
+            (0..100)
+                .flat_map(|n| datagrams(client(n), (address, 53), 1))
+                .collect::<Vec<_>>()
+        };
+        let queries = ask();
+        let answer = says(
+            ["--netns", "all", "--top"],
+            &["DNS: 100 clients of :53/udp"],
+        );
+        let (_, command) = line(&answer, "fix").split_once(": ").unwrap();
+        let (command, second) = command.split_once("; ").unwrap();
+        let inside = format!("nsenter -t {} -n iptables ", pod.pid());
+        assert!(command.starts_with(&inside), "{command}");
+        assert!(
+            second.starts_with("again with OUTPUT and --sport ("),
+            "{second}"
+        );
+        does(command);
+        does(
+            &command
+                .replace("PREROUTING", "OUTPUT")
+                .replace("--dport", "--sport"),
+        );
+        let count = "cat /proc/sys/net/netfilter/nf_conntrack_count";
+        assert_eq!(pod.run(count).trim(), "100");
+        pod.run("conntrack -F");
+        drop(queries);
+        let _more_queries = ask();
+        assert_eq!(pod.run(count).trim(), "0");
     }
 
     #[test]
