@@ -57,7 +57,22 @@ pub(super) fn not_reused(facts: &Facts) -> Option<Finding> {
             .is_at_least(LARGE_SHARE)
             && destination.split.is_mostly(Class::TimeWait)
     })?;
-    Some(Finding::NotReused(flow_to(facts, destination)))
+    let mut flow = flow_to(facts, destination);
+    if !holds_most_open(&flow) {
+        flow.actor = Actor::ThisHost;
+    }
+    Some(Finding::NotReused(flow))
+}
+
+/// True unless the sockets of the owners make up less than half of the connections that are open: nothing shows then
+/// that the closed connections, which have no socket, were theirs.
+fn holds_most_open(flow: &Flow) -> bool {
+    let held: u64 = match &flow.actor {
+        Actor::Here { held, .. } => held.entries,
+        Actor::Owners(owners) => owners.iter().map(|held| held.entries).sum(),
+        _ => return true,
+    };
+    held.saturating_mul(2) >= flow.split.of(Class::Established)
 }
 
 /// Rule 9: one destination or client holds much of the table, most of it ESTABLISHED, at the sockets of few processes;
@@ -217,6 +232,28 @@ mod tests {
             let found = found(&dialling(near_miss, sidekiq(50)));
             assert!(!matches!(found, Some(Finding::NotReused(_))), "{found:?}");
         }
+    }
+
+    #[test]
+    fn closed_connections_are_those_of_an_owner_that_holds_half_of_the_open_ones() {
+        let split = plus(
+            of_class(Class::TimeWait, 200),
+            of_class(Class::Established, 50),
+        );
+        let actor = |ownership| match found(&dialling(split, ownership)) {
+            Some(Finding::NotReused(flow)) => flow.actor,
+            other => panic!("{other:?}"),
+        };
+        assert!(matches!(actor(sidekiq(25)), Actor::Here { .. }));
+        assert_eq!(actor(sidekiq(24)), Actor::ThisHost);
+        let two = |each| {
+            let mut ownership = sidekiq(each);
+            ownership.owners.push(ownership.owners[0].clone());
+            ownership.seen = 2 * each;
+            ownership
+        };
+        assert!(matches!(actor(two(13)), Actor::Owners(_)));
+        assert_eq!(actor(two(12)), Actor::ThisHost);
     }
 
     #[test]

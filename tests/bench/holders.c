@@ -45,6 +45,10 @@ int main(int argc, char **argv) {
     pid_t *children = calloc((size_t)processes, sizeof *children);
     if (children == NULL)
         die("calloc");
+    /* every child has its end of this pipe open until all of its packets are sent */
+    int sent[2];
+    if (pipe(sent) < 0)
+        die("pipe");
     for (long i = 0; i < processes; i++) {
         children[i] = fork();
         if (children[i] < 0)
@@ -58,13 +62,17 @@ int main(int argc, char **argv) {
             if (users > 0 && setuid((uid_t)(20000 + i % users)) < 0)
                 die("setuid");
             prctl(PR_SET_PDEATHSIG, SIGKILL);
+            close(sent[1]);
             for (;;)
                 pause();
         }
     }
+    close(sent[1]);
+    char byte;
+    while (read(sent[0], &byte, 1) < 0 && errno == EINTR)
+        ;
     puts("ready");
     fflush(stdout);
-    char byte;
     while (read(0, &byte, 1) < 0 && errno == EINTR)
         ;
     for (long i = 0; i < processes; i++)

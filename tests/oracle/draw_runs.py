@@ -326,9 +326,12 @@ def command(folder, case):
 
 
 def refused(case, answer):
-    """True for a refusal: status 3, one line without performance data that names an option, and a value as typed."""
+    """True for a refusal: status 3, one line without performance data that names an option, and a value as typed.
+
+    A value is not looked for in the line if the check writes a part of it in another way: the second of two blanks.
+    """
     named = [text for _, text in case.options if text.isascii() and text.isprintable() and len(text) < 40
-             and not set(text) & set("|;<>&$'\"~`") and text.strip() == text]
+             and not set(text) & set("|;<>&$'\"~`") and " ".join(text.split()) == text]
     unnamed = case.words and not case.words[0].startswith("-")
     return (answer.status == UNKNOWN and answer.output.count("\n") == 1 and "|" not in answer.output
             and (unnamed or any(name in answer.line for names in NAMES.values() for name in names))

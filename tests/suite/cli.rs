@@ -823,9 +823,20 @@ fn the_legacy_paths_are_read_where_the_current_ones_are_missing() {
         );
         root.remove(max);
     }
+    root.file("sys/net/nf_conntrack_max", "1000\n");
+    let counters = crate::common::statistics_row(7, 0, 0, 2);
+    let statistics = format!("{}{counters}", crate::common::STATISTICS_HEADER);
+    root.file("net/stat/ip_conntrack", statistics);
+    let got = root.answer(&[]);
+    let of = |counter| got.value(counter).unwrap_or_default();
+    assert_eq!(
+        [of("drop"), of("insert_failed")],
+        [["7c"], ["2c"]],
+        "{}",
+        got.text
+    );
     // a broken current file is not papered over by a legacy one
-    root.file("sys/net/nf_conntrack_max", "1000\n")
-        .file(MAX, "oops\n");
+    root.file(MAX, "oops\n");
     assert_eq!(root.answer(&[]).code, 3);
 }
 

@@ -9,8 +9,14 @@ use crate::common::wait::PATIENCE;
 
 /// In namespaces of their own, with a table.
 mod netns {
+    use std::io::IoSlice;
+    use std::mem::MaybeUninit;
     use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
     use std::process::Stdio;
+
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
     use super::*;
     use crate::common::namespaces::{Namespaces, inside, this_test};
@@ -71,10 +77,13 @@ mod netns {
         use super::*;
 
         #[test]
-        fn a_socket_that_is_closed_between_the_two_looks_has_no_owner() {
+        fn sockets_that_are_closed_or_accepted_between_the_two_looks_have_no_owner_of_their_own() {
             inside!(Namespaces::Network);
             set_up();
             let (address, mut held) = connections(10);
+            let waiting = TcpListener::bind("127.0.0.1:0").unwrap();
+            let second = waiting.local_addr().unwrap();
+            let dialled = [0; 3].map(|_| TcpStream::connect(second).unwrap());
             // the first listing of a directory is that of the processes, and comes after the sockets were looked at
             let strace = [
                 "strace",
@@ -95,15 +104,13 @@ mod netns {
             });
             // 4 connections of 10, both ends
             held.truncate(6);
+            let accepted = [0; 2].map(|_| waiting.accept().unwrap());
             let stdout = std::io::read_to_string(strace.stdout.take().unwrap()).unwrap();
             assert!(strace.wait().unwrap().success(), "{stdout}");
             let answer = Answer {
                 code: 0,
                 text: stdout,
             };
-            let line = line(&answer, &format!("to {address}/tcp local: 10 entries, "));
-            assert!(line.contains(&format!("{} 6 connections", me())), "{line}");
-            assert!(line.ends_with(", 4 no socket left"), "{line}");
             for foreign in ["uid 0", "user root", "no process"] {
                 assert!(
                     !answer.text.contains(foreign),
@@ -111,6 +118,12 @@ mod netns {
                     answer.text
                 );
             }
+            let line = self::line(&answer, &format!("to {address}/tcp local: 10 entries, "));
+            assert!(line.contains(&format!("{} 6 connections", me())), "{line}");
+            assert!(line.ends_with(", 4 no socket left"), "{line}");
+            let line = self::line(&answer, &format!("to {second}/tcp local: 3 entries, "));
+            assert!(line.contains(&format!("{} 3 connections", me())), "{line}");
+            drop((dialled, accepted));
         }
 
         /// True if a child of this process has opened the directory of processes.
@@ -128,31 +141,27 @@ mod netns {
         }
     }
 
+    /// Sends both ends of a connection away: they are on their way as long as the other end does not read.
+    pub(super) fn send_away(here: &UnixStream, [near, far]: [TcpStream; 2]) {
+        let on_its_way = [near.as_fd(), far.as_fd()];
+        let mut room = [MaybeUninit::uninit(); 64];
+        let mut message = SendAncillaryBuffer::new(&mut room);
+        assert!(message.push(SendAncillaryMessage::ScmRights(&on_its_way)));
+        let byte = [IoSlice::new(b"x")];
+        sendmsg(here, &byte, &mut message, SendFlags::empty()).unwrap();
+    }
+
     #[test]
     fn a_socket_on_its_way_between_processes_has_no_process_and_that_is_said() {
         inside!(Namespaces::Network);
         set_up();
-        use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-        use std::io::IoSlice;
-        use std::mem::MaybeUninit;
-        use std::os::fd::AsFd;
-        use std::os::unix::net::UnixStream;
-
         let (address, mut held) = connections(3);
         let (here, _there) = UnixStream::pair().unwrap();
-        let [near, far] = held.pop().unwrap();
-        {
-            let on_its_way = [near.as_fd(), far.as_fd()];
-            let mut room = [MaybeUninit::uninit(); 64];
-            let mut message = SendAncillaryBuffer::new(&mut room);
-            assert!(message.push(SendAncillaryMessage::ScmRights(&on_its_way)));
-            let byte = [IoSlice::new(b"x")];
-            sendmsg(&here, &byte, &mut message, SendFlags::empty()).unwrap();
-        }
-        drop((near, far));
+        send_away(&here, held.pop().unwrap());
         let answer = says(["--source", "netlink"]);
-        let line = line(&answer, &format!("to {address}/tcp local: 3 entries, "));
+        let line = line(&answer, &format!("to {address}/tcp local"));
         assert!(line.contains(&format!("{} 2 connections", me())), "{line}");
+        assert!(!line.contains("uid 0 "), "without a reason: {line}");
         assert!(
             line.contains(", user root (no process) 1 connection"),
             "{line}"
@@ -186,7 +195,7 @@ mod netns {
         told.recv().unwrap();
         let _far = listener.accept().unwrap();
         let answer = says(["--source", "netlink"]);
-        let line = line(&answer, &format!("to {address}/tcp local: 1 entry, "));
+        let line = line(&answer, &format!("to {address}/tcp local"));
         assert!(line.contains(&format!("{} 1 connection", me())), "{line}");
     }
 
@@ -229,13 +238,13 @@ mod netns {
         let own = bound(5001);
         own.send_to(b"x", "10.9.0.54:53").unwrap();
         let answer = says(["--source", "netlink"]);
-        let silent = line(&answer, "to 10.9.0.53:53/udp: 2 entries, ");
-        assert!(silent.ends_with(", 2 no socket left"), "{silent}");
         assert!(
             !answer.text.contains(&format!("[{}]", later.pid())),
             "{}",
             answer.text
         );
+        let silent = line(&answer, "to 10.9.0.53:53/udp: 2 entries, ");
+        assert!(silent.ends_with(", 2 no socket left"), "{silent}");
         let named = line(&answer, "to 10.9.0.54:53/udp: 1 entry, ");
         assert!(named.contains(&format!("{} 1 connection", me())), "{named}");
         // the file tells the time that is left too
@@ -264,7 +273,9 @@ mod netns {
             .collect();
         conntrack::insert(&entries);
         let answer = says(["--source", "netlink"]);
-        let resolver = line(&answer, "to 10.9.0.53:53/udp: 3000 entries, ");
+        let resolver = line(&answer, "to 10.9.0.53:53/udp");
+        assert!(!resolver.contains(&me()), "{resolver}");
+        assert!(resolver.contains(" 3000 entries, "), "{resolver}");
         assert!(resolver.ends_with(", 3000 no socket left"), "{resolver}");
         // one entry at one port is no coincidence
         let named = line(&answer, "to 10.9.0.54:53/udp: 1 entry, ");
@@ -287,50 +298,95 @@ fn the_name_of_a_user_is_found_in_etc_passwd() {
 mod admin {
     use std::io::{BufRead, BufReader};
     use std::net::{TcpListener, TcpStream};
-    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
     use std::process::{Child, Stdio};
 
     use super::*;
     use crate::common::Answer;
     use crate::common::namespaces::{Namespaces, inside, this_test};
-    use crate::common::network::loopback_up;
     use crate::common::plugin::{AS_NOBODY, check_after};
     use crate::common::programs::{command_line, file};
 
-    use check_conntrack::analysis::owners::Owners;
-    use check_conntrack::model::user::Users;
     use check_conntrack::source::procfs::processes::owners;
     use rustix::process::Uid;
     use rustix::thread::set_thread_res_uid;
 
-    #[test]
-    fn a_socket_that_another_user_opened_is_said_to_be_passed_on() {
-        inside!(Namespaces::RootProcesses);
-        loopback_up();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    const NOBODY: u32 = 65534;
+
+    /// A connection that a thread with another effective user id opens, and its other end.
+    fn opened_by(uid: u32, listener: &TcpListener) -> [TcpStream; 2] {
         let address = listener.local_addr().unwrap();
         // of this thread alone
         let opened = std::thread::spawn(move || {
-            set_thread_res_uid(None, Uid::from_raw(1002), None).unwrap();
+            set_thread_res_uid(None, Uid::from_raw(uid), None).unwrap();
             TcpStream::connect(address).unwrap()
         });
-        let near = opened.join().unwrap();
-        let far = listener.accept().unwrap().0;
-        let socket = |stream: &TcpStream| {
-            let stat = rustix::fs::fstat(stream.as_fd()).unwrap();
-            (stat.st_ino, stat.st_uid)
-        };
-        let sockets = [socket(&near), socket(&far)];
-        assert_eq!(sockets.map(|(_, uid)| uid), [1002, 0]);
-        let deadline = Instant::now() + PATIENCE;
-        let found = owners(Path::new("/proc"), &sockets, deadline);
-        assert!(found.missing.is_empty(), "{found:?}");
-        let no_holder = found.no_holder();
-        let owners =
-            Owners::new(found.processes, no_holder, Users::default()).group(sockets.to_vec());
-        assert_eq!(owners.len(), 1, "{owners:?}");
-        let passed = owners[0].passed.clone().unwrap();
-        assert_eq!((passed.user.uid, passed.connections), (1002, 1));
+        [opened.join().unwrap(), listener.accept().unwrap().0]
+    }
+
+    #[test]
+    fn a_socket_that_another_user_opened_is_said_to_be_passed_on() {
+        inside!(Namespaces::RootProcesses);
+        netns::set_up();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _held = opened_by(1002, &listener);
+        let answer = crate::common::answer(["--top", "-v", "--source", "netlink"]);
+        let me = format!("[{}]) 1 connection", std::process::id());
+        let (_, owner) = answer.text.split_once(&me).expect(&answer.text);
+        assert!(
+            owner.starts_with(" (opened by uid 1002)"),
+            "{}",
+            answer.text
+        );
+    }
+
+    #[test]
+    fn a_user_with_very_many_descriptors_makes_names_incomplete_and_hides_no_others() {
+        inside!(Namespaces::RootProcesses);
+        netns::set_up();
+        let (_address, _own) = netns::connections(3);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (here, _there) = UnixStream::pair().unwrap();
+        // no process holds it, so every process of its user may be the one
+        netns::send_away(&here, opened_by(NOBODY, &listener));
+        let _hoard = Hoard::start(19_000, 11);
+        let answer = crate::common::answer(["--top", "-v", "--source", "netlink"]);
+        let me = format!("[{}]) 3 connections", std::process::id());
+        assert!(answer.text.contains(&me), "{}", answer.text);
+        let why = "names incomplete: processes of user nobody have too many descriptors";
+        assert!(answer.first_line().contains(why), "{}", answer.text);
+    }
+
+    /// Processes of user nobody that hold descriptors until this is dropped.
+    struct Hoard(Child);
+
+    impl Hoard {
+        /// A process with so many descriptors, and so many copies of it.
+        fn start(descriptors: usize, copies: usize) -> Self {
+            // the text and not the file, which another user need not be able to read
+            let script = fs::read_to_string(file("scripts/hoard")).unwrap();
+            let numbers = [descriptors, copies].map(|number| number.to_string());
+            let mut child = command_line(&AS_NOBODY.join(" "))
+                .args(["bash", "-c", &script, "hoard"])
+                .args(numbers)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut line = String::new();
+            let mut stdout = BufReader::new(child.stdout.take().unwrap());
+            stdout.read_line(&mut line).unwrap();
+            let hoard = Self(child);
+            assert_eq!(line, "ready\n");
+            hoard
+        }
+    }
+
+    impl Drop for Hoard {
+        fn drop(&mut self) {
+            drop(self.0.stdin.take());
+            let _ = self.0.wait();
+        }
     }
 
     mod strace {
@@ -345,7 +401,7 @@ mod admin {
             if this_test!().part().is_some() {
                 return look();
             }
-            let hoards: Vec<Hoard> = (0..3).map(|_| Hoard::start()).collect();
+            let hoards: Vec<Hoard> = (0..3).map(|_| Hoard::start(HOARD, 0)).collect();
             let log = crate::common::new_file();
             let path = log.path().to_str().unwrap();
             let strace = [
@@ -371,7 +427,7 @@ mod admin {
         fn no_descriptor_of_another_user_is_looked_at_if_every_socket_has_a_holder() {
             inside!(Namespaces::RootProcesses);
             netns::set_up();
-            let hoard = Hoard::start();
+            let hoard = Hoard::start(HOARD, 0);
             let (_address, _held) = netns::connections(3);
             let log = crate::common::new_file();
             let path = log.path().to_str().unwrap();
@@ -400,34 +456,6 @@ mod admin {
                 Instant::now() + PATIENCE,
             );
             assert_eq!((found.missing, found.cut), (vec![u64::MAX], None));
-        }
-
-        struct Hoard(Child);
-
-        impl Hoard {
-            fn start() -> Self {
-                // the text and not the file, which another user need not be able to read
-                let script = fs::read_to_string(file("scripts/hoard")).unwrap();
-                let mut child = command_line(&AS_NOBODY.join(" "))
-                    .args(["bash", "-c", &script, "hoard", &HOARD.to_string()])
-                    .stdin(Stdio::piped())
-                    .stdout(Stdio::piped())
-                    .spawn()
-                    .unwrap();
-                let mut line = String::new();
-                let mut stdout = BufReader::new(child.stdout.take().unwrap());
-                stdout.read_line(&mut line).unwrap();
-                let hoard = Self(child);
-                assert_eq!(line, "ready\n");
-                hoard
-            }
-        }
-
-        impl Drop for Hoard {
-            fn drop(&mut self) {
-                drop(self.0.stdin.take());
-                let _ = self.0.wait();
-            }
         }
 
         /// The number of links that were read of each of these processes.

@@ -3,6 +3,72 @@
 //! Near misses of rules 2 and 15 need counters of the kernel that no test can move at will. They are the golden cases
 //! source-ports-three-quarters-used and list-of-ten-of-eleven.
 
+use std::fmt::Write as _;
+use std::os::unix::fs::symlink;
+
+use crate::common::ProcRoot;
+
+/// A host with a table of 950 entries to one destination, 910 of them in TIME_WAIT. puma.service holds so many of the
+/// others.
+fn host_with_a_pool(size: u16) -> ProcRoot {
+    let root = ProcRoot::tracking("950\n", "1000\n");
+    let (mut entries, mut sockets) = (String::new(), "  sl\n".to_owned());
+    for port in 40_000_u16..40_950 {
+        let (state, left) = if port < 40_040 {
+            ("ESTABLISHED", 431_000)
+        } else {
+            ("TIME_WAIT", 100)
+        };
+        writeln!(
+            entries,
+            "ipv4 2 tcp 6 {left} {state} src=10.0.0.1 dst=192.0.2.7 sport={port} dport=6379 src=192.0.2.7 dst=10.0.0.1 \
+             sport=6379 dport={port} [ASSURED] mark=0 use=1"
+        )
+        .unwrap();
+    }
+    root.make_folder("800/fd");
+    let address = u32::from_ne_bytes;
+    let [near, far] = [[10, 0, 0, 1], [192, 0, 2, 7]].map(address);
+    for number in 0..size {
+        let (port, inode) = (40_000 + number, 7000 + number);
+        writeln!(
+            sockets,
+            "{number}: {near:08X}:{port:04X} {far:08X}:18EB 01 0:0 0:0 0 1000 0 {inode} 1 0"
+        )
+        .unwrap();
+        let descriptor = root.join(&format!("800/fd/{}", 3 + number));
+        symlink(format!("socket:[{inode}]"), descriptor).unwrap();
+    }
+    root.file("net/nf_conntrack", entries)
+        .file("net/tcp", sockets)
+        .file("800/comm", "puma\n")
+        .file("800/cgroup", "0::/system.slice/puma.service\n")
+        .file(
+            "800/stat",
+            "800 (puma) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 5 0 100 0 0\n",
+        );
+    root
+}
+
+#[test]
+fn the_pool_of_a_unit_is_not_blamed_for_the_closed_connections_of_others() {
+    let says = |size| host_with_a_pool(size).answer(&["--top", "-v", "--own", "10.0.0.1"]);
+    let has_most = says(20);
+    assert!(
+        has_most.first_line().contains("puma.service"),
+        "{}",
+        has_most.text
+    );
+    let has_few = says(10).text;
+    let is_listed = |line: &&str| line.starts_with("1. ");
+    let (listed, told): (Vec<&str>, Vec<&str>) = has_few.lines().partition(is_listed);
+    let held = ", puma.service (puma[800]) 10 connections";
+    assert!(listed.concat().contains(held), "{has_few}");
+    assert!(!told.concat().contains("puma"), "{has_few}");
+    let closed = "910 of 950 already closed (TIME_WAIT)";
+    assert!(told.concat().contains(closed), "{has_few}");
+}
+
 /// In a network and a process namespace, so that no other process has a part in it.
 mod pidns {
     use std::io::Write;

@@ -1082,6 +1082,35 @@ mod strace {
     }
 
     #[test]
+    fn two_services_on_a_slow_disk_both_have_a_baseline() {
+        let host = Host::new();
+        let other = ["-c", "lost=0", "-w", "usage=70"];
+        let slow = ["strace", "-o", "/dev/null", "-e"];
+        let slow = [
+            &slow[..],
+            &["inject=fsync,fdatasync,rename,renameat,renameat2:delay_enter=1000000"],
+        ]
+        .concat();
+        for (files, drop, lost) in [(0, 0, None), (2, 7, Some(7))] {
+            host.at(1000 + 300 * u64::from(drop)).dropped(drop);
+            let mut first = check_after(&slow, host.arguments(&["-c", "lost=0"]));
+            let first = first.stdout(Stdio::piped()).spawn().unwrap();
+            crate::common::wait_for("a state that is not on the disk", || {
+                holds(host.files().len() > files, host.files())
+            });
+            let second = host.answer(&other);
+            let first = Answer::of(first.wait_with_output().unwrap());
+            for answer in [second, first] {
+                match lost {
+                    Some(lost) => lost_is(&answer, lost),
+                    None => is_first_run(&answer),
+                }
+            }
+            assert_eq!(host.files().len(), 2, "{:?}", host.files());
+        }
+    }
+
+    #[test]
     fn a_run_that_is_killed_at_any_point_leaves_a_readable_state() {
         let host = Host::new();
         host.run();
