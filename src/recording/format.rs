@@ -28,8 +28,9 @@
 //! endpoint, without a reply, that may be evicted, and of each class, then the source ports in use and how many there are.
 //! The ends of the intervals of the largest endpoint and of the ports may follow; numbers without them are exact.
 //!
-//! A text has two parts, each of which ends with `check`, a hash of its lines. The first part has the youngest samples: a
-//! check that finds nothing wrong reads no more. The second part begins with the older samples.
+//! A text has two parts, each of which ends with `check`, a hash of its lines. A check that finds nothing wrong reads the
+//! first part only, for the time of the last sample and the highest usage since the previous run. So the first part has
+//! those of the youngest samples that no later sample reaches. The second part begins with all other samples.
 //!
 //! Names and sentences lose what may not be printed when they are read, whoever wrote them.
 
@@ -55,7 +56,7 @@ pub(super) const MAX_ADVICE: usize = 200;
 pub(super) const MAX_LINE: usize = 400;
 /// A survey has at most so many lines of the list.
 pub(super) const MAX_LINES: usize = MAX_ENDPOINTS + 2;
-/// The first part has at most so many samples: those of five minutes between two checks, and some more.
+/// The first part covers so many samples: those of five minutes between two checks, and some more.
 const RECENT: usize = 40;
 /// A recording has at most so many numbers of its namespace.
 pub(super) const MAX_NAMESPACES: usize = 4;
@@ -69,7 +70,8 @@ impl Recording {
         loop {
             let older = samples.len().saturating_sub(RECENT);
             let (older, recent) = samples.split_at(older);
-            let text = seal(self.head(recent)) + &seal(self.rest(older, surveys));
+            let (highest, others) = divide(recent);
+            let text = seal(self.head(&highest)) + &seal(self.rest(older, &others, surveys));
             if text.len() <= MAX_BYTES || (samples.is_empty() && surveys.is_empty()) {
                 return text;
             }
@@ -82,7 +84,7 @@ impl Recording {
     }
 
     /// The first part: what a check needs on every run.
-    fn head(&self, recent: &[Sample]) -> String {
+    fn head(&self, highest: &[&Sample]) -> String {
         let mut text = format!(
             "{HEADER}{VERSION}\nboot {}\n",
             clean_sentence(&self.boot, 64)
@@ -101,16 +103,16 @@ impl Recording {
             let (at, utc) = (hundredths(clock.at), hundredths(clock.utc));
             let _ = writeln!(text, "clock {at} {utc}");
         }
-        for sample in recent {
+        for sample in highest {
             write_sample(&mut text, sample);
         }
         text
     }
 
     /// The second part.
-    fn rest(&self, older: &[Sample], surveys: &[Survey]) -> String {
+    fn rest(&self, older: &[Sample], others: &[&Sample], surveys: &[Survey]) -> String {
         let mut text = String::new();
-        for sample in older {
+        for sample in older.iter().chain(others.iter().copied()) {
             write_sample(&mut text, sample);
         }
         for survey in surveys {
@@ -123,6 +125,24 @@ impl Recording {
         }
         text
     }
+}
+
+/// Divides samples into those that no later sample reaches, and the others. The highest usage since any moment is found
+/// among those that no later sample reaches. The first sample belongs to them too, as the beginning of the time that they
+/// cover. Samples of one moment stay together.
+fn divide(samples: &[Sample]) -> (Vec<&Sample>, Vec<&Sample>) {
+    let begin = samples.first().map(|sample| sample.at);
+    samples.iter().partition(|sample| {
+        let since = samples.iter().filter(|other| other.at >= sample.at);
+        let last_fullest = since.reduce(|fullest, later| {
+            if fullest.is_fuller_than(later) {
+                fullest
+            } else {
+                later
+            }
+        });
+        begin == Some(sample.at) || last_fullest.is_some_and(|fullest| fullest.at == sample.at)
+    })
 }
 
 /// Adds a line unless there is nothing to say.
@@ -389,6 +409,40 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_constant_table_has_its_first_and_its_last_sample_in_the_first_part() {
+        let mut recording = empty();
+        for at in 0..60 {
+            recording.add_sample(sample(at, if at == 30 { 8 } else { 7 }), seconds(at));
+        }
+        let text = recording.to_text();
+        let first = Recording::parse_head(super::super::head(&text).unwrap()).unwrap();
+        let at: Vec<u64> = first.samples.iter().map(|s| s.at.as_secs()).collect();
+        assert_eq!(at, [20, 30, 59]);
+        assert_eq!(Recording::parse(&text).unwrap().samples, recording.samples);
+    }
+
+    #[test]
+    fn a_second_part_whose_samples_are_out_of_order_or_later_than_the_last_one_is_damaged() {
+        let mut recording = empty();
+        for at in 1..6 {
+            recording.add_sample(sample(at, 7), seconds(at));
+        }
+        let text = recording.to_text();
+        let (first, second) = text.split_at(super::super::head(&text).unwrap().len());
+        let facts = &second[..second.rfind("check ").unwrap()];
+        let with = |facts: String| Recording::parse(&(first.to_owned() + &seal(facts)));
+        assert!(with(facts.to_owned()).is_ok());
+        for (was, is) in [
+            ("sample 300 ", "sample 100 "),
+            ("sample 400 ", "sample 600 "),
+        ] {
+            assert!(facts.contains(was), "{facts}");
+            let other = facts.replacen(was, is, 1);
+            assert_eq!(with(other), Err(NoRecording::Damaged), "{is}");
+        }
+    }
+
     prop_compose! {
         fn samples()(
             step in 0..1000_u64,
@@ -459,6 +513,33 @@ mod tests {
             let read = read.unwrap();
             prop_assert_eq!(&read.samples, &recording.samples);
             prop_assert_eq!(Recording::parse(&read.to_text()), Ok(read));
+        }
+
+        #[test]
+        fn the_first_part_has_the_highest_usage_since_each_moment_that_it_covers(
+            counts in prop::collection::vec((0..9_u32, 0..3_u64), 1..60),
+            limits in prop::collection::vec(1..4_u32, 60),
+            is_limited in any::<bool>(),
+        ) {
+            let mut recording = empty();
+            let mut at = 1000;
+            for ((count, step), max) in counts.into_iter().zip(limits) {
+                at += step;
+                let max = is_limited.then_some(max);
+                recording.add_sample(Sample { max, ..sample(at, count) }, seconds(at));
+            }
+            let text = recording.to_text();
+            let first = Recording::parse_head(super::super::head(&text).unwrap()).unwrap();
+            prop_assert_eq!(first.at(), recording.at());
+            let youngest = recording.samples.len().saturating_sub(RECENT);
+            let covered = &recording.samples[youngest..];
+            prop_assert_eq!(first.samples[0].at, covered[0].at);
+            // an older sample may be of the same moment as the first one
+            for Sample { at, .. } in covered.iter().filter(|sample| sample.at > covered[0].at) {
+                let [of_first, of_all] = [&first, &recording].map(|all| all.fullest_since(*at).unwrap());
+                prop_assert!(!of_all.is_fuller_than(of_first), "{:?} since {:?} in {}", of_all, at, text);
+            }
+            prop_assert_eq!(Recording::parse(&text).unwrap().samples, recording.samples);
         }
 
         #[test]

@@ -24,10 +24,18 @@ struct Current {
     began: Duration,
     until: Duration,
     utc: Duration,
-    /// The text of its first moment.
-    first: Option<String>,
-    /// The sample and the text of its worst moment, if that is a later one.
-    worst: Option<(Sample, String)>,
+    /// Its first moment.
+    first: Option<Described>,
+    /// Its worst moment, if that is a later one, or a later look into the table if none was due at the first moment.
+    later: Option<Described>,
+}
+
+/// A moment of an incident and the text about it.
+#[derive(Debug, Clone)]
+struct Described {
+    sample: Sample,
+    with_table: bool,
+    text: String,
 }
 
 impl Watch {
@@ -46,7 +54,7 @@ impl Watch {
                     until: sample.at,
                     utc,
                     first: None,
-                    worst: None,
+                    later: None,
                 });
             }
             _ => {}
@@ -54,26 +62,34 @@ impl Watch {
         self.current.is_some()
     }
 
-    /// True if a text of this moment is wanted: of the first one, and of one that is worse than all before.
+    /// True if a text of this moment is wanted: of the first one, of one that is worse than all before, and of a look into
+    /// the table if the first text had to do without.
     pub fn wants_text(&self, sample: &Sample, with_table: bool) -> bool {
         let Some(current) = &self.current else {
             return false;
         };
-        let is_worse = current
-            .worst
-            .as_ref()
-            .is_none_or(|(worst, _)| sample.is_fuller_than(worst));
-        current.first.is_none() || (with_table && is_worse)
+        match (&current.first, &current.later) {
+            (None, _) => true,
+            (Some(first), None) if !first.with_table => with_table,
+            (Some(before), None) | (_, Some(before)) => {
+                with_table && sample.is_fuller_than(&before.sample)
+            }
+        }
     }
 
     /// Takes the text of a moment for which [`Self::wants_text`] is true.
-    pub fn add(&mut self, sample: &Sample, text: String) {
+    pub fn add(&mut self, sample: &Sample, with_table: bool, text: String) {
         self.has_news = true;
         if let Some(current) = &mut self.current {
+            let described = Some(Described {
+                sample: *sample,
+                with_table,
+                text,
+            });
             if current.first.is_none() {
-                current.first = Some(text);
+                current.first = described;
             } else {
-                current.worst = Some((*sample, text));
+                current.later = described;
             }
         }
     }
@@ -90,12 +106,19 @@ impl Watch {
         let began = date_and_time(current.utc);
         let mut text = format!(
             "Incident of the connection tracking table, written by check_conntrack --record.\n\n\
-             First moment, {began}:\n\n{first}"
+             First moment, {began}:\n\n{}",
+            first.text
         );
-        if let Some((sample, worst)) = &current.worst {
-            let after = sample.at.saturating_sub(current.began);
+        if let Some(later) = &current.later {
+            let is_worse = later.sample.is_fuller_than(&first.sample);
+            let moment = if is_worse {
+                "Worst moment"
+            } else {
+                "First look into the table"
+            };
+            let after = later.sample.at.saturating_sub(current.began);
             let utc = date_and_time(current.utc + after);
-            text.push_str(&format!("\nWorst moment, {utc}:\n\n{worst}"));
+            text.push_str(&format!("\n{moment}, {utc}:\n\n{}", later.text));
         }
         text.truncate(MAX_BYTES);
         Some((compact(current.utc), text))
@@ -205,26 +228,55 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_incident_has_its_first_and_its_worst_moment() {
+    /// The watch of an incident that begins at 950 of 1000 entries, with or without a look into the table.
+    fn incident(with_table: bool) -> Watch {
         let mut watch = Watch::default();
         assert!(!watch.see(&sample(10, 899), seconds(UTC)));
         assert!(watch.file().is_none());
-        assert!(watch.see(&sample(20, 900), seconds(UTC)));
-        assert!(watch.wants_text(&sample(20, 900), false));
-        watch.add(&sample(20, 900), "first text\n".to_owned());
+        assert!(watch.see(&sample(20, 950), seconds(UTC)));
+        assert!(watch.wants_text(&sample(20, 950), with_table));
+        watch.add(&sample(20, 950), with_table, "first text\n".to_owned());
+        watch
+    }
+
+    #[test]
+    fn an_incident_has_its_first_and_its_worst_moment() {
+        let mut watch = incident(true);
+        assert!(!watch.wants_text(&sample(25, 950), true));
         assert!(watch.see(&sample(30, 1000), seconds(UTC + 10)));
         assert!(!watch.wants_text(&sample(30, 1000), false));
         assert!(watch.wants_text(&sample(30, 1000), true));
-        watch.add(&sample(30, 1000), "worst text\n".to_owned());
-        assert!(watch.see(&sample(40, 950), seconds(UTC + 20)));
-        assert!(!watch.wants_text(&sample(40, 950), true));
+        watch.add(&sample(30, 1000), true, "worst text\n".to_owned());
+        assert!(watch.see(&sample(40, 960), seconds(UTC + 20)));
+        assert!(!watch.wants_text(&sample(40, 960), true));
         let (name, text) = watch.file().unwrap();
         assert_eq!(name, "20261128T031240Z");
         assert!(text.contains("First moment, 2026-11-28 03:12:40 UTC:\n\nfirst text\n"));
         assert!(text.ends_with("Worst moment, 2026-11-28 03:12:50 UTC:\n\nworst text\n"));
         let incident = watch.incident("x").unwrap();
         assert_eq!((incident.began, incident.until), (seconds(20), seconds(40)));
+    }
+
+    #[test]
+    fn a_first_moment_without_the_table_is_followed_by_the_first_look_and_then_by_the_worst() {
+        let mut watch = incident(false);
+        assert!(watch.see(&sample(30, 910), seconds(UTC + 10)));
+        assert!(watch.wants_text(&sample(30, 910), true));
+        watch.add(&sample(30, 910), true, "with names\n".to_owned());
+        let (_, text) = watch.file().unwrap();
+        assert!(
+            text.ends_with("\nFirst look into the table, 2026-11-28 03:12:50 UTC:\n\nwith names\n"),
+            "{text}"
+        );
+        assert!(!watch.wants_text(&sample(40, 910), true));
+        assert!(watch.see(&sample(40, 990), seconds(UTC + 20)));
+        assert!(watch.wants_text(&sample(40, 990), true));
+        watch.add(&sample(40, 990), true, "worse\n".to_owned());
+        let (_, text) = watch.file().unwrap();
+        assert!(
+            text.ends_with("first text\n\nWorst moment, 2026-11-28 03:13:00 UTC:\n\nworse\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Recording {
         Ok(recording)
     }
 
-    /// Reads the first part: everything but older samples, surveys and incidents.
+    /// Reads the first part: everything but surveys, incidents, and samples that cannot be the highest of a later time.
     ///
     /// # Errors
     /// [`NoRecording::OtherVersion`] or [`NoRecording::Damaged`].
@@ -55,10 +55,15 @@ impl Recording {
     /// [`NoRecording::Damaged`].
     pub fn add_rest(&mut self, text: &str) -> Result<(), NoRecording> {
         let rest = parse_rest(text).ok_or(NoRecording::Damaged)?;
-        let newer = std::mem::replace(&mut self.samples, rest.samples);
-        self.samples.extend(newer);
+        let last = self.at();
+        let of_first_part = std::mem::replace(&mut self.samples, rest.samples);
+        for sample in of_first_part {
+            let place = self.samples.partition_point(|other| other.at <= sample.at);
+            self.samples.insert(place, sample);
+        }
         (self.surveys, self.incidents) = (rest.surveys, rest.incidents);
-        self.is_in_order().then_some(()).ok_or(NoRecording::Damaged)
+        let is_in_order = self.at() == last && self.is_in_order();
+        is_in_order.then_some(()).ok_or(NoRecording::Damaged)
     }
 }
 
@@ -168,7 +173,7 @@ fn parse_limit(text: &str) -> Option<Option<u32>> {
     }
 }
 
-/// Every check reads forty samples, so their numbers are read byte by byte: some 500 instructions less for each.
+/// Every check reads up to forty samples, so their numbers are read byte by byte: some 500 instructions less for each.
 fn parse_sample(text: &str) -> Option<Sample> {
     let mut rest = text.as_bytes();
     let at = Duration::from_millis(next_number(&mut rest)?.checked_mul(10)?);

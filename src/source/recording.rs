@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
@@ -39,7 +39,7 @@ pub fn is_of_another_namespace(name: &str) -> bool {
 /// A recording that is open: a recorder that replaces the file meanwhile changes nothing in it.
 #[derive(Debug)]
 pub struct OpenRecording {
-    path: String,
+    path: PathBuf,
     file: File,
     /// The text that was read, not all of it as long as only the first part was wanted.
     text: String,
@@ -56,7 +56,7 @@ pub fn open(directory: &Path, name: &str) -> Result<(Recording, OpenRecording), 
     let path = directory.join(name);
     let head = || {
         let mut stored = OpenRecording {
-            path: file::shown(&path),
+            path: path.clone(),
             file: trusted_file(&opened, name)?,
             text: String::new(),
             first: 0,
@@ -78,10 +78,7 @@ impl OpenRecording {
             while self.read_more()? {}
             recording.add_rest(self.text.get(self.first..).unwrap_or_default())
         };
-        add().map_err(|problem| ReadError::NoRecording {
-            path: self.path.clone(),
-            problem,
-        })
+        add().map_err(|problem| no_recording(&self.path, problem))
     }
 
     /// Reads until the first part is there, and returns its length.

@@ -153,7 +153,7 @@ impl NetnsRecorder {
         };
         if self.watch.wants_text(&sample, reads_table) {
             let report = diagnosis::report(options, &verdict, table.as_ref(), &diagnosis);
-            self.watch.add(&sample, report.text);
+            self.watch.add(&sample, reads_table, report.text);
         }
         let Some(table) = table else {
             return Duration::ZERO;

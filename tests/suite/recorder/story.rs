@@ -1,7 +1,8 @@
 //! The answer of a check beside a recording.
 
-use super::Host;
+use super::{Host, Recorder};
 use crate::common::Answer;
+use crate::common::wait::{holds, wait_for};
 
 fn has(answer: &Answer, texts: &[&str]) {
     for text in texts {
@@ -59,6 +60,41 @@ fn the_next_check_names_who_filled_the_table_between_two_checks() {
     ] {
         assert!(text.contains(wanted), "{wanted:?} in {text}");
     }
+}
+
+#[test]
+fn an_incident_between_two_looks_gets_its_culprit_by_the_next_look() {
+    let host = Host::new();
+    host.holds(40, 60);
+    let recorder = Recorder::start(&[], &host.recording(&["--record", "1"]));
+    wait_for("a look at the calm table", || {
+        let text = host.text();
+        holds(text.contains("\nsurvey 100000 "), text)
+    });
+    let incident = || {
+        let files = host.incidents();
+        let text = files.first().map(std::fs::read_to_string);
+        text.map(|text| text.unwrap()).unwrap_or_default()
+    };
+    // a look is never closer than ten seconds to the one before
+    host.holds(930, 50);
+    host.set_time(1003);
+    wait_for("the file about the incident", || {
+        holds(incident().contains("\nFirst moment, "), host.text())
+    });
+    let culprit = "\n1. to 10.0.3.7:6379/tcp: ";
+    assert!(!incident().contains(culprit), "{}", incident());
+    // less full than at the first moment, and still with the culprit
+    host.holds(890, 50);
+    host.set_time(1011);
+    let look = "\nFirst look into the table, ";
+    wait_for("a look into the table in the file", || {
+        holds(incident().contains(look), incident())
+    });
+    let text = incident();
+    let (_, later) = text.split_once(look).unwrap();
+    assert!(later.contains(culprit), "{text}");
+    recorder.stop();
 }
 
 #[test]
