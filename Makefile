@@ -18,8 +18,9 @@ CARGO_HOME ?= $(HOME)/.cargo
 PACKED := $(if $(findstring x86_64-unknown-linux-gnu,$(TARGET)),$(shell getconf GNU_LIBC_VERSION 2>/dev/null | awk \
 	'{ split($$2, version, ".") } $$1 == "glibc" && (version[1] > 2 || version[2] >= 36) \
 	{ print "-C link-arg=-Wl,-z,pack-relative-relocs" }'))
-# A panic ends the process before anything is unwound, so no table of where to unwind to is needed: 33 KB.
-TABLES := -C force-unwind-tables=no -C link-arg=-Wl,--no-eh-frame-hdr
+# A panic ends the process before anything is unwound, so no table of where to unwind to is needed: 180 KB. The path is
+# relative, because an absolute one would change the bytes with the folder.
+TABLES := -C force-unwind-tables=no -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,packaging/link/no-unwind-tables.ld
 STATIC := CARGO_ENCODED_RUSTFLAGS="$$(printf '%s\037' $(RUSTFLAGS) -C target-feature=+crt-static $(PACKED) $(TABLES) \
 	"--remap-path-prefix=$(CURDIR)=/check_conntrack" "--remap-path-prefix=$(CURDIR)/vendor=/crates"; \
 	printf -- '--remap-path-prefix=%s=/crates\037' "$(CARGO_HOME)"/registry/src/* | sed 's/.$$//')"

@@ -23,8 +23,10 @@ const TEMPLATES: [(&str, &str); 2] = [
 
 /// The words that the option of a variable accepts; none if it accepts others.
 fn words(options: &Command, variable: &str) -> Vec<String> {
-    let option = variable.trim_start_matches("conntrack_");
-    let arg = options.get_arguments().find(|arg| arg.get_id() == option);
+    let option = variable.trim_start_matches("conntrack_").replace('_', "-");
+    let arg = options
+        .get_arguments()
+        .find(|arg| arg.get_id() == option.as_str());
     let takes_words = |arg: &&Arg| arg.get_action().takes_values();
     let values = arg.filter(takes_words).map(Arg::get_possible_values);
     let values = values.unwrap_or_default().into_iter();

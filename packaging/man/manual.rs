@@ -14,7 +14,7 @@ const PAGE: &str = include_str!("check_conntrack.8.in");
 
 /// The options that take one of a few words.
 const WORDS: [(&str, &[&str]); 5] = [
-    ("top_when", &["always", "problem"]),
+    ("top-when", &["always", "problem"]),
     (
         "source",
         &["auto", "netlink", "procfs", "sockets", "recording"],
@@ -62,8 +62,8 @@ pub(crate) fn command() -> Command {
     command
         .mut_arg("table", |arg| arg.value_hint(ValueHint::FilePath))
         .mut_arg("recording", |arg| arg.value_hint(ValueHint::DirPath))
-        .mut_arg("state_dir", |arg| arg.value_hint(ValueHint::DirPath))
-        .mut_arg("proc_root", |arg| arg.value_hint(ValueHint::DirPath))
+        .mut_arg("state-dir", |arg| arg.value_hint(ValueHint::DirPath))
+        .mut_arg("proc-root", |arg| arg.value_hint(ValueHint::DirPath))
 }
 
 /// The completion of one shell.

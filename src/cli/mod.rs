@@ -4,16 +4,17 @@
 //! names the option, the value and what is accepted.
 
 mod arguments;
+mod command;
 mod refusal;
 
 use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
 use clap::error::ErrorKind;
 use nagiosplugin::ServiceState;
 
-pub use arguments::command;
+pub use command::command;
 pub use refusal::UsageError;
 
 use arguments::Args;
@@ -146,8 +147,12 @@ pub fn parse(
     elevation: Elevation,
 ) -> Result<Request, UsageError> {
     let command_line: Vec<OsString> = command_line.into_iter().skip(1).collect();
-    match Args::try_parse_from(&command_line) {
-        Ok(args) => args.validate(elevation).map(Request::Check),
+    // clap's tree of options is not freed: the process ends soon, and a twentieth of a plain run went into it
+    let mut tree = ManuallyDrop::new(command::options());
+    match tree.try_get_matches_from_mut(&command_line) {
+        Ok(mut matches) => Args::new(&mut matches)
+            .validate(elevation)
+            .map(Request::Check),
         Err(error) => match error.kind() {
             ErrorKind::InvalidUtf8 => Err(UsageError::NotText {
                 argument: refusal::not_text(&command_line),

@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use thiserror::Error;
 
 use super::TIMEOUT_MAX;
-use super::arguments::command;
+use super::command::command;
 use crate::judge::threshold::ThresholdError;
 use crate::model::text::{FOREIGN_MAX, clean, typed};
 
