@@ -42,29 +42,80 @@ const NOWHERE: u32 = u32::MAX;
 /// fraction of going that way.
 #[derive(Debug)]
 pub(super) struct Layout<const FIELDS: usize> {
-    /// The headers, and zeros between them.
-    headers: Vec<u8>,
-    /// All ones where a header stands.
-    mask: Vec<u8>,
+    /// Bytes of the message.
+    length: usize,
+    /// The headers, and zeros between them; the bits of the second word are ones if they belong to a header.
+    headers: Vec<(u64, u64)>,
     /// In 32 bits, so that to add a length to one is no overflow to look out for.
     fields: [u32; FIELDS],
+}
+
+/// The bytes in words of eight, the last word filled with zeros: so many at a time that a comparison is quick without the
+/// help of the compiler, which is told to make small code.
+fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    let whole = bytes.chunks_exact(size_of::<u64>());
+    let mut last = [0; size_of::<u64>()];
+    for (to, from) in last.iter_mut().zip(whole.remainder()) {
+        *to = *from;
+    }
+    whole
+        .map(|word| word.first_chunk().copied().unwrap_or_default())
+        .chain([last])
+        .map(u64::from_ne_bytes)
 }
 
 impl<const FIELDS: usize> Layout<FIELDS> {
     /// Goes through the attributes behind the first `start` bytes of a message. None where one does not fit into its
     /// surroundings or is too short for its field. Of two of a type the last one counts.
     fn of(message: &[u8], start: usize, parts: Parts) -> Option<Self> {
-        let mut layout = Self {
+        let mut walk = Walk {
             headers: vec![0; message.len()],
             mask: vec![0; message.len()],
             fields: [NOWHERE; FIELDS],
         };
-        layout.walk(message.get(start..)?, start, parts, 0)?;
-        Some(layout)
+        walk.through(message.get(start..)?, start, parts, 0)?;
+        Some(Self {
+            length: message.len(),
+            headers: words(&walk.headers).zip(words(&walk.mask)).collect(),
+            fields: walk.fields,
+        })
     }
 
+    /// True if a message has the same attributes in the same places.
+    fn fits(&self, message: &[u8]) -> bool {
+        let differ = |(a, (b, mask)): (u64, &(u64, u64))| (a ^ b) & mask;
+        message.len() == self.length
+            && words(message)
+                .zip(&self.headers)
+                .map(differ)
+                .fold(0, |all, one| all | one)
+                == 0
+    }
+
+    /// The first bytes of a field; none where the message has no such attribute.
+    pub(super) fn field<const N: usize>(&self, message: &[u8], field: usize) -> Option<[u8; N]> {
+        let at = *self.fields.get(field)? as usize;
+        message.get(at..at.checked_add(N)?)?.first_chunk().copied()
+    }
+}
+
+/// A walk through a message that is to become a [`Layout`].
+struct Walk<const FIELDS: usize> {
+    headers: Vec<u8>,
+    /// All ones if a header stands there.
+    mask: Vec<u8>,
+    fields: [u32; FIELDS],
+}
+
+impl<const FIELDS: usize> Walk<FIELDS> {
     /// Goes through attributes that begin at the byte `at` of the message; `base` is added to the numbers of fields.
-    fn walk(&mut self, attributes: &[u8], mut at: usize, parts: Parts, base: usize) -> Option<()> {
+    fn through(
+        &mut self,
+        attributes: &[u8],
+        mut at: usize,
+        parts: Parts,
+        base: usize,
+    ) -> Option<()> {
         for attribute in NlasIterator::new(attributes) {
             let mut attribute = attribute.ok()?;
             let header = attribute.inner().get(..NLA_HEADER_SIZE)?;
@@ -79,32 +130,13 @@ impl<const FIELDS: usize> Layout<FIELDS> {
                     *self.fields.get_mut(base + field)? = u32::try_from(value).ok()?;
                 }
                 Some((_, Part::Nest(parts, nested))) => {
-                    self.walk(attribute.value(), value, parts, base + nested)?;
+                    self.through(attribute.value(), value, parts, base + nested)?;
                 }
                 None => {}
             }
             at += usize::from(attribute.length()).next_multiple_of(NLA_ALIGNTO);
         }
         Some(())
-    }
-
-    /// True if a message has the same attributes in the same places.
-    fn fits(&self, message: &[u8]) -> bool {
-        // sixteen bytes at a time are a few instructions
-        let differ = |(a, (b, mask)): (&u8, (&u8, &u8))| (a ^ b) & mask;
-        message.len() == self.mask.len()
-            && message
-                .iter()
-                .zip(self.headers.iter().zip(&self.mask))
-                .map(differ)
-                .fold(0, |all, one| all | one)
-                == 0
-    }
-
-    /// The first bytes of a field; none where the message has no such attribute.
-    pub(super) fn field<const N: usize>(&self, message: &[u8], field: usize) -> Option<[u8; N]> {
-        let at = *self.fields.get(field)? as usize;
-        message.get(at..at.checked_add(N)?)?.first_chunk().copied()
     }
 }
 
