@@ -1,6 +1,6 @@
 #!/bin/sh
-# A burst that fills the table between two checks, while a recorder runs and the clock is set: packets are lost, the table
-# is calm again, and the next check names who it was, without privilege.
+# A burst that fills the table between two checks, while a recorder runs, the clock is set and the host sleeps: packets are
+# lost, the table is calm again, and the next check names who it was, without privilege.
 # shellcheck source=tests/kernels/guest/functions.sh
 . /rig/functions.sh
 track
@@ -59,6 +59,23 @@ done
 # packets of sockets that close late may make entries again
 calm() { conntrack -F 2>/dev/null && n=$(sampled) && echo "$n entries" && [ "$n" -lt 100 ]; }
 until_true 'a sample of the calm table' calm
+
+# the host sleeps for 20 s (S3) while the recorder runs; an alarm of its clock wakes it
+rtc=/sys/class/rtc/rtc0/wakealarm
+# the time since the start of the host, with and without its sleep, in seconds
+with_sleep() { cut -d . -f 1 /proc/uptime; }
+without_sleep() { awk '/^now at/ { printf "%d\n", $3 / 1e9 }' /proc/timer_list; }
+echo 0 >"$rtc"
+echo +20 >"$rtc"
+before=$(with_sleep) awake=$(without_sleep)
+echo mem >/sys/power/state
+slept=$(($(with_sleep) - before - $(without_sleep) + awake))
+[ "$slept" -ge 10 ] || fail "the host slept for $slept s"
+# the first part of the recording has its last sample, in hundredths of a second
+last_sample() { awk '/^check / { exit } /^sample / { n = $2 } END { printf "%d\n", n / 100 }' "$recording"; }
+after_sleep() { n=$(last_sample) && echo "$n" && [ "$n" -ge $((before + slept)) ]; }
+until_true 'a sample after the sleep' after_sleep
+fact suspended-while-it-records 'went on'
 
 lost
 exits 2
