@@ -8,7 +8,6 @@ mod command;
 mod refusal;
 
 use std::ffi::OsString;
-use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
@@ -147,9 +146,7 @@ pub fn parse(
     elevation: Elevation,
 ) -> Result<Request, UsageError> {
     let command_line: Vec<OsString> = command_line.into_iter().skip(1).collect();
-    // clap's tree of options is not freed: the process ends soon, and a twentieth of a plain run went into it
-    let mut tree = ManuallyDrop::new(command::options());
-    match tree.try_get_matches_from_mut(&command_line) {
+    match command::options().try_get_matches_from(&command_line) {
         Ok(mut matches) => Args::new(&mut matches)
             .validate(elevation)
             .map(Request::Check),
