@@ -270,6 +270,8 @@ impl Host {
         let folder = self.kept.path().join("incidents");
         let entries = fs::read_dir(folder).into_iter().flatten();
         let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        // a file that is being written has another name, and is soon gone under it
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
         files.sort();
         files
     }
