@@ -22,6 +22,7 @@ struct Flag {
     /// The long name, which is clap's identifier of the option, too.
     long: &'static str,
     short: Option<char>,
+    alias: Option<&'static str>,
     takes: Takes,
     /// The name of the value in the help.
     value: &'static str,
@@ -47,10 +48,21 @@ enum Takes {
 }
 
 impl Flag {
+    const fn short(mut self, short: char) -> Self {
+        self.short = Some(short);
+        self
+    }
+
+    const fn alias(mut self, alias: &'static str) -> Self {
+        self.alias = Some(alias);
+        self
+    }
+
     fn arg(&self, heading: &'static str) -> Arg {
         let arg = Arg::new(self.long)
             .long(self.long)
             .short(self.short)
+            .visible_aliases(self.alias)
             .help(self.help)
             .help_heading(heading);
         let arg = match &self.takes {
@@ -66,16 +78,11 @@ impl Flag {
     }
 }
 
-const fn flag(
-    long: &'static str,
-    short: Option<char>,
-    takes: Takes,
-    value: &'static str,
-    help: &'static str,
-) -> Flag {
+const fn flag(long: &'static str, takes: Takes, value: &'static str, help: &'static str) -> Flag {
     Flag {
         long,
-        short,
+        short: None,
+        alias: None,
         takes,
         value,
         help,
@@ -89,20 +96,20 @@ const FLAGS: [(&str, &[Flag]); 6] = [
         &[
             flag(
                 "warning",
-                Some('w'),
                 Takes::Ranges,
                 "[METRIC=]RANGE",
                 "WARNING if METRIC is outside RANGE\n\
-             [default: usage=80 chain=15]",
-            ),
+                 [default: usage=80 chain=15]",
+            )
+            .short('w'),
             flag(
                 "critical",
-                Some('c'),
                 Takes::Ranges,
                 "[METRIC=]RANGE",
                 "CRITICAL if METRIC is outside RANGE\n\
-             [default: usage=90 chain=30]",
-            ),
+                 [default: usage=90 chain=30]",
+            )
+            .short('c'),
         ],
     ),
     (
@@ -110,30 +117,26 @@ const FLAGS: [(&str, &[Flag]); 6] = [
         &[
             flag(
                 "top",
-                None,
                 Takes::Optional("5"),
                 "N",
                 "Name the N largest remote endpoints, 1 to 50\n\
-             [default: off, 5 without N]",
+                 [default: off, 5 without N]",
             ),
             flag(
                 "top-when",
-                None,
                 Takes::Text,
                 "WHEN",
                 "When to read the table: always, or problem\n\
-             (only if the state is not OK) [default: always]",
+                 (only if the state is not OK) [default: always]",
             ),
             flag(
                 "aggregate",
-                None,
                 Takes::Text,
                 "V4,V6",
                 "Group clients by prefix length [default: 32,64]",
             ),
             flag(
                 "own",
-                None,
                 Takes::Texts,
                 "ADDR[/LEN],...",
                 "More addresses that are this host's own",
@@ -145,45 +148,39 @@ const FLAGS: [(&str, &[Flag]); 6] = [
         &[
             flag(
                 "source",
-                None,
                 Takes::Text,
                 "SOURCE",
                 "Read entries from auto, netlink, procfs, sockets\n\
-             or recording [default: auto]",
+                 or recording [default: auto]",
             ),
             flag(
                 "table",
-                None,
                 Takes::File,
                 "FILE",
                 "Analyse a capture: /proc/net/nf_conntrack or\n\
-             conntrack -L, plain or gzip, - is stdin",
+                 conntrack -L, plain or gzip, - is stdin",
             ),
             flag(
                 "max",
-                None,
                 Takes::Number,
                 "N",
                 "Limit of the host of --table [default: this host's]",
             ),
             flag(
                 "sample",
-                None,
                 Takes::Number,
                 "N",
                 "Read N entries, extrapolate; 0: all [default: 20000]",
             ),
             flag(
                 "netns",
-                None,
                 Takes::Text,
                 "WHICH",
                 "Judge this network namespace (self) or every one\n\
-             of this host (all) [default: self]",
+                 of this host (all) [default: self]",
             ),
             flag(
                 "proc-root",
-                None,
                 Takes::File,
                 "DIR",
                 "Read all files below this procfs [default: /proc]",
@@ -195,19 +192,17 @@ const FLAGS: [(&str, &[Flag]); 6] = [
         &[
             flag(
                 "record",
-                None,
                 Takes::Optional(DEFAULT_RECORD),
                 "SECONDS",
                 "Run as a recorder, a sample every SECONDS (1-60)\n\
-             [default: off, 10 without SECONDS]",
+                 [default: off, 10 without SECONDS]",
             ),
             flag(
                 "recording",
-                None,
                 Takes::File,
                 "DIR",
                 "Where --record writes and a check reads\n\
-             [default: /run/check_conntrack]",
+                 [default: /run/check_conntrack]",
             ),
         ],
     ),
@@ -216,27 +211,25 @@ const FLAGS: [(&str, &[Flag]); 6] = [
         &[
             flag(
                 "absent",
-                None,
                 Takes::Text,
                 "STATE",
                 "STATE if nothing is tracked: ok, warning, critical,\n\
-             unknown [default: unknown]",
-            ),
+                 unknown [default: unknown]",
+            )
+            .alias("no-conntrack"),
             flag(
                 "empty",
-                None,
                 Takes::Text,
                 "STATE",
                 "STATE if the table is empty although connections\n\
-             to other hosts are open [default: ok]",
+                 to other hosts are open [default: ok]",
             ),
             flag(
                 "state-dir",
-                None,
                 Takes::File,
                 "DIR",
                 "Keep the counters of the previous run in DIR\n\
-             [default: /var/lib/check_conntrack]",
+                 [default: /var/lib/check_conntrack]",
             ),
         ],
     ),
@@ -245,32 +238,32 @@ const FLAGS: [(&str, &[Flag]); 6] = [
         &[
             flag(
                 "timeout",
-                Some('t'),
                 Takes::Number,
                 "SECONDS",
                 "Stop after SECONDS, 1-3600, and report [default: 8]",
-            ),
+            )
+            .short('t'),
             flag(
                 "verbose",
-                Some('v'),
                 Takes::Nothing(ArgAction::Count),
                 "",
                 "More detail lines, up to -vvv",
-            ),
+            )
+            .short('v'),
             flag(
                 "version",
-                Some('V'),
                 Takes::Nothing(ArgAction::Version),
                 "",
                 "Print the version and exit with 3",
-            ),
+            )
+            .short('V'),
             flag(
                 "help",
-                Some('h'),
                 Takes::Nothing(ArgAction::HelpShort),
                 "",
                 "Print this help and exit with 3",
-            ),
+            )
+            .short('h'),
         ],
     ),
 ];
@@ -325,7 +318,5 @@ pub(super) fn options() -> Command {
     }
     // for the scripts that this program replaces; not for new definitions, hence not in the help
     let positional = Arg::new(POSITIONAL).action(ArgAction::Append).num_args(1..);
-    command
-        .arg(positional.value_name("WARN CRIT").hide(true))
-        .mut_arg("absent", |arg| arg.visible_alias("no-conntrack"))
+    command.arg(positional.value_name("WARN CRIT").hide(true))
 }

@@ -64,8 +64,8 @@ pub(super) fn not_reused(facts: &Facts) -> Option<Finding> {
     Some(Finding::NotReused(flow))
 }
 
-/// True unless the sockets of the owners make up less than half of the connections that are open: nothing shows then
-/// that the closed connections, which have no socket, were theirs.
+/// True if the owners hold at least half of the open connections. If they hold fewer, nothing shows that the closed
+/// connections were theirs: a closed connection has no socket.
 fn holds_most_open(flow: &Flow) -> bool {
     let held: u64 = match &flow.actor {
         Actor::Here { held, .. } => held.entries,

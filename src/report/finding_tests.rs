@@ -107,19 +107,21 @@ fn relief() -> Relief {
 
 fn advised(finding: &Finding) -> Advice {
     let names = AddressNames::new();
-    advice(
-        Some(finding),
-        AdviceContext {
-            limit_is_near: true,
-            names: &names,
-            timeouts: timeouts(),
-            relief: Some(relief()),
-            max: Some(8192),
-            sets_limits: true,
-            capture: false,
-            netns: None,
-        },
-    )
+    advice(Some(finding), usual(&names))
+}
+
+/// The basis of the advice on a table that is nearly full, on a host that may set its limits.
+fn usual(names: &AddressNames) -> AdviceContext<'_> {
+    AdviceContext {
+        limit_is_near: true,
+        names,
+        timeouts: timeouts(),
+        relief: Some(relief()),
+        max: Some(8192),
+        sets_limits: true,
+        capture: false,
+        netns: None,
+    }
 }
 
 fn said(finding: &Finding) -> String {
@@ -258,14 +260,8 @@ fn where_no_limit_can_be_set_the_command_is_one_for_the_host() {
     let names = AddressNames::new();
     let of = |finding: &Finding, sets_limits| {
         let basis = AdviceContext {
-            limit_is_near: true,
-            names: &names,
-            timeouts: timeouts(),
-            relief: Some(relief()),
-            max: Some(8192),
             sets_limits,
-            capture: false,
-            netns: None,
+            ..usual(&names)
         };
         advice(Some(finding), basis)
     };
@@ -391,14 +387,8 @@ fn commands_for_another_network_namespace_lead_into_it() {
     let names = AddressNames::new();
     let of = |finding: &Finding| {
         let basis = AdviceContext {
-            limit_is_near: true,
-            names: &names,
-            timeouts: timeouts(),
-            relief: Some(relief()),
-            max: Some(8192),
-            sets_limits: true,
-            capture: false,
             netns: Some(4_194_304),
+            ..usual(&names)
         };
         advice(Some(finding), basis)
     };
@@ -441,13 +431,10 @@ fn a_table_far_from_full_is_not_advised_a_larger_limit() {
     let of = |limit_is_near, capture| {
         let basis = AdviceContext {
             limit_is_near,
-            names: &names,
-            timeouts: timeouts(),
             relief: None,
             max: Some(5120),
-            sets_limits: true,
             capture,
-            netns: None,
+            ..usual(&names)
         };
         advice(Some(&finding), basis).fix
     };
@@ -797,14 +784,10 @@ fn a_capture_has_no_command_for_this_host() {
     let advice = advice(
         Some(&redis()),
         AdviceContext {
-            limit_is_near: true,
-            names: &names,
             timeouts: Timeouts::default(),
-            relief: Some(relief()),
             max: None,
-            sets_limits: true,
             capture: true,
-            netns: None,
+            ..usual(&names)
         },
     );
     assert_eq!((advice.now, advice.look), (None, None));
@@ -820,18 +803,13 @@ fn a_capture_has_no_command_for_this_host() {
 fn without_a_finding_the_larger_limit_still_buys_time() {
     let names = AddressNames::new();
     let basis = AdviceContext {
-        limit_is_near: true,
-        names: &names,
         timeouts: Timeouts::default(),
         relief: Some(Relief {
             buckets: Some(32_768),
             lasts: None,
             ..relief()
         }),
-        max: Some(8192),
-        sets_limits: true,
-        capture: false,
-        netns: None,
+        ..usual(&names)
     };
     assert_eq!(
         advice(None, basis).now.as_deref(),

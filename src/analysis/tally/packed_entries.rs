@@ -197,7 +197,7 @@ impl PackedEntries {
         &self.groups
     }
 
-    /// What was dialled by each of them.
+    /// The port that each of them dials.
     pub(super) fn all_dialled(&self) -> &[DialledPort] {
         &self.dialled
     }
