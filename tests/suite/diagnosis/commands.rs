@@ -417,6 +417,8 @@ mod pidns {
         loopback_up();
         let pod = Neighbour::with_entries(0);
         link("pod", 1, &pod);
+        // no entry ends before it is counted, however slow this host is
+        pod.run("sysctl -q -w net.netfilter.nf_conntrack_udp_timeout=3600");
         run("ip route add local 10.20.0.0/16 dev lo");
         let mut nft = program("nsenter");
         nft.args(&pod.words()[1..]).args(["nft", "-f", "-"]);

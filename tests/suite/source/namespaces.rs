@@ -426,8 +426,9 @@ mod strace {
         let root = host(10, 1000);
         namespace(&root, 70, 10, 0);
         let slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-e"];
-        let delay = "inject=getdents64:delay_enter=1500000:when=1";
-        let arguments = ["--netns", "all", "-t", "2", "--proc-root"];
+        // files and processes have half of the time limit, and this is more
+        let delay = "inject=getdents64:delay_enter=5000000:when=1";
+        let arguments = ["--netns", "all", "-t", "9", "--proc-root"];
         let mut check = check_after(&[&slow[..], &[delay]].concat(), arguments);
         let got = Answer::of(check.arg(root.path()).output().unwrap());
         assert_eq!(got.code, 3, "{}", got.text);
