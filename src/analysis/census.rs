@@ -62,10 +62,7 @@ impl Census {
             .chain([Group::All])
             .collect();
         let counted = tally.look_at(&groups);
-        let endpoints = largest.iter().zip(&counted);
-        let endpoints: Vec<Endpoint> = endpoints
-            .map(|(peer, counted)| tally.endpoint(*peer, counted))
-            .collect();
+        let endpoints = tally.endpoints_of(&largest, &counted);
         Self {
             largest: tally.largest(endpoints.first().map_or(0, |first| first.entries), scale),
             scale,

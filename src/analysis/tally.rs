@@ -126,8 +126,12 @@ impl Tally {
     pub fn top(&self, n: usize) -> Vec<Endpoint> {
         let largest = self.largest_endpoints(n);
         let groups: Vec<Group> = largest.iter().copied().map(Group::Endpoint).collect();
-        let counted = self.look_at(&groups);
-        let endpoints = largest.iter().zip(&counted);
+        self.endpoints_of(&largest, &self.look_at(&groups))
+    }
+
+    /// Endpoints, given what was counted of the entries of each.
+    pub fn endpoints_of(&self, peers: &[EndpointId], counted: &[Counted]) -> Vec<Endpoint> {
+        let endpoints = peers.iter().zip(counted);
         endpoints
             .map(|(peer, counted)| self.endpoint(*peer, counted))
             .collect()
@@ -175,8 +179,7 @@ impl Tally {
         counts
     }
 
-    /// An endpoint, given what was counted of its entries.
-    pub fn endpoint(&self, peer: EndpointId, counted: &Counted) -> Endpoint {
+    fn endpoint(&self, peer: EndpointId, counted: &Counted) -> Endpoint {
         let entries = counted.split.entries;
         let [.., forwarded, _] = counted.directions;
         Endpoint {

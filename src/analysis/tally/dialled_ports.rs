@@ -34,11 +34,6 @@ impl Tally {
         ports.sort_unstable_by_key(|(dialled, entries)| (Reverse(*entries), *dialled));
         DialledPorts { ports, different }
     }
-
-    /// The `n` services of this host that far clients hold most entries with, most first, then by port and protocol.
-    pub fn services(&self, n: usize) -> Vec<LocalService> {
-        self.dialled_ports().services(n)
-    }
 }
 
 impl DialledPorts {

@@ -111,7 +111,7 @@ fn adds_up(entries: &[Entry], own: LocalAddresses, aggregate: Aggregate, of_a_ca
     let directions: Vec<(Traffic, u64)> = tally.directions().collect();
     assert_eq!(directions.iter().map(|(_, n)| n).sum::<u64>(), read);
     assert!(tally.unreplied() <= read && tally.evictable() <= read);
-    let services = tally.services(usize::MAX);
+    let services = tally.dialled_ports().services(usize::MAX);
     let of_direction = |wanted| {
         directions
             .iter()

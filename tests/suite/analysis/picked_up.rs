@@ -15,7 +15,7 @@ use super::tally::{in_state, labels, own, plain, tcp, translated, udp};
 /// The names of the endpoints, of the services and of the directions that entries have, with their numbers.
 fn summary(tally: &Tally) -> [Vec<String>; 3] {
     let directions = tally.directions().filter(|(_, count)| *count > 0);
-    let services = tally.services(50);
+    let services = tally.dialled_ports().services(50);
     [
         labels(&tally.top(50)),
         services
@@ -446,7 +446,7 @@ proptest! {
         let backwards: Vec<Entry> = entries.iter().rev().copied().collect();
         prop_assert_eq!(summary(&counted(capture(), &backwards)), summary(&tally));
         let inbound = tally.directions().find(|(direction, _)| *direction == Traffic::Input);
-        let served: u64 = tally.services(50).iter().map(|service| service.entries).sum();
+        let served: u64 = tally.dialled_ports().services(50).iter().map(|service| service.entries).sum();
         prop_assert_eq!(inbound.map(|(_, entries)| entries), Some(served));
     }
 }

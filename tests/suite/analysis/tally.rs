@@ -689,7 +689,7 @@ fn states_shares_and_totals() {
     let directions: Vec<u64> = tally.directions().map(|(_, count)| count).collect();
     assert_eq!(directions, [4, 5, 1, 0]);
     let services = |n| -> Vec<String> {
-        let services = tally.services(n).into_iter();
+        let services = tally.dialled_ports().services(n).into_iter();
         services
             .map(|service| format!("{} {service}", service.entries))
             .collect()
@@ -1328,7 +1328,7 @@ proptest! {
         let (one, other) = (tally_of(&entries), tally_of(&shuffled));
         let top = one.top(n);
         prop_assert_eq!(&top, &other.top(n));
-        prop_assert_eq!(one.services(n), other.services(n));
+        prop_assert_eq!(one.dialled_ports().services(n), other.dialled_ports().services(n));
         let sockets = sockets_of(&entries);
         let found = one.match_sockets(&top, sockets.iter());
         prop_assert_eq!(&found, &other.match_sockets(&top, sockets.iter().rev()));
