@@ -44,52 +44,95 @@ const NOWHERE: u32 = u32::MAX;
 pub(super) struct Layout<const FIELDS: usize> {
     /// Bytes of the message.
     length: usize,
-    /// The headers, and zeros between them; the bits of the second word are ones if they belong to a header.
-    headers: Vec<(u64, u64)>,
+    /// The headers of each whole block.
+    headers: Vec<Headers>,
+    /// The headers in the last bytes, as many as a block has.
+    last: Headers,
     /// In 32 bits, so that to add a length to one is no overflow to look out for.
     fields: [u32; FIELDS],
 }
 
-/// The bytes in words of eight, the last word filled with zeros: so many at a time that a comparison is quick without the
-/// help of the compiler, which is told to make small code.
-fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {
-    let whole = bytes.chunks_exact(size_of::<u64>());
-    let mut last = [0; size_of::<u64>()];
-    for (to, from) in last.iter_mut().zip(whole.remainder()) {
-        *to = *from;
+/// Bytes that are compared at a time, without a loop: the compiler is told to make small code, and makes none of them
+/// itself.
+const BLOCK: usize = 2 * size_of::<u128>();
+
+/// A block of a message.
+type Block = [u128; 2];
+
+fn block(bytes: &[u8]) -> Option<Block> {
+    let (first, rest) = bytes.split_first_chunk()?;
+    let second = rest.first_chunk()?;
+    Some([*first, *second].map(u128::from_ne_bytes))
+}
+
+/// The headers in a block.
+#[derive(Debug)]
+struct Headers {
+    /// The headers, and zeros between them.
+    bytes: Block,
+    /// All ones if a header stands there.
+    mask: Block,
+}
+
+impl Headers {
+    fn of(bytes: &[u8], mask: &[u8]) -> Option<Self> {
+        Some(Self {
+            bytes: block(bytes)?,
+            mask: block(mask)?,
+        })
     }
-    whole
-        .map(|word| word.first_chunk().copied().unwrap_or_default())
-        .chain([last])
-        .map(u64::from_ne_bytes)
+
+    /// Zero if the block has the same headers.
+    fn difference(&self, [first, second]: Block) -> u128 {
+        let Self {
+            bytes: [first_headers, second_headers],
+            mask: [first_mask, second_mask],
+        } = *self;
+        (first ^ first_headers) & first_mask | (second ^ second_headers) & second_mask
+    }
 }
 
 impl<const FIELDS: usize> Layout<FIELDS> {
     /// Goes through the attributes behind the first `start` bytes of a message. None where one does not fit into its
     /// surroundings or is too short for its field. Of two of a type the last one counts.
     fn of(message: &[u8], start: usize, parts: Parts) -> Option<Self> {
+        // a message that is shorter than a block would be no entry of any family
+        let length = message.len().max(BLOCK);
         let mut walk = Walk {
-            headers: vec![0; message.len()],
-            mask: vec![0; message.len()],
+            headers: vec![0; length],
+            mask: vec![0; length],
             fields: [NOWHERE; FIELDS],
         };
         walk.through(message.get(start..)?, start, parts, 0)?;
+        let [headers, masks] = [&walk.headers, &walk.mask];
+        let blocks = headers
+            .chunks_exact(BLOCK)
+            .zip(masks.chunks_exact(BLOCK))
+            .filter_map(|(headers, mask)| Headers::of(headers, mask));
+        let last = length.checked_sub(BLOCK)?;
         Some(Self {
             length: message.len(),
-            headers: words(&walk.headers).zip(words(&walk.mask)).collect(),
+            headers: blocks.collect(),
+            last: Headers::of(headers.get(last..)?, masks.get(last..)?)?,
             fields: walk.fields,
         })
     }
 
-    /// True if a message has the same attributes in the same places.
+    /// True if a message has the same attributes in the same places. A message that is shorter than a block never has.
     fn fits(&self, message: &[u8]) -> bool {
-        let differ = |(a, (b, mask)): (u64, &(u64, u64))| (a ^ b) & mask;
-        message.len() == self.length
-            && words(message)
-                .zip(&self.headers)
-                .map(differ)
-                .fold(0, |all, one| all | one)
-                == 0
+        if message.len() != self.length {
+            return false;
+        }
+        let Some(last) = message.last_chunk::<BLOCK>().and_then(|last| block(last)) else {
+            return false;
+        };
+        let blocks = message.chunks_exact(BLOCK).filter_map(block);
+        let difference = blocks
+            .zip(&self.headers)
+            .fold(self.last.difference(last), |all, (block, headers)| {
+                all | headers.difference(block)
+            });
+        difference == 0
     }
 
     /// The first bytes of a field; none where the message has no such attribute.

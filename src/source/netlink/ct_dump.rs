@@ -269,10 +269,6 @@ impl Decoder {
 /// The tuple whose fields are counted from `base`; of the ports the bits of the mask.
 #[inline(always)] // a tuple that is handed on is written and read again in other pieces, a tenth of what an entry costs
 fn tuple(layout: &Layout<FIELDS>, payload: &[u8], base: usize, port_mask: u16) -> Option<Tuple> {
-    let [source_port, destination_port] = [SOURCE_PORT, DESTINATION_PORT].map(|field| {
-        let port = layout.field(payload, base + field);
-        port.map_or(0, u16::from_be_bytes) & port_mask
-    });
     Some(Tuple {
         source: address(layout, payload, base + SOURCE_V4, base + SOURCE_V6)?,
         destination: address(
@@ -281,9 +277,15 @@ fn tuple(layout: &Layout<FIELDS>, payload: &[u8], base: usize, port_mask: u16) -
             base + DESTINATION_V4,
             base + DESTINATION_V6,
         )?,
-        source_port,
-        destination_port,
+        source_port: port(layout, payload, base + SOURCE_PORT) & port_mask,
+        destination_port: port(layout, payload, base + DESTINATION_PORT) & port_mask,
     })
+}
+
+/// The port in a field, 0 without the field.
+#[inline(always)] // as above
+fn port(layout: &Layout<FIELDS>, payload: &[u8], field: usize) -> u16 {
+    layout.field(payload, field).map_or(0, u16::from_be_bytes)
 }
 
 /// The address in one of two fields.
