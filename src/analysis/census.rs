@@ -31,12 +31,13 @@ pub struct Census {
     pub shown: usize,
     /// The groups: the endpoints in their order, then ports, a swept address, and the whole table.
     pub groups: Vec<Group>,
+    /// The counts of each group, in their order.
+    pub counted: Vec<Counted>,
     /// The entries of the largest endpoint in the whole table.
     pub largest: Estimate<u64>,
     scale: Scale,
     /// Entries of the table, listed or not.
     entries: u64,
-    counted: Vec<Counted>,
     swept_ports: u64,
     different_ports: u64,
     /// The services of this host with most entries.

@@ -232,12 +232,20 @@ impl Tally {
     /// The same for sockets that come one by one.
     pub fn matching(&self, top: &[Endpoint], settings: UdpSettings) -> Matching<'_> {
         let groups = top.iter().map(|endpoint| Group::Endpoint(endpoint.peer));
-        self.matching_of(groups.collect(), settings)
+        let groups: Vec<Group> = groups.collect();
+        self.matching_of(&groups, &self.look_at(&groups), settings)
     }
 
-    /// The same for any groups of entries.
-    pub fn matching_of(&self, groups: Vec<Group>, settings: UdpSettings) -> Matching<'_> {
-        Matching::new(self, groups, settings)
+    /// The same for any groups of entries, given what was counted of the entries of each.
+    pub fn matching_of(
+        &self,
+        groups: &[Group],
+        counted: &[Counted],
+        settings: UdpSettings,
+    ) -> Matching<'_> {
+        let groups = groups.iter().copied().zip(counted);
+        let groups = groups.map(|(group, counted)| (group, Unattributed::of(counted)));
+        Matching::new(self, groups.collect(), settings)
     }
 }
 

@@ -228,7 +228,7 @@ fn match_sockets<'t>(
         None => udp_settings(&wanted.proc_root),
         Some(_) => UdpSettings::default(),
     };
-    let mut matching: Matching<'t> = tally.matching_of(census.groups.clone(), settings);
+    let mut matching: Matching<'t> = tally.matching_of(&census.groups, &census.counted, settings);
     let mut dialled = DialledSockets::new(tally, census, scale);
     let mut look = Look::default();
     let read = entries::all_sockets(wanted, |socket| {

@@ -1,5 +1,6 @@
 //! The sockets behind an endpoint, and what has none.
 
+use super::group::Counted;
 use super::packed_entries;
 use super::scale::Scale;
 
@@ -62,6 +63,18 @@ pub struct Unattributed {
 }
 
 impl Unattributed {
+    /// The entries of a group of which no socket is known.
+    pub(super) fn of(counted: &Counted) -> Self {
+        let [.., forwarded, _] = counted.directions;
+        let apart = forwarded.saturating_add(counted.ended);
+        Self {
+            time_wait: counted.ended,
+            unheld: 0,
+            forwarded,
+            other: counted.split.entries.saturating_sub(apart),
+        }
+    }
+
     /// All of them.
     pub fn total(&self) -> u64 {
         self.time_wait + self.unheld + self.forwarded + self.other

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
+use std::mem;
 use std::net::IpAddr;
 
 use super::packed_entries::{DialledPort, Kind, Profile};
@@ -37,6 +38,8 @@ pub struct Counted {
     pub split: Split,
     /// Entries to which no packet came back yet.
     pub unreplied: u64,
+    /// Entries in TIME_WAIT that have an end here.
+    pub ended: u64,
     /// Entries in each direction, in the order of [`Traffic::ALL`].
     pub directions: [u64; Traffic::ALL.len()],
     /// Different far ends: the sources of a destination, the destinations of a client, either of a port.
@@ -91,8 +94,9 @@ impl Tally {
 
     fn counted(&self, count: GroupCount, group: Group) -> Counted {
         let mut counted = count.profiles.counted();
-        let largest = count
-            .others
+        let ports = count.dialled_ports();
+        let (others, more_others) = count.others.finish();
+        let largest = others
             .iter()
             .max_by_key(|(other, entries)| (**entries, Reverse(**other)));
         if let Some((other, entries)) = largest {
@@ -104,9 +108,9 @@ impl Tally {
                 });
             }
         }
-        counted.others = count.others.len() as u64;
-        counted.more_others = count.more_others;
-        counted.ports = count.dialled_ports();
+        counted.others = others.len() as u64;
+        counted.more_others = more_others;
+        counted.ports = ports;
         counted
     }
 
@@ -148,9 +152,7 @@ enum OtherEnd {
 struct GroupCount {
     end: OtherEnd,
     profiles: Profiles,
-    /// Entries of each other end.
-    others: HashMap<u32, u32, foldhash::fast::RandomState>,
-    more_others: bool,
+    others: Others,
     /// The ports that a client dials, but for those of services that are among the other ends.
     ports: HashSet<u32, foldhash::fast::RandomState>,
 }
@@ -166,8 +168,7 @@ impl GroupCount {
                 Group::All | Group::Port(..) | Group::Address(_) => OtherEnd::To,
             },
             profiles: Profiles::default(),
-            others: HashMap::default(),
-            more_others: false,
+            others: Others::default(),
             ports: HashSet::default(),
         }
     }
@@ -180,33 +181,68 @@ impl GroupCount {
             OtherEnd::Dialled if to == NO_GROUP => kind.dialled.service() | SERVICE,
             OtherEnd::To | OtherEnd::Dialled => to,
         };
-        let is_counted = other != NO_GROUP && self.add_other(other);
+        let is_counted = other != NO_GROUP && self.others.add(other);
         let is_service = is_counted && other & SERVICE != 0;
         if self.end == OtherEnd::Dialled && !is_service && self.ports.len() < MAX_OTHERS {
             self.ports.insert(kind.dialled.service() | SERVICE);
         }
     }
 
-    /// Counts an entry of another end; false if there are too many of them.
-    fn add_other(&mut self, other: u32) -> bool {
-        if let Some(entries) = self.others.get_mut(&other) {
-            *entries = entries.saturating_add(1);
-        } else if self.others.len() < MAX_OTHERS {
-            self.others.insert(other, 1);
-        } else {
-            self.more_others = true;
-            return false;
-        }
-        true
-    }
-
     /// Different ports that a client dials.
     fn dialled_ports(&self) -> u64 {
-        let services = self.others.keys().filter(|other| {
+        let services = self.others.entries.keys().filter(|other| {
             let is_service = self.end == OtherEnd::Dialled && **other & SERVICE != 0;
             is_service && !self.ports.contains(*other)
         });
         (self.ports.len() + services.count()) as u64
+    }
+}
+
+/// The entries of each other end of a group.
+#[derive(Debug, Default)]
+struct Others {
+    entries: HashMap<u32, u32, foldhash::fast::RandomState>,
+    /// True if there are more other ends than are counted.
+    more: bool,
+    /// The other end of the last entry, if it is counted: the entries of an address that is dialled come one after the
+    /// other, and to look for each is most of what they cost.
+    last: Option<u32>,
+    /// Entries of the last other end that are still to be added.
+    repeated: u32,
+}
+
+impl Others {
+    /// Counts an entry of another end; false if there are too many of them.
+    fn add(&mut self, other: u32) -> bool {
+        if self.last == Some(other) {
+            self.repeated = self.repeated.saturating_add(1);
+            return true;
+        }
+        self.add_repeated();
+        self.last = Some(other);
+        if let Some(entries) = self.entries.get_mut(&other) {
+            *entries = entries.saturating_add(1);
+        } else if self.entries.len() < MAX_OTHERS {
+            self.entries.insert(other, 1);
+        } else {
+            self.more = true;
+            self.last = None;
+        }
+        self.last.is_some()
+    }
+
+    fn add_repeated(&mut self) {
+        let repeated = mem::take(&mut self.repeated);
+        let last = self.last.filter(|_| repeated > 0);
+        if let Some(entries) = last.and_then(|last| self.entries.get_mut(&last)) {
+            *entries = entries.saturating_add(repeated);
+        }
+    }
+
+    /// The entries of each other end, and whether there are more other ends.
+    fn finish(mut self) -> (HashMap<u32, u32, foldhash::fast::RandomState>, bool) {
+        self.add_repeated();
+        (self.entries, self.more)
     }
 }
 
@@ -245,6 +281,10 @@ impl Profiles {
                 split.one_sided += entries;
             }
             counted.unreplied += u64::from(unreplied) * entries;
+            let is_forwarded = profile.traffic() == Traffic::Forward as usize;
+            if is(Class::TimeWait) && !is_forwarded {
+                counted.ended += entries;
+            }
             if let Some(count) = counted.directions.get_mut(profile.traffic()) {
                 *count += entries;
             }
@@ -299,10 +339,12 @@ impl Membership {
     /// The places of the groups of an entry, without [`Group::All`]; [`NOT_SHOWN`] for those that it has not.
     #[inline]
     pub(super) fn slots(&self, groups: [u32; 2], dialled: DialledPort) -> [u8; 4] {
-        let [[from, _], [to, far]] = groups.map(|number| {
+        let of = |number: u32| {
             let slots = self.of_number.get(number as usize).copied();
             slots.unwrap_or([NOT_SHOWN; 2])
-        });
+        };
+        let [from, to] = groups;
+        let ([from, _], [to, far]) = (of(from), of(to));
         let port = self.ports.iter().find(|(port, _)| *port == dialled);
         let port = port.map_or(NOT_SHOWN, |(_, slot)| *slot);
         [from, to, port, far]

@@ -19,7 +19,8 @@ use crate::model::udp::UdpSettings;
 /// Takes in sockets one by one, for [`Tally::match_sockets`].
 pub struct Matching<'t> {
     tally: &'t Tally,
-    groups: Vec<Group>,
+    /// Each with its entries as if they had no socket.
+    groups: Vec<(Group, Unattributed)>,
     /// Sockets whose two ends are known.
     connected: Unsorted,
     /// Unconnected ones of UDP.
@@ -27,7 +28,11 @@ pub struct Matching<'t> {
 }
 
 impl<'t> Matching<'t> {
-    pub(super) fn new(tally: &'t Tally, groups: Vec<Group>, settings: UdpSettings) -> Self {
+    pub(super) fn new(
+        tally: &'t Tally,
+        groups: Vec<(Group, Unattributed)>,
+        settings: UdpSettings,
+    ) -> Self {
         Self {
             tally,
             groups,
@@ -49,10 +54,14 @@ impl<'t> Matching<'t> {
     }
 
     fn keep_connected(&mut self, socket: &LocalSocket) {
-        let dialled = self.groups.iter().zip(0..NOT_SHOWN).find(|(group, _)| {
-            matches!(group, Group::Endpoint(EndpointId::To { address, protocol, local: true })
+        let dialled = self
+            .groups
+            .iter()
+            .zip(0..NOT_SHOWN)
+            .find(|((group, _), _)| {
+                matches!(group, Group::Endpoint(EndpointId::To { address, protocol, local: true })
                 if *protocol == socket.protocol && same(socket.remote, *address))
-        });
+            });
         self.connected.push(Connected {
             sides: self.tally.hashes.hash_one(socket.sides()),
             found: match (socket.inode, socket.tcp_state) {
@@ -82,7 +91,8 @@ impl<'t> Matching<'t> {
 /// It keeps 24 bytes of a connected socket, and an index of at most 8 bytes more.
 pub struct Matched<'t> {
     tally: &'t Tally,
-    groups: Vec<Group>,
+    /// Each with its entries as if they had no socket.
+    groups: Vec<(Group, Unattributed)>,
     connected: ByFlow,
     by_port: ByPort,
 }
@@ -113,32 +123,32 @@ impl Matched<'_> {
     /// The sockets of each group of the list, in its order. The sockets whose inodes are in `closed`, in order, count as
     /// if they had not been there.
     pub fn attributions(&self, closed: &[u64]) -> Vec<Attribution> {
+        let groups: Vec<Group> = self.groups.iter().map(|(group, _)| *group).collect();
+        let members = Membership::new(self.tally, &groups);
+        let mut slots = groups.iter().zip(0..NOT_SHOWN);
+        let all = slots.find(|(group, _)| **group == Group::All);
+        let all = all.map_or(NOT_SHOWN, |(_, slot)| slot);
         let mut groups: Vec<GroupSockets> = self.groups.iter().map(GroupSockets::new).collect();
-        let members = Membership::new(self.tally, &self.groups);
-        let all = self.groups.iter().position(|group| *group == Group::All);
         self.each_entry(closed, |seen, found, matches| {
-            let reason = Reason::of(seen, found);
-            let slots = members.slots(seen.groups, seen.dialled).map(usize::from);
-            for slot in slots.into_iter().chain(all) {
-                if let Some(group) = groups.get_mut(slot) {
-                    group.count(reason);
-                }
-            }
-            // most entries of a gateway have none
-            if !matches.is_empty() {
-                for slot in slots.into_iter().chain(all) {
-                    if let Some(group) = groups.get_mut(slot) {
-                        group.hold(slot, seen, matches);
-                    }
-                }
-            }
             let is_exact = |found: &Match| found.holder.fit == Fit::BothEnds;
             let is_ephemeral = |end: UdpEnd| self.by_port.is_ephemeral(end.port);
-            if seen.udp.is_some_and(is_ephemeral) && !matches.first().is_some_and(is_exact) {
-                for slot in slots.into_iter().chain(all) {
-                    if let Some(group) = groups.get_mut(slot) {
-                        group.ephemeral += 1;
-                    }
+            let is_ephemeral =
+                seen.udp.is_some_and(is_ephemeral) && !matches.first().is_some_and(is_exact);
+            // most entries of a gateway, and those of connections that are over
+            if found == SocketMatch::Nothing && !is_ephemeral {
+                return;
+            }
+            let reasons = [SocketMatch::Nothing, found].map(|found| Reason::of(seen, found));
+            let [from, to, port, far] = members.slots(seen.groups, seen.dialled);
+            for slot in &[from, to, port, far, all] {
+                let slot = usize::from(*slot);
+                let Some(group) = groups.get_mut(slot) else {
+                    continue;
+                };
+                group.move_entry(reasons);
+                group.ephemeral += u64::from(is_ephemeral);
+                if !matches.is_empty() {
+                    group.hold(slot, seen, matches);
                 }
             }
         });
@@ -261,17 +271,27 @@ struct GroupSockets<'g> {
 }
 
 impl<'g> GroupSockets<'g> {
-    fn new(group: &'g Group) -> Self {
+    fn new((group, entries): &'g (Group, Unattributed)) -> Self {
+        let Unattributed {
+            time_wait,
+            unheld,
+            forwarded,
+            other,
+        } = *entries;
         Self {
             group,
-            entries: [0; 5],
+            entries: [0, time_wait, unheld, forwarded, other],
             held: Attribution::default(),
             ephemeral: 0,
         }
     }
 
-    fn count(&mut self, reason: Reason) {
-        if let Some(entries) = self.entries.get_mut(reason as usize) {
+    /// Takes an entry that was counted for the first reason for one of the second.
+    fn move_entry(&mut self, [counted, found]: [Reason; 2]) {
+        if let Some(entries) = self.entries.get_mut(counted as usize) {
+            *entries = entries.saturating_sub(1);
+        }
+        if let Some(entries) = self.entries.get_mut(found as usize) {
             *entries += 1;
         }
     }

@@ -29,6 +29,7 @@ pub(super) struct PackedEntry {
 pub(super) struct DialledPort(pub(super) u32);
 
 impl DialledPort {
+    #[inline(always)] // of each entry
     pub(super) fn new(protocol: Protocol, port: u16, traffic: Traffic) -> Self {
         let port = if protocol.has_ports() { port } else { 0 };
         Self(u32::from(port) | u32::from(protocol.0) << 16 | (traffic as u32) << 24)

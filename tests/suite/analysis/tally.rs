@@ -1185,7 +1185,8 @@ fn entries_without_a_socket_are_not_counted_among_those_whose_socket_is_left_out
         .map(|port| socket(t, &near(port), &far(port), 1 + port as u64, 0))
         .collect();
     let tally = tally_of(&entries);
-    let mut matching = tally.matching_of(vec![Group::All], UdpSettings::default());
+    let counted = tally.look_at(&[Group::All]);
+    let mut matching = tally.matching_of(&[Group::All], &counted, UdpSettings::default());
     sockets.iter().for_each(|socket| matching.add(socket));
     let found = &matching.finish().attributions(&[])[0];
     assert_eq!(found.attributed, with_socket as u64);
