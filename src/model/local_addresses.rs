@@ -39,11 +39,15 @@ impl LocalAddresses {
     }
 
     /// True if this host has the address.
+    #[inline(always)] // asked two or three times an entry, and mostly answered without a search
     pub fn contains(&self, address: Address) -> bool {
         address.is_loopback()
-            || (self.endings & ending(address) != 0
-                && self.addresses.binary_search(&address).is_ok())
-            || self.networks.contain(address)
+            || (self.endings & ending(address) != 0 && self.is_listed(address))
+            || (!self.networks.0.is_empty() && self.networks.contain(address))
+    }
+
+    fn is_listed(&self, address: Address) -> bool {
+        self.addresses.binary_search(&address).is_ok()
     }
 
     /// True if an address of this host other than those of the loopback networks stands in the entry.
@@ -57,8 +61,8 @@ impl LocalAddresses {
     /// True if this host takes in packets that others send to the address: local, broadcast, anycast, multicast.
     pub(crate) fn receives(&self, address: Address) -> bool {
         self.contains(address)
-            || self.broadcasts.binary_search(&address).is_ok()
             || address.is_multicast()
+            || self.broadcasts.binary_search(&address).is_ok()
     }
 }
 

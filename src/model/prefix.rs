@@ -170,6 +170,7 @@ impl Aggregate {
     }
 
     /// The network of an address; with the prefix length where that is not a single address.
+    #[inline]
     pub(crate) fn network(self, address: Address) -> (Address, Option<u8>) {
         let (length, bits) = if address.is_ipv4() {
             (self.v4, 32)
