@@ -31,6 +31,8 @@ use crate::model::text::clean;
 const PREFIX: &str = "check_conntrack-";
 /// The end of the name of a file until it is whole.
 const UNFINISHED: &str = ".new";
+/// Another run that finds an unlocked file is met once in a long time, and twice in a row never.
+const ATTEMPTS: usize = 4;
 /// Thousands of processors in hundreds of namespaces; what is longer is none of ours.
 const MAX_BYTES: u64 = 16 << 20;
 
@@ -155,22 +157,38 @@ impl StateFile {
         if *stored == StoredState::Foreign {
             remove(&self.directory, &self.name).map_err(reason)?;
         }
-        // a number that nobody guesses, and no other run has
-        let random = RandomState::new().hash_one(());
-        let name = format!("{}-{random:016x}{UNFINISHED}", self.name);
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let file = retry_on_intr(|| openat(&self.directory, &name, flags, mode)).map_err(reason)?;
-        // tells other runs that it is not left over; if that fails they may take it away, which loses nothing
-        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
-        let mut file = File::from(file);
+        let (name, mut file) = self.new_file().map_err(reason)?;
         if let Err(error) = file.write_all(text.as_bytes()) {
             // on a full disk the next run needs its room
             let _ = remove(&self.directory, &name);
             return Err(clean(&error.to_string()));
         }
         Ok(Unfinished { name, _lock: file })
+    }
+
+    /// A file that no other run takes away: each takes what is not locked for left over, also if its run has not come to
+    /// lock it yet. A file that was taken away is followed by another one.
+    fn new_file(&self) -> Result<(String, File), Errno> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        for _ in 0..ATTEMPTS {
+            // a number that nobody guesses, and no other run has
+            let random = RandomState::new().hash_one(());
+            let name = format!("{}-{random:016x}{UNFINISHED}", self.name);
+            let file = retry_on_intr(|| openat(&self.directory, &name, flags, mode))?;
+            // a file system without locks has no run that finds the file unlocked
+            let is_being_removed = match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Err(error) => error == Errno::WOULDBLOCK,
+                Ok(()) => fstat(&file)?.st_nlink == 0,
+            };
+            if !is_being_removed {
+                return Ok((name, File::from(file)));
+            }
+            // whoever has locked it may have given up
+            remove(&self.directory, &name)?;
+        }
+        Err(Errno::AGAIN)
     }
 
     /// Puts a written state in the place of the file. If that fails the file stays as it was, and a later run removes

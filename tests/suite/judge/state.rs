@@ -1113,6 +1113,25 @@ mod strace {
     }
 
     #[test]
+    fn a_state_that_another_run_took_for_left_over_is_written_again() {
+        let host = Host::new();
+        let slow = ["strace", "-o", "/dev/null", "-e"];
+        let slow = [&slow[..], &["inject=flock:delay_enter=3000000:when=1"]].concat();
+        let mut first = check_after(&slow, host.arguments(&["-c", "lost=0"]));
+        let mut first = first.stdout(Stdio::piped()).spawn().unwrap();
+        crate::common::wait_for("a state that is not locked yet", || {
+            let has_ended = first.try_wait().unwrap().is_some();
+            holds(has_ended || !host.files().is_empty(), host.files())
+        });
+        // takes away what nobody has locked
+        is_first_run(&host.answer(&["-c", "lost=0", "-w", "usage=70"]));
+        is_first_run(&Answer::of(first.wait_with_output().unwrap()));
+        assert_eq!(host.files().len(), 2, "{:?}", host.files());
+        let unfinished = |name: &PathBuf| name.to_string_lossy().ends_with(".new");
+        assert!(!host.files().iter().any(unfinished), "{:?}", host.files());
+    }
+
+    #[test]
     fn a_run_that_is_killed_at_any_point_leaves_a_readable_state() {
         let host = Host::new();
         host.run();
