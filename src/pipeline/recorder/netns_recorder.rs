@@ -160,6 +160,7 @@ impl NetnsRecorder {
         };
         self.recording.unread = table.unavailable.as_ref().map(ToString::to_string);
         let survey = survey(sample, &verdict, &table, &diagnosis);
+        let has_seen = survey.is_some();
         if let Some(survey) = survey {
             self.recording.add_survey(survey);
         }
@@ -168,7 +169,7 @@ impl NetnsRecorder {
         if self.id.is_none() {
             self.times_longer = times_longer(now.elapsed(), cost);
         }
-        self.schedule.looked(sample.at, cost);
+        self.schedule.looked(sample.at, cost, has_seen);
         self.recording.spaced = self.schedule.spaced();
         cost
     }
