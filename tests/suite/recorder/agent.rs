@@ -94,15 +94,15 @@ mod nrpe {
                 });
             }
 
-            /// True if a file about an incident has the full table: its first moment may have come before a look.
-            fn has_described(&self) -> bool {
+            /// The files about incidents.
+            fn described(&self) -> Vec<String> {
                 let Ok(files) = fs::read_dir(self.at.kept.path().join("incidents")) else {
-                    return false;
+                    return Vec::new();
                 };
-                let mut texts = files
+                let texts = files
                     .flatten()
                     .flat_map(|file| fs::read_to_string(file.path()));
-                texts.any(|text| DESCRIBED.iter().all(|part| text.contains(part)))
+                texts.collect()
             }
 
             /// The answer of the agent.
@@ -159,13 +159,18 @@ mod nrpe {
             assert_eq!(code, 0, "{text}");
             let begin = TimeOfDay::now();
             let burst = flood();
-            host.wait_for("a look at the full table that names the process", |text| {
-                // the kernel evicts some closed ones
-                let is_named = text.contains("\nfinding 8 sidekiq ") && host.has_described();
+            wait_for("a look at the full table that names the process", || {
+                let (text, described) = (host.at.text(), host.described());
+                // the first moment of an incident may have come before a look
+                let is_described = described
+                    .iter()
+                    .any(|text| DESCRIBED.iter().all(|part| text.contains(part)));
+                let is_named = text.contains("\nfinding 8 sidekiq ") && is_described;
                 if !is_named {
+                    // the kernel evicts some closed ones
                     fill();
                 }
-                is_named
+                holds(is_named, (described, text))
             });
             drop(burst);
             let end = TimeOfDay::now();
