@@ -44,7 +44,7 @@ mod nrpe {
 
         const REDIS: &str = "10.0.3.7:6379";
         /// The full table in the file about the incident.
-        const DESCRIBED: [&str; 2] = ["100.0% full", "1. to 10.0.3.7:6379/tcp local: "];
+        const DESCRIBED: [&str; 2] = ["|usage=100.0%;", "1. to 10.0.3.7:6379/tcp local: "];
 
         /// The number of user or group nagios: `-u` or `-g`.
         fn nagios(which: &str) -> u32 {

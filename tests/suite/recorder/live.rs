@@ -166,7 +166,7 @@ mod netns {
         let host = Host::new();
         let recorder = host.record();
         let here = host.check(&["-v"]);
-        assert!(here.text.contains("\nrecorded every 1s, "), "{}", here.text);
+        assert!(here.text.contains("\nrecorded every 3s, "), "{}", here.text);
         let paths = [host.0.recording.path(), host.0.state.path()];
         let [directory, state] = paths.map(|path: &Path| path.to_str().unwrap());
         let words = ["unshare", "--net", "--"];

@@ -109,13 +109,14 @@ impl Directories {
         }
     }
 
-    /// Starts a recorder that takes a sample each second, by these words and with more arguments.
+    /// Starts a recorder by these words and with more arguments. Its recording is believed for nine seconds, because a
+    /// busy host may keep it from the next sample for a while.
     fn record(&self, words: &[&str], more: &[&str]) -> Recorder {
         let paths = [self.recording.path(), self.kept.path()];
         let [recording, kept] = paths.map(|path| path.to_str().unwrap());
         let arguments = [
             "--record",
-            "1",
+            "3",
             "--recording",
             recording,
             "--state-dir",

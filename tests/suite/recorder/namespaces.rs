@@ -131,7 +131,7 @@ mod pidns {
         for netns in [&pod, &other] {
             wait_for("a recording of this namespace", || {
                 let answer = host.check(&netns.words(), &["-v"]);
-                holds(answer.text.contains("\nrecorded every 1s, "), answer.text)
+                holds(answer.text.contains("\nrecorded every 3s, "), answer.text)
             });
         }
         recorder.stop();
