@@ -69,13 +69,12 @@ impl Schedule {
         since >= self.spacing() && (self.is_owed || since >= REFERENCE_EVERY)
     }
 
-    /// Notes a look at this moment, the CPU time that it took, and whether it saw the table. A look that saw nothing is
-    /// owed again.
-    pub fn looked(&mut self, at: Duration, cost: Duration, has_seen: bool) {
+    /// Notes a look at this moment and the CPU time that it took. A look that ran out of time is owed again.
+    pub fn looked(&mut self, at: Duration, cost: Duration, ran_out_of_time: bool) {
         *self = Self {
             last: Some(at),
             cost,
-            is_owed: !has_seen,
+            is_owed: ran_out_of_time,
         };
     }
 
@@ -105,7 +104,7 @@ mod tests {
         let mut looks = Vec::new();
         for at in (0..=until).step_by(every as usize) {
             if schedule.is_due(&sample(at, count(at))) {
-                schedule.looked(seconds(at), cost, true);
+                schedule.looked(seconds(at), cost, false);
                 looks.push(at);
             }
         }
@@ -136,7 +135,7 @@ mod tests {
         assert_eq!(looks(10, 90, dear, |_| 900), [0, 30, 60, 90]);
         let mut schedule = Schedule::default();
         assert_eq!(schedule.spaced(), None);
-        schedule.looked(seconds(0), dear, true);
+        schedule.looked(seconds(0), dear, false);
         assert_eq!(schedule.spaced(), Some(seconds(30)));
     }
 
@@ -177,31 +176,31 @@ mod tests {
     #[test]
     fn losses_are_looked_at_even_if_the_table_is_calm_by_then() {
         let mut schedule = Schedule::default();
-        schedule.looked(seconds(0), Duration::ZERO, true);
+        schedule.looked(seconds(0), Duration::ZERO, false);
         let lost = Sample {
             increases: Some([5, 0, 0, 0]),
             ..sample(4, 10)
         };
         assert!(!schedule.is_due(&lost));
         assert!(schedule.is_due(&sample(10, 10)));
-        schedule.looked(seconds(10), Duration::ZERO, true);
+        schedule.looked(seconds(10), Duration::ZERO, false);
         assert!(!schedule.is_due(&sample(20, 10)));
     }
 
     #[test]
-    fn a_look_that_saw_nothing_is_repeated_as_soon_as_permitted() {
+    fn a_look_that_ran_out_of_time_is_repeated_as_soon_as_permitted() {
         let mut schedule = Schedule::default();
-        schedule.looked(seconds(0), Duration::from_millis(400), false);
+        schedule.looked(seconds(0), Duration::from_millis(400), true);
         assert!(!schedule.is_due(&sample(10, 1)));
         assert!(schedule.is_due(&sample(20, 1)));
-        schedule.looked(seconds(20), Duration::ZERO, true);
+        schedule.looked(seconds(20), Duration::ZERO, false);
         assert!(!schedule.is_due(&sample(40, 1)));
     }
 
     #[test]
     fn a_timer_that_is_late_once_does_not_put_the_next_look_off() {
         let mut schedule = Schedule::default();
-        schedule.looked(Duration::from_millis(10_030), Duration::ZERO, true);
+        schedule.looked(Duration::from_millis(10_030), Duration::ZERO, false);
         let punctual = Sample {
             at: Duration::from_millis(20_000),
             ..sample(0, 600)

@@ -160,7 +160,6 @@ impl NetnsRecorder {
         };
         self.recording.unread = table.unavailable.as_ref().map(ToString::to_string);
         let survey = survey(sample, &verdict, &table, &diagnosis);
-        let has_seen = survey.is_some();
         if let Some(survey) = survey {
             self.recording.add_survey(survey);
         }
@@ -169,7 +168,9 @@ impl NetnsRecorder {
         if self.id.is_none() {
             self.times_longer = times_longer(now.elapsed(), cost);
         }
-        self.schedule.looked(sample.at, cost, has_seen);
+        // what is refused is refused the next time too
+        let ran_out_of_time = matches!(table.unavailable, Some(ReadError::NotReached));
+        self.schedule.looked(sample.at, cost, ran_out_of_time);
         self.recording.spaced = self.schedule.spaced();
         cost
     }

@@ -201,4 +201,21 @@ mod netns {
         assert_eq!(of("NoNewPrivs"), 1);
         recorder.stop();
     }
+    mod strace {
+        use super::*;
+
+        #[test]
+        fn a_look_that_ran_out_of_time_is_repeated_long_before_the_next_one_at_a_calm_table() {
+            inside!(Namespaces::Network);
+            let host = Host::new();
+            // longer than the time for the entries of a look
+            let delay = "inject=recvfrom:delay_enter=2000000:when=1";
+            // -D: the recorder has the process number, so it gets the signal
+            let recorder = host.record_by(&["strace", "-D", "-o", "/dev/null", "-e", delay]);
+            let unread = "\nunread timed out before it was read\n";
+            host.wait_for("a look that ran out of time", unread);
+            host.wait_for("a look at the table", "\nsurvey ");
+            recorder.stop();
+        }
+    }
 }
