@@ -31,7 +31,7 @@ use crate::model::text::clean;
 const PREFIX: &str = "check_conntrack-";
 /// The end of the name of a file until it is whole.
 const UNFINISHED: &str = ".new";
-/// Another run that finds an unlocked file is met once in a long time, and twice in a row never.
+/// So many files are made at most until another run leaves one alone.
 const ATTEMPTS: usize = 4;
 /// Thousands of processors in hundreds of namespaces; what is longer is none of ours.
 const MAX_BYTES: u64 = 16 << 20;
@@ -166,8 +166,8 @@ impl StateFile {
         Ok(Unfinished { name, _lock: file })
     }
 
-    /// A file that no other run takes away: each takes what is not locked for left over, also if its run has not come to
-    /// lock it yet. A file that was taken away is followed by another one.
+    /// Makes a locked file, which no other run removes. Another run removes an unlocked file as left over, and a file is
+    /// unlocked until this run comes to lock it. If another run was quicker this run makes another file.
     fn new_file(&self) -> Result<(String, File), Errno> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -177,7 +177,7 @@ impl StateFile {
             let random = RandomState::new().hash_one(());
             let name = format!("{}-{random:016x}{UNFINISHED}", self.name);
             let file = retry_on_intr(|| openat(&self.directory, &name, flags, mode))?;
-            // a file system without locks has no run that finds the file unlocked
+            // without locks in the file system no run removes a file
             let is_being_removed = match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Err(error) => error == Errno::WOULDBLOCK,
                 Ok(()) => fstat(&file)?.st_nlink == 0,
@@ -185,7 +185,7 @@ impl StateFile {
             if !is_being_removed {
                 return Ok((name, File::from(file)));
             }
-            // whoever has locked it may have given up
+            // the other run may have ended before it removed the file
             remove(&self.directory, &name)?;
         }
         Err(Errno::AGAIN)

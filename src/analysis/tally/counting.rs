@@ -200,7 +200,7 @@ impl Counting {
 
     /// Finds the groups of those that wait.
     fn find_groups(&mut self) {
-        // destinations repeat more than clients do, and to compare one takes a tenth of what it takes to look for it
+        // a destination often repeats, and a comparison takes a tenth of the time of a search
         let mut last: Option<(GroupKey, u32)> = None;
         for waiting in self.waiting.drain(..) {
             let number = match last {

@@ -204,8 +204,8 @@ struct Others {
     entries: HashMap<u32, u32, foldhash::fast::RandomState>,
     /// True if there are more other ends than are counted.
     more: bool,
-    /// The other end of the last entry, if it is counted: the entries of an address that is dialled come one after the
-    /// other, and to look for each is most of what they cost.
+    /// The other end of the last entry, if it is counted. Most groups have one other end at most of their entries, and a
+    /// search for it takes most of the time of an entry.
     last: Option<u32>,
     /// Entries of the last other end that are still to be added.
     repeated: u32,
@@ -231,6 +231,7 @@ impl Others {
         self.last.is_some()
     }
 
+    /// Adds the entries that repeated the last other end.
     fn add_repeated(&mut self) {
         let repeated = mem::take(&mut self.repeated);
         let last = self.last.filter(|_| repeated > 0);
@@ -303,12 +304,12 @@ pub(super) struct Membership {
 
 impl Membership {
     /// Groups from the place [`NOT_SHOWN`] on have no entries.
-    pub(super) fn new(tally: &Tally, groups: &[Group]) -> Self {
+    pub(super) fn new<'g>(tally: &Tally, groups: impl IntoIterator<Item = &'g Group>) -> Self {
         let mut membership = Self {
             of_number: vec![[NOT_SHOWN; 2]; tally.members.len()],
             ports: Vec::new(),
         };
-        for (group, slot) in groups.iter().zip(0..NOT_SHOWN) {
+        for (group, slot) in groups.into_iter().zip(0..NOT_SHOWN) {
             match group {
                 Group::All => {}
                 Group::Endpoint(peer) => {

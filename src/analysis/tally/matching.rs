@@ -19,7 +19,7 @@ use crate::model::udp::UdpSettings;
 /// Takes in sockets one by one, for [`Tally::match_sockets`].
 pub struct Matching<'t> {
     tally: &'t Tally,
-    /// Each with its entries as if they had no socket.
+    /// Each group with the reasons that its entries would have if none had a socket.
     groups: Vec<(Group, Unattributed)>,
     /// Sockets whose two ends are known.
     connected: Unsorted,
@@ -91,7 +91,7 @@ impl<'t> Matching<'t> {
 /// It keeps 24 bytes of a connected socket, and an index of at most 8 bytes more.
 pub struct Matched<'t> {
     tally: &'t Tally,
-    /// Each with its entries as if they had no socket.
+    /// Each group with the reasons that its entries would have if none had a socket.
     groups: Vec<(Group, Unattributed)>,
     connected: ByFlow,
     by_port: ByPort,
@@ -123,10 +123,11 @@ impl Matched<'_> {
     /// The sockets of each group of the list, in its order. The sockets whose inodes are in `closed`, in order, count as
     /// if they had not been there.
     pub fn attributions(&self, closed: &[u64]) -> Vec<Attribution> {
-        let groups: Vec<Group> = self.groups.iter().map(|(group, _)| *group).collect();
-        let members = Membership::new(self.tally, &groups);
-        let mut slots = groups.iter().zip(0..NOT_SHOWN);
-        let all = slots.find(|(group, _)| **group == Group::All);
+        let groups = || self.groups.iter().map(|(group, _)| group);
+        let members = Membership::new(self.tally, groups());
+        let all = groups()
+            .zip(0..NOT_SHOWN)
+            .find(|(group, _)| **group == Group::All);
         let all = all.map_or(NOT_SHOWN, |(_, slot)| slot);
         let mut groups: Vec<GroupSockets> = self.groups.iter().map(GroupSockets::new).collect();
         self.each_entry(closed, |seen, found, matches| {
@@ -286,7 +287,7 @@ impl<'g> GroupSockets<'g> {
         }
     }
 
-    /// Takes an entry that was counted for the first reason for one of the second.
+    /// Moves an entry from the reason for which it was counted to the one that was found.
     fn move_entry(&mut self, [counted, found]: [Reason; 2]) {
         if let Some(entries) = self.entries.get_mut(counted as usize) {
             *entries = entries.saturating_sub(1);

@@ -52,8 +52,7 @@ pub(super) struct Layout<const FIELDS: usize> {
     fields: [u32; FIELDS],
 }
 
-/// Bytes that are compared at a time, without a loop: the compiler is told to make small code, and makes none of them
-/// itself.
+/// Bytes that are compared in one step of a loop. The compiler is told to make small code, and so does not join steps.
 const BLOCK: usize = 2 * size_of::<u128>();
 
 /// A block of a message.
@@ -96,7 +95,7 @@ impl<const FIELDS: usize> Layout<FIELDS> {
     /// Goes through the attributes behind the first `start` bytes of a message. None where one does not fit into its
     /// surroundings or is too short for its field. Of two of a type the last one counts.
     fn of(message: &[u8], start: usize, parts: Parts) -> Option<Self> {
-        // a message that is shorter than a block would be no entry of any family
+        // no entry is shorter than a block
         let length = message.len().max(BLOCK);
         let mut walk = Walk {
             headers: vec![0; length],
