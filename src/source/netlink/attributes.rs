@@ -53,15 +53,17 @@ pub(super) struct Layout<const FIELDS: usize> {
 }
 
 /// Bytes that are compared in one step of a loop. The compiler is told to make small code, and so does not join steps.
-const BLOCK: usize = 2 * size_of::<u128>();
+const BLOCK: usize = 4 * size_of::<u128>();
 
 /// A block of a message.
-type Block = [u128; 2];
+type Block = [u128; 4];
 
 fn block(bytes: &[u8]) -> Option<Block> {
     let (first, rest) = bytes.split_first_chunk()?;
-    let second = rest.first_chunk()?;
-    Some([*first, *second].map(u128::from_ne_bytes))
+    let (second, rest) = rest.split_first_chunk()?;
+    let (third, rest) = rest.split_first_chunk()?;
+    let fourth = rest.first_chunk()?;
+    Some([*first, *second, *third, *fourth].map(u128::from_ne_bytes))
 }
 
 /// The headers in a block.
@@ -81,13 +83,15 @@ impl Headers {
         })
     }
 
-    /// Zero if the block has the same headers.
-    fn difference(&self, [first, second]: Block) -> u128 {
-        let Self {
-            bytes: [first_headers, second_headers],
-            mask: [first_mask, second_mask],
-        } = *self;
-        (first ^ first_headers) & first_mask | (second ^ second_headers) & second_mask
+    /// True if the block has the same headers.
+    fn are_in(&self, [first, second, third, fourth]: Block) -> bool {
+        let [first_headers, second_headers, third_headers, fourth_headers] = self.bytes;
+        let [first_mask, second_mask, third_mask, fourth_mask] = self.mask;
+        let difference = (first ^ first_headers) & first_mask
+            | (second ^ second_headers) & second_mask
+            | (third ^ third_headers) & third_mask
+            | (fourth ^ fourth_headers) & fourth_mask;
+        difference == 0
     }
 }
 
@@ -122,16 +126,15 @@ impl<const FIELDS: usize> Layout<FIELDS> {
         if message.len() != self.length {
             return false;
         }
-        let Some(last) = message.last_chunk::<BLOCK>().and_then(|last| block(last)) else {
+        let last = message.last_chunk::<BLOCK>();
+        let Some(last) = last.and_then(|last| block(last)) else {
             return false;
         };
         let blocks = message.chunks_exact(BLOCK).filter_map(block);
-        let difference = blocks
-            .zip(&self.headers)
-            .fold(self.last.difference(last), |all, (block, headers)| {
-                all | headers.difference(block)
-            });
-        difference == 0
+        self.last.are_in(last)
+            && blocks
+                .zip(&self.headers)
+                .all(|(block, headers)| headers.are_in(block))
     }
 
     /// The first bytes of a field; none where the message has no such attribute.

@@ -244,20 +244,19 @@ fn take(
     each: &mut impl FnMut(u16, &[u8]) -> ControlFlow<()>,
 ) -> Option<Termination> {
     while !bytes.is_empty() {
-        // checks that the header is whole and its length at least a header and at most what is there
-        let Ok(message) = NetlinkBuffer::new_checked(bytes) else {
+        let Some((header, payload)) = first_message(bytes) else {
             return Some(Termination::Malformed);
         };
         // the last message may come without its padding
-        let next = (message.length() as usize).next_multiple_of(ALIGNMENT);
+        let next = (header.length() as usize).next_multiple_of(ALIGNMENT);
         bytes = bytes.get(next..).unwrap_or_default();
-        if message.sequence_number() != SEQUENCE {
+        if header.sequence_number() != SEQUENCE {
             continue;
         }
-        *interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
-        match message.message_type() {
+        *interrupted |= header.flags() & NLM_F_DUMP_INTR != 0;
+        match header.message_type() {
             NLMSG_NOOP => {}
-            NLMSG_ERROR => match error_code(message.payload()) {
+            NLMSG_ERROR => match error_code(payload) {
                 // an acknowledgement, which we do not ask for; the answers are still to come
                 Some(Ok(())) => {}
                 Some(Err(error)) => return Some(Termination::Error(error)),
@@ -265,10 +264,10 @@ fn take(
             },
             NLMSG_DONE => {
                 // some dumps end without a code
-                if message.payload().is_empty() {
+                if payload.is_empty() {
                     return Some(Termination::Done);
                 }
-                return Some(match error_code(message.payload()) {
+                return Some(match error_code(payload) {
                     Some(Ok(())) => Termination::Done,
                     Some(Err(error)) => Termination::DoneWithError(error),
                     None => Termination::Malformed,
@@ -277,13 +276,22 @@ fn take(
             // "data lost" (include/uapi/linux/netlink.h); no kernel sends it, and it would mean what ENOBUFS means
             NLMSG_OVERRUN => return Some(Termination::Receive(Errno::NOBUFS)),
             message_type => {
-                if each(message_type, message.payload()).is_break() {
+                if each(message_type, payload).is_break() {
                     return Some(Termination::Stopped);
                 }
             }
         }
     }
     None
+}
+
+/// The header of the first message and what stands behind it; none if the header is not whole, or tells a length that
+/// is less than its own or more than there is.
+fn first_message(bytes: &[u8]) -> Option<(NetlinkBuffer<&[u8; HEADER]>, &[u8])> {
+    // an array and not a slice: the bounds are looked at once, and not for each field
+    let header = NetlinkBuffer::new(bytes.first_chunk::<HEADER>()?);
+    let payload = bytes.get(HEADER..header.length() as usize)?;
+    Some((header, payload))
 }
 
 /// The negative errno, or 0 for success, an NLMSG_ERROR or NLMSG_DONE begins with; none for what cannot be one. A
