@@ -125,6 +125,26 @@ impl TcpState {
             .map(|(state, _)| *state);
         by_name.or((name == "LISTEN").then_some(Self::SynSent2))
     }
+
+    /// The class of the entries in each state, in the order of [`TcpState::ALL`]: a table, because it is asked for
+    /// every entry.
+    const CLASSES: [Class; Self::ALL.len()] = [
+        Class::Other,
+        Class::SynSent,
+        Class::SynRecv,
+        Class::Established,
+        Class::FinWait,
+        Class::CloseWait,
+        Class::LastAck,
+        Class::TimeWait,
+        Class::Close,
+        Class::SynSent,
+    ];
+
+    fn class(self) -> Class {
+        let class = Self::CLASSES.get(self as usize);
+        class.copied().unwrap_or(Class::Other)
+    }
 }
 
 /// One entry of the table.
@@ -205,17 +225,7 @@ impl Entry {
             (Protocol::UDP, _) => Class::Udp,
             (Protocol::ICMP | Protocol::ICMPV6, _) => Class::Icmp,
             (Protocol::TCP, _) if self.offloaded => Class::Established,
-            (Protocol::TCP, Some(state)) => match state {
-                TcpState::Established => Class::Established,
-                TcpState::TimeWait => Class::TimeWait,
-                TcpState::SynSent | TcpState::SynSent2 => Class::SynSent,
-                TcpState::SynRecv => Class::SynRecv,
-                TcpState::FinWait => Class::FinWait,
-                TcpState::CloseWait => Class::CloseWait,
-                TcpState::LastAck => Class::LastAck,
-                TcpState::Close => Class::Close,
-                TcpState::None => Class::Other,
-            },
+            (Protocol::TCP, Some(state)) => state.class(),
             _ => Class::Other,
         }
     }
@@ -267,28 +277,33 @@ pub type SocketAddress = (Address, u16);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlowKey {
     protocol: Protocol,
-    lower: SocketAddress,
-    higher: SocketAddress,
+    ends: FlowEnds,
+}
+
+/// The two ends of a flow, the lower one first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FlowEnds {
+    /// Both have an IPv4 address, which stands before the port in the last 48 bits.
+    V4([u64; 2]),
+    /// At least one has an IPv6 address.
+    V6([SocketAddress; 2]),
 }
 
 impl Hash for FlowKey {
     /// Two or three writes instead of a dozen: it is computed for every entry of a table.
+    #[inline(always)]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self {
-            protocol: Protocol(protocol),
-            lower: (lower, lower_port),
-            higher: (higher, higher_port),
-        } = *self;
-        let protocol = u64::from(protocol) << 48;
-        if lower.is_ipv4() && higher.is_ipv4() {
-            let packed =
-                |address: Address, port| u64::from(address.bits() as u32) << 16 | u64::from(port);
-            state.write_u64(protocol | packed(lower, lower_port));
-            state.write_u64(packed(higher, higher_port));
-        } else {
-            state.write_u128(lower.bits());
-            state.write_u128(higher.bits());
-            state.write_u64(protocol | u64::from(lower_port) << 16 | u64::from(higher_port));
+        let protocol = u64::from(self.protocol.0) << 48;
+        match self.ends {
+            FlowEnds::V4([lower, higher]) => {
+                state.write_u64(protocol | lower);
+                state.write_u64(higher);
+            }
+            FlowEnds::V6([(lower, lower_port), (higher, higher_port)]) => {
+                state.write_u128(lower.bits());
+                state.write_u128(higher.bits());
+                state.write_u64(protocol | u64::from(lower_port) << 16 | u64::from(higher_port));
+            }
         }
     }
 }
@@ -300,11 +315,17 @@ impl FlowKey {
         Self::of(protocol, side(one), side(other))
     }
 
+    #[inline(always)]
     fn of(protocol: Protocol, one: SocketAddress, other: SocketAddress) -> Self {
-        Self {
-            protocol,
-            lower: one.min(other),
-            higher: one.max(other),
-        }
+        let ends = if one.0.is_ipv4() && other.0.is_ipv4() {
+            let packed = |(address, port): SocketAddress| {
+                u64::from(address.bits() as u32) << 16 | u64::from(port)
+            };
+            let (one, other) = (packed(one), packed(other));
+            FlowEnds::V4([one.min(other), one.max(other)])
+        } else {
+            FlowEnds::V6([one.min(other), one.max(other)])
+        };
+        Self { protocol, ends }
     }
 }

@@ -9,7 +9,8 @@ use crate::model::prefix::Prefix;
 /// The local addresses of this host (RTN_LOCAL, `ip route show table local`).
 #[derive(Debug, Clone)]
 pub struct LocalAddresses {
-    /// Sorted, because a host in front of a cluster may hold thousands (kube-ipvs0 holds every service's).
+    /// Sorted, because a host in front of a cluster may hold thousands (kube-ipvs0 holds every service's). Without
+    /// those of loopback, which are known without a search.
     addresses: Vec<Address>,
     /// The last six bits that occur among them: few other addresses have to be searched for.
     endings: u64,
@@ -21,7 +22,8 @@ pub struct LocalAddresses {
 impl LocalAddresses {
     /// Single addresses, and networks of which every address is local. 127.0.0.0/8 and ::1 always belong to them.
     pub fn new(addresses: impl IntoIterator<Item = IpAddr>, networks: Vec<Prefix>) -> Self {
-        let addresses = sorted(addresses);
+        let mut addresses = sorted(addresses);
+        addresses.retain(|address| !address.is_loopback());
         Self {
             endings: addresses.iter().fold(0, |all, one| all | ending(*one)),
             addresses,

@@ -248,7 +248,7 @@ fn take(
             return Some(Termination::Malformed);
         };
         // the last message may come without its padding
-        let next = (header.length() as usize).next_multiple_of(ALIGNMENT);
+        let next = (HEADER + payload.len()).next_multiple_of(ALIGNMENT);
         bytes = bytes.get(next..).unwrap_or_default();
         if header.sequence_number() != SEQUENCE {
             continue;
