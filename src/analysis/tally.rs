@@ -9,11 +9,11 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash, Hasher};
 
 use crate::analysis::traffic::Traffic;
 use crate::model::address::Address;
-use crate::model::conntrack::Class;
+use crate::model::conntrack::{Class, FlowKey};
 use crate::model::prefix::Aggregate;
 use crate::model::socket::LocalSocket;
 use crate::model::udp::UdpSettings;
@@ -66,6 +66,8 @@ pub struct Tally {
     members: Vec<Members>,
     packed: PackedEntries,
     histogram: Histogram,
+    /// Entries the kernel may evict.
+    evictable: u64,
     port_uses: PortUses,
     /// True if an address of this host was seen; looked for in a capture only.
     knows_own: bool,
@@ -74,6 +76,18 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// A hash of the two ends of a flow, by which entries and sockets find each other.
+    #[inline(always)] // of each entry
+    #[expect(
+        clippy::manual_hash_one,
+        reason = "a method of several callers is not inlined"
+    )]
+    fn flow_hash(&self, flow: FlowKey) -> u64 {
+        let mut hasher = self.hashes.build_hasher();
+        flow.hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// Half a hash: enough to tell the few addresses of a host apart.
     fn address_hash(&self, address: Address) -> u32 {
         self.hashes.hash_one(address) as u32
@@ -118,7 +132,7 @@ impl Tally {
 
     /// Entries the kernel may evict.
     pub fn evictable(&self) -> u64 {
-        self.histogram.evictable()
+        self.evictable
     }
 
     /// The `n` endpoints with most entries, most first, then by address, port, protocol and kind; a network of clients

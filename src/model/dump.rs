@@ -53,6 +53,17 @@ pub struct Extent {
     pub count_on: bool,
 }
 
+impl Extent {
+    /// Entries that are handed on at most if the table holds as many.
+    pub fn of(self, entries: u32) -> usize {
+        let all = entries as usize;
+        match usize::try_from(self.sample) {
+            Ok(sample @ 1..) => all.min(sample),
+            _ => all,
+        }
+    }
+}
+
 impl From<u64> for Extent {
     /// A sample, beyond which nothing is read.
     fn from(sample: u64) -> Self {

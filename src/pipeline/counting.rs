@@ -91,6 +91,7 @@ fn counting(options: &Options, wanted: &EntryQuery, own: LocalAddresses) -> Coun
     if options.table.is_some() {
         return counting.of_a_capture();
     }
+    let counting = counting.with_room_for(wanted.extent.of(wanted.count));
     // sockets show who opened their connection
     if options.source == Choice::Sockets {
         return counting;

@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
 
 use super::endpoint::GroupKey;
-use super::histogram::Histogram;
+use super::histogram::{Histogram, Profile};
 use super::packed_entries::{self, DialledPort, PackedEntries, PackedEntry, SocketHome, UdpEnd};
 use super::port_use::PortUses;
 use super::source_ports::SourcePorts;
@@ -69,6 +68,7 @@ impl Counting {
                 members: Vec::new(),
                 packed: PackedEntries::default(),
                 histogram: Histogram::default(),
+                evictable: 0,
                 port_uses: PortUses::default(),
                 knows_own: false,
                 hashes: foldhash::quality::RandomState::default(),
@@ -106,6 +106,13 @@ impl Counting {
         self.by_source_ports()
     }
 
+    /// Makes room for as many entries.
+    #[must_use]
+    pub fn with_room_for(mut self, entries: usize) -> Self {
+        self.tally.packed.expect(entries);
+        self
+    }
+
     /// Counts an entry.
     pub fn add(&mut self, entry: &Entry) {
         if let Some(listening) = &self.listening {
@@ -121,54 +128,47 @@ impl Counting {
         let way = EntryTraffic::of(entry, &self.own);
         let traffic = way.traffic();
         let class = entry.class();
-        tally.histogram.add(entry, class, traffic);
+        let profile = Profile::new(class as u8, traffic as u8, !entry.replied);
+        tally.histogram.add(profile);
+        tally.evictable += u64::from(entry.is_evictable());
         tally.port_uses.add(entry, traffic);
         let sides = (class != Class::TimeWait).then(|| {
-            let original = tally.hashes.hash_one(entry.original_flow());
+            let original = tally.flow_hash(entry.original_flow());
             if entry.is_translated() {
-                [original, tally.hashes.hash_one(entry.reply_flow())]
+                [original, tally.flow_hash(entry.reply_flow())]
             } else {
                 [original; 2]
             }
         });
-        let here = way.here(entry);
         let place = tally.packed.len();
         let mut groups = [NO_GROUP; 2];
         if let (Some(ports), Traffic::Output | Traffic::Local) = (&mut self.source_ports, traffic) {
             groups = ports.note(entry);
         }
+        let (from, to) = (way.from(), way.to());
+        let dialled_port = to.map_or(entry.original.destination_port, |(_, port)| port);
+        let here = (entry.protocol == Protocol::UDP).then(|| way.here(entry));
         tally.packed.push(&PackedEntry {
             sides,
             groups,
             class: class as u8,
-            place: match here {
-                Some((address, _)) if address.is_ipv4() => SocketHome::HereV4,
-                Some(_) => SocketHome::HereV6,
-                None => SocketHome::Elsewhere,
+            place: match traffic {
+                Traffic::Forward => SocketHome::Elsewhere,
+                // all addresses of an entry are of one family
+                _ if entry.original.source.is_ipv4() => SocketHome::HereV4,
+                _ => SocketHome::HereV6,
             },
             unreplied: !entry.replied,
-            dialled: DialledPort::new(
-                entry.protocol,
-                way.to()
-                    .map_or(entry.original.destination_port, |(_, port)| port),
-                traffic,
-            ),
-            udp: here
-                .filter(|_| entry.protocol == Protocol::UDP)
-                .map(|(address, port)| UdpEnd {
-                    address: tally.address_hash(address),
-                    port,
-                    left: entry.timeout.unwrap_or(u16::MAX),
-                }),
+            dialled: DialledPort::new(entry.protocol, dialled_port, traffic),
+            udp: here.flatten().map(|(address, port)| UdpEnd {
+                address: tally.address_hash(address),
+                port,
+                left: entry.timeout.unwrap_or(u16::MAX),
+            }),
         });
 
-        self.wait(entry, way, place);
-    }
-
-    /// Puts the ends of an entry in the queue for their groups.
-    fn wait(&mut self, entry: &Entry, way: EntryTraffic, place: usize) {
-        if let Some(address) = way.from() {
-            let (key, may_be_several) = GroupKey::from(address, self.tally.aggregate);
+        if let Some(address) = from {
+            let (key, may_be_several) = GroupKey::from(address, tally.aggregate);
             self.waiting.push(Waiting {
                 key,
                 address,
@@ -177,10 +177,9 @@ impl Counting {
                 side: FROM,
             });
         }
-        if let Some(to) = way.to() {
-            let is_local = way.traffic() == Traffic::Local;
+        if let Some(to) = to {
             self.waiting.push(Waiting {
-                key: GroupKey::to(to, entry.protocol, is_local),
+                key: GroupKey::to(to, entry.protocol, traffic == Traffic::Local),
                 address: to.0,
                 may_be_several: false,
                 entry: place,
@@ -202,10 +201,10 @@ impl Counting {
     fn find_groups(&mut self) {
         // a destination often repeats, and a comparison takes a tenth of the time of a search
         let mut last: Option<(GroupKey, u32)> = None;
-        for waiting in self.waiting.drain(..) {
+        for waiting in &self.waiting {
             let number = match last {
                 Some((key, number)) if key == waiting.key && waiting.side == TO => number,
-                _ => self.tally.number_of(&waiting),
+                _ => self.tally.number_of(waiting),
             };
             if waiting.side == TO {
                 last = Some((waiting.key, number));
@@ -215,6 +214,7 @@ impl Counting {
                 *group = number;
             }
         }
+        self.waiting.clear();
     }
 
     /// Ends the counting.
@@ -286,12 +286,14 @@ impl Tally {
             Traffic::Input
         };
         let dialled = DialledPort::new(protocol, server.1, traffic);
-        self.packed.dial(entry, dialled);
-        if is_local {
-            return [NO_GROUP, number];
+        if let Some([before, after]) = self.packed.dial(entry, dialled) {
+            self.histogram.change(before, after);
         }
-        self.histogram.turn();
-        [number, NO_GROUP]
+        if is_local {
+            [NO_GROUP, number]
+        } else {
+            [number, NO_GROUP]
+        }
     }
 
     /// The number of the group with this key, which is a new one where there is none yet.

@@ -13,12 +13,11 @@ use crate::model::prefix::Aggregate;
 pub(super) struct GroupKey {
     /// IPv4 in its place in IPv6; of a `from`, the network.
     address: [u8; 16],
-    port: u16,
-    protocol: u8,
-    kind: Kind,
+    /// The port in the upper half, then the protocol and the kind: keys are compared once or twice for each entry.
+    service: u32,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     To,
     Local,
@@ -26,54 +25,55 @@ enum Kind {
 }
 
 impl Hash for GroupKey {
-    /// Two writes instead of one for each field: half the time of counting is hashing.
+    /// Two writes instead of one for each byte: half the time of counting is hashing.
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u128(u128::from_ne_bytes(self.address));
-        let [high, low] = self.port.to_be_bytes();
-        state.write_u32(u32::from_be_bytes([
-            high,
-            low,
-            self.protocol,
-            self.kind as u8,
-        ]));
+        state.write_u32(self.service);
     }
 }
 
 impl GroupKey {
-    pub(super) fn to((address, port): SocketAddress, protocol: Protocol, local: bool) -> Self {
+    fn new(address: Address, port: u16, protocol: u8, kind: Kind) -> Self {
         Self {
             address: address.bits().to_be_bytes(),
-            port: if protocol.has_ports() { port } else { 0 },
-            protocol: protocol.0,
-            kind: if local { Kind::Local } else { Kind::To },
+            service: u32::from(port) << 16 | u32::from(protocol) << 8 | kind as u32,
         }
     }
 
+    pub(super) fn to((address, port): SocketAddress, protocol: Protocol, local: bool) -> Self {
+        let port = if protocol.has_ports() { port } else { 0 };
+        let kind = if local { Kind::Local } else { Kind::To };
+        Self::new(address, port, protocol.0, kind)
+    }
+
     /// The network of a client, and whether others may be in it.
+    #[inline(always)] // of each entry
     pub(super) fn from(address: Address, aggregate: Aggregate) -> (Self, bool) {
         let (network, length) = aggregate.network(address);
-        let key = Self {
-            address: network.bits().to_be_bytes(),
-            port: 0,
-            protocol: 0,
-            kind: Kind::From,
-        };
-        (key, length.is_some())
+        (Self::new(network, 0, 0, Kind::From), length.is_some())
+    }
+
+    fn kind(&self) -> Kind {
+        match self.service as u8 {
+            0 => Kind::To,
+            1 => Kind::Local,
+            _ => Kind::From,
+        }
     }
 
     /// True if it is a client or a network of clients.
     pub(super) fn is_client(&self) -> bool {
-        self.kind == Kind::From
+        self.kind() == Kind::From
     }
 
     /// The address of a destination, and whether it is on this host.
     pub(super) fn destination(&self) -> (Address, bool) {
-        (Address::from(self.address), self.kind == Kind::Local)
+        (Address::from(self.address), self.kind() == Kind::Local)
     }
 
     /// The endpoint, given the first address of its group and whether there are more.
     pub(super) fn peer(&self, first: Address, several: bool, aggregate: Aggregate) -> EndpointId {
-        match self.kind {
+        match self.kind() {
             Kind::From if several => EndpointId::From {
                 address: Address::from(self.address).ip(),
                 length: aggregate.network(first).1,
@@ -83,9 +83,9 @@ impl GroupKey {
                 length: None,
             },
             Kind::To | Kind::Local => EndpointId::To {
-                address: SocketAddr::new(first.ip(), self.port),
-                protocol: Protocol(self.protocol),
-                local: self.kind == Kind::Local,
+                address: SocketAddr::new(first.ip(), (self.service >> 16) as u16),
+                protocol: Protocol((self.service >> 8) as u8),
+                local: self.kind() == Kind::Local,
             },
         }
     }

@@ -5,12 +5,12 @@ use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::net::IpAddr;
 
-use super::packed_entries::{DialledPort, Kind, Profile};
+use super::histogram::Histogram;
+use super::packed_entries::{DialledPort, Kind};
 use super::{EndpointId, NO_GROUP, NOT_SHOWN, Tally};
 use crate::analysis::facts::{Pair, PairEnd, Port, Split};
 use crate::analysis::traffic::Traffic;
 use crate::model::address::Address;
-use crate::model::conntrack::Class;
 
 /// So many different other ends of a group are counted; more are "over" that many.
 const MAX_OTHERS: usize = 32_768;
@@ -68,9 +68,7 @@ impl Tally {
     pub fn look_at(&self, groups: &[Group]) -> Vec<Counted> {
         let members = Membership::new(self, groups);
         let mut counting: Vec<GroupCount> = groups.iter().map(GroupCount::new).collect();
-        let mut all = Profiles::default();
         for kind in self.packed.kinds() {
-            all.add(kind.profile);
             for slot in &members.slots(kind.groups, kind.dialled) {
                 if let Some(count) = counting.get_mut(usize::from(*slot)) {
                     count.add(&kind);
@@ -80,7 +78,7 @@ impl Tally {
         let counts = counting.into_iter().zip(groups);
         counts
             .map(|(count, group)| match group {
-                Group::All => all.counted(),
+                Group::All => self.histogram.counted(),
                 _ => self.counted(count, *group),
             })
             .collect()
@@ -93,7 +91,7 @@ impl Tally {
     }
 
     fn counted(&self, count: GroupCount, group: Group) -> Counted {
-        let mut counted = count.profiles.counted();
+        let mut counted = count.entries.counted();
         let ports = count.dialled_ports();
         let (others, more_others) = count.others.finish();
         let largest = others
@@ -151,7 +149,7 @@ enum OtherEnd {
 #[derive(Debug)]
 struct GroupCount {
     end: OtherEnd,
-    profiles: Profiles,
+    entries: Histogram,
     others: Others,
     /// The ports that a client dials, but for those of services that are among the other ends.
     ports: HashSet<u32, foldhash::fast::RandomState>,
@@ -167,14 +165,14 @@ impl GroupCount {
                 Group::Endpoint(EndpointId::From { .. }) => OtherEnd::Dialled,
                 Group::All | Group::Port(..) | Group::Address(_) => OtherEnd::To,
             },
-            profiles: Profiles::default(),
+            entries: Histogram::default(),
             others: Others::default(),
             ports: HashSet::default(),
         }
     }
 
     fn add(&mut self, kind: &Kind) {
-        self.profiles.add(kind.profile);
+        self.entries.add(kind.profile);
         let [from, to] = kind.groups;
         let other = match self.end {
             OtherEnd::From => from,
@@ -218,7 +216,9 @@ impl Others {
             self.repeated = self.repeated.saturating_add(1);
             return true;
         }
-        self.add_repeated();
+        if self.repeated > 0 {
+            self.add_repeated();
+        }
         self.last = Some(other);
         if let Some(entries) = self.entries.get_mut(&other) {
             *entries = entries.saturating_add(1);
@@ -234,8 +234,7 @@ impl Others {
     /// Adds the entries that repeated the last other end.
     fn add_repeated(&mut self) {
         let repeated = mem::take(&mut self.repeated);
-        let last = self.last.filter(|_| repeated > 0);
-        if let Some(entries) = last.and_then(|last| self.entries.get_mut(&last)) {
+        if let Some(entries) = self.last.and_then(|last| self.entries.get_mut(&last)) {
             *entries = entries.saturating_add(repeated);
         }
     }
@@ -244,53 +243,6 @@ impl Others {
     fn finish(mut self) -> (HashMap<u32, u32, foldhash::fast::RandomState>, bool) {
         self.add_repeated();
         (self.entries, self.more)
-    }
-}
-
-/// Entries by profile: one count to an entry, and the rest are sums.
-#[derive(Debug)]
-struct Profiles([u64; 256]);
-
-impl Default for Profiles {
-    fn default() -> Self {
-        Self([0; 256])
-    }
-}
-
-impl Profiles {
-    fn add(&mut self, Profile(profile): Profile) {
-        if let Some(entries) = self.0.get_mut(usize::from(profile)) {
-            *entries += 1;
-        }
-    }
-
-    fn counted(&self) -> Counted {
-        let mut counted = Counted::default();
-        let split = &mut counted.split;
-        let all = self.0.iter().zip(0..=u8::MAX);
-        for (entries, profile) in all.filter(|(entries, _)| **entries > 0) {
-            let profile = Profile(profile);
-            let unreplied = profile.is_unreplied();
-            let is = |class: Class| profile.class() == class.index();
-            split.entries += entries;
-            if let Some(count) = split.classes.get_mut(profile.class()) {
-                *count += entries;
-            }
-            if is(Class::SynSent) || (unreplied && !is(Class::Established)) {
-                split.unanswered += entries;
-            } else if unreplied {
-                split.one_sided += entries;
-            }
-            counted.unreplied += u64::from(unreplied) * entries;
-            let is_forwarded = profile.traffic() == Traffic::Forward as usize;
-            if is(Class::TimeWait) && !is_forwarded {
-                counted.ended += entries;
-            }
-            if let Some(count) = counted.directions.get_mut(profile.traffic()) {
-                *count += entries;
-            }
-        }
-        counted
     }
 }
 

@@ -1,7 +1,6 @@
 //! The local sockets that the entries of a sample belong to.
 
 use std::collections::HashMap;
-use std::hash::BuildHasher;
 use std::net::SocketAddr;
 
 use super::attribution::{Attribution, Fit, Holder, Unattributed};
@@ -63,7 +62,7 @@ impl<'t> Matching<'t> {
                 if *protocol == socket.protocol && same(socket.remote, *address))
             });
         self.connected.push(Connected {
-            sides: self.tally.hashes.hash_one(socket.sides()),
+            sides: self.tally.flow_hash(socket.sides()),
             found: match (socket.inode, socket.tcp_state) {
                 (0, Some(TcpState::TimeWait)) => SocketMatch::TimeWait,
                 (0, _) => SocketMatch::Unheld,
@@ -210,14 +209,9 @@ impl Matched<'_> {
     fn sockets_of(&self, seen: &PackedEntry, matches: &mut Vec<Match>) -> SocketMatch {
         let mut found = SocketMatch::Nothing;
         if let Some([original, reply]) = seen.sides {
-            let translated = (reply != original).then_some(reply);
-            for sides in [original].into_iter().chain(translated) {
-                for socket in self.connected.of(sides) {
-                    found = found.max(socket.found);
-                    if socket.found == SocketMatch::Held {
-                        matches.push(Match::of(socket));
-                    }
-                }
+            found = self.connected_of(original, matches);
+            if reply != original {
+                found = found.max(self.connected_of(reply, matches));
             }
         }
         if found == SocketMatch::Nothing {
@@ -230,6 +224,25 @@ impl Matched<'_> {
                     dials: NOT_SHOWN,
                 });
                 return SocketMatch::Held;
+            }
+        }
+        found
+    }
+
+    #[inline(always)] // of each entry, and most have no socket
+    fn connected_of(&self, sides: u64, matches: &mut Vec<Match>) -> SocketMatch {
+        match self.connected.near(sides) {
+            [] => SocketMatch::Nothing,
+            near => Self::connected_among(near, sides, matches),
+        }
+    }
+
+    fn connected_among(near: &[Connected], sides: u64, matches: &mut Vec<Match>) -> SocketMatch {
+        let mut found = SocketMatch::Nothing;
+        for socket in near.iter().filter(|socket| socket.sides == sides) {
+            found = found.max(socket.found);
+            if socket.found == SocketMatch::Held {
+                matches.push(Match::of(socket));
             }
         }
         found

@@ -1,5 +1,6 @@
 //! The part of each entry that is kept, packed: 13 bytes in TIME_WAIT, 21 of most others.
 
+use super::histogram::Profile;
 use crate::analysis::facts::Port;
 use crate::analysis::traffic::Traffic;
 use crate::model::conntrack::{Class, Protocol};
@@ -76,31 +77,6 @@ pub(super) struct Kind {
     pub(super) profile: Profile,
 }
 
-/// The class of an entry in four bits, its direction in two, and in the last bit whether no packet came back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Profile(pub(super) u8);
-
-impl Profile {
-    fn new(mark: u8, dialled: DialledPort) -> Self {
-        Self(mark & (CLASS | UNREPLIED) | ((dialled.0 >> 24) as u8 & 0b11) << 4)
-    }
-
-    /// The place of the class in [`crate::model::conntrack::Class::ALL`].
-    pub(super) fn class(self) -> usize {
-        usize::from(self.0 & CLASS)
-    }
-
-    /// The place of the direction in [`Traffic::ALL`].
-    pub(super) fn traffic(self) -> usize {
-        usize::from(self.0 >> 4 & 0b11)
-    }
-
-    /// True if no packet came back.
-    pub(super) fn is_unreplied(self) -> bool {
-        self.0 & UNREPLIED != 0
-    }
-}
-
 /// The end of an entry of UDP that is on this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct UdpEnd {
@@ -138,6 +114,10 @@ fn has_udp_end(mark: u8) -> bool {
     mark & CLASS == UDP && mark & PLACE != 0
 }
 
+fn profile(mark: u8, dialled: DialledPort) -> Profile {
+    Profile::new(mark & CLASS, (dialled.0 >> 24) as u8, mark & UNREPLIED != 0)
+}
+
 /// The remains of all entries, in their order. What few of them have stands apart, in the same order.
 #[derive(Debug, Default)]
 pub(super) struct PackedEntries {
@@ -153,6 +133,16 @@ pub(super) struct PackedEntries {
 }
 
 impl PackedEntries {
+    /// Makes room for as many entries, if there is memory for them: to grow step by step copies all of them again and
+    /// again.
+    pub(super) fn expect(&mut self, entries: usize) {
+        // without room they grow, and only then memory is missed
+        self.marks.try_reserve_exact(entries).ok();
+        self.groups.try_reserve_exact(entries).ok();
+        self.dialled.try_reserve_exact(entries).ok();
+        self.originals.try_reserve_exact(entries).ok();
+    }
+
     pub(super) fn push(&mut self, seen: &PackedEntry) {
         let mut mark = seen.class & CLASS;
         mark |= match seen.place {
@@ -176,11 +166,13 @@ impl PackedEntries {
         push(&mut self.dialled, seen.dialled);
     }
 
-    /// Replaces what was dialled by an entry that turned out to be inbound.
-    pub(super) fn dial(&mut self, entry: usize, dialled: DialledPort) {
-        if let Some(place) = self.dialled.get_mut(entry) {
-            *place = dialled;
-        }
+    /// Replaces what was dialled by an entry. Returns its profile before and after that.
+    pub(super) fn dial(&mut self, entry: usize, dialled: DialledPort) -> Option<[Profile; 2]> {
+        let mark = *self.marks.get(entry)?;
+        let place = self.dialled.get_mut(entry)?;
+        let profiles = [*place, dialled].map(|dialled| profile(mark, dialled));
+        *place = dialled;
+        Some(profiles)
     }
 
     /// The number of entries.
@@ -209,7 +201,7 @@ impl PackedEntries {
         every.map(|((mark, groups), dialled)| Kind {
             groups: *groups,
             dialled: *dialled,
-            profile: Profile::new(*mark, *dialled),
+            profile: profile(*mark, *dialled),
         })
     }
 

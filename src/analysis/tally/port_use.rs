@@ -101,13 +101,16 @@ impl PortUses {
     /// Counts an entry whose source port was chosen by this host.
     pub(super) fn add(&mut self, entry: &Entry, traffic: Traffic) {
         let (source, port) = entry.reply.to();
-        let translated = (source, port) != entry.original.from();
         let chosen_here = match traffic {
             Traffic::Output => true,
             Traffic::Forward => source != entry.original.source,
             Traffic::Input | Traffic::Local => false,
         };
-        if !chosen_here || !entry.protocol.has_ports() || !self.range(translated).contains(&port) {
+        if !chosen_here || !entry.protocol.has_ports() {
+            return;
+        }
+        let translated = (source, port) != entry.original.from();
+        if !self.range(translated).contains(&port) {
             return;
         }
         let (far, far_port) = entry.reply.from();

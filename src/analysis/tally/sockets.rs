@@ -63,13 +63,15 @@ impl Unsorted {
 }
 
 impl ByFlow {
-    pub(super) fn of(&self, sides: u64) -> impl Iterator<Item = &Connected> {
-        let beginning = (sides >> self.shift) as usize;
-        let alike = match self.starts.get(beginning..) {
-            Some([start, end, ..]) => self.sorted.get(*start as usize..*end as usize),
-            _ => None,
+    /// The sockets among which those with these sides are.
+    #[inline(always)] // of each entry, and for most of them there is none
+    pub(super) fn near(&self, sides: u64) -> &[Connected] {
+        let beginning = sides.wrapping_shr(self.shift) as usize;
+        let place = |beginning: usize| {
+            let place = self.starts.get(beginning).copied();
+            place.unwrap_or_default() as usize
         };
-        let alike = alike.unwrap_or_default().iter();
-        alike.filter(move |socket| socket.sides == sides)
+        let places = place(beginning)..place(beginning.wrapping_add(1));
+        self.sorted.get(places).unwrap_or_default()
     }
 }
