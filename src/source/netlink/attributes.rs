@@ -98,6 +98,7 @@ impl Headers {
 impl<const FIELDS: usize> Layout<FIELDS> {
     /// Goes through the attributes behind the first `start` bytes of a message. None where one does not fit into its
     /// surroundings or is too short for its field. Of two of a type the last one counts.
+    #[cold] // of each kind of message once
     fn of(message: &[u8], start: usize, parts: Parts) -> Option<Self> {
         // no entry is shorter than a block
         let length = message.len().max(BLOCK);
@@ -220,13 +221,16 @@ impl<const FIELDS: usize> Layouts<FIELDS> {
         };
         let place = match self.known.iter().position(fits) {
             Some(place) => place,
-            None => {
-                let place = self.next;
-                *self.known.get_mut(place)? = Some(Layout::of(message, start, parts)?);
-                self.next = (place + 1) % REMEMBERED;
-                place
-            }
+            None => self.learn(Layout::of(message, start, parts)?)?,
         };
         self.known.get(place)?.as_ref()
+    }
+
+    /// Remembers a layout. Returns its place.
+    fn learn(&mut self, layout: Layout<FIELDS>) -> Option<usize> {
+        let place = self.next;
+        *self.known.get_mut(place)? = Some(layout);
+        self.next = (place + 1) % REMEMBERED;
+        Some(place)
     }
 }
