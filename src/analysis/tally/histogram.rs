@@ -94,7 +94,9 @@ impl Histogram {
             } else if unreplied {
                 split.one_sided += entries;
             }
-            counted.unreplied += u64::from(unreplied) * entries;
+            if unreplied {
+                counted.unreplied += entries;
+            }
             let is_forwarded = profile.traffic() == Traffic::Forward as usize;
             if is(Class::TimeWait) && !is_forwarded {
                 counted.ended += entries;
@@ -116,7 +118,7 @@ impl Histogram {
     /// The profiles that occur, with their entries.
     fn profiles(&self) -> impl Iterator<Item = (u64, Profile)> + '_ {
         let all = self.0.iter().copied().zip(0..=u8::MAX);
-        all.filter(|(entries, _)| *entries > 0)
+        all.filter(|(entries, _)| *entries != 0)
             .map(|(entries, profile)| (entries, Profile(profile)))
     }
 }

@@ -48,12 +48,13 @@ impl Unsorted {
         sorted.sort_unstable();
         let beginnings = sorted.len().next_power_of_two().max(2);
         let shift = u64::BITS - beginnings.ilog2();
-        let mut starts = Vec::with_capacity(beginnings + 1);
+        let places = beginnings + 1;
+        let mut starts = Vec::with_capacity(places);
         for (socket, place) in sorted.iter().zip(0..) {
             let beginning = (socket.sides >> shift) as usize;
             starts.resize(starts.len().max(beginning + 1), place);
         }
-        starts.resize(beginnings + 1, sorted.len() as u32);
+        starts.resize(places, sorted.len() as u32);
         ByFlow {
             sorted,
             starts,
