@@ -291,7 +291,7 @@ enum FlowEnds {
 
 impl Hash for FlowKey {
     /// Two or three writes instead of a dozen: it is computed for every entry of a table.
-    #[inline(always)]
+    #[inline(always)] // of each entry
     fn hash<H: Hasher>(&self, state: &mut H) {
         let protocol = u64::from(self.protocol.0) << 48;
         match self.ends {
@@ -315,7 +315,7 @@ impl FlowKey {
         Self::of(protocol, side(one), side(other))
     }
 
-    #[inline(always)]
+    #[inline(always)] // of each entry
     fn of(protocol: Protocol, one: SocketAddress, other: SocketAddress) -> Self {
         let ends = if one.0.is_ipv4() && other.0.is_ipv4() {
             let packed = |(address, port): SocketAddress| {
@@ -327,5 +327,23 @@ impl FlowKey {
             FlowEnds::V6([one.min(other), one.max(other)])
         };
         Self { protocol, ends }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_belongs_to_the_class_of_its_name() {
+        for (state, name) in TcpState::ALL {
+            let class = match state {
+                TcpState::SynSent2 => "SYN_SENT",
+                TcpState::None => "other",
+                _ => name,
+            };
+            let (_, found) = Class::ALL[state.class().index()];
+            assert_eq!(found, class, "{name}");
+        }
     }
 }

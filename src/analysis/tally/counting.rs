@@ -106,10 +106,10 @@ impl Counting {
         self.by_source_ports()
     }
 
-    /// Makes room for as many entries.
+    /// Makes room for this number of entries; more or fewer may come.
     #[must_use]
     pub fn with_room_for(mut self, entries: usize) -> Self {
-        self.tally.packed.expect(entries);
+        self.tally.packed.reserve(entries);
         self
     }
 

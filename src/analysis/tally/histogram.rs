@@ -14,7 +14,8 @@ const UNREPLIED: u8 = 1 << 7;
 pub(super) struct Profile(u8);
 
 impl Profile {
-    /// Of a class and a direction by their places in [`Class::ALL`] and [`Traffic::ALL`].
+    /// The profile of a class and a direction, given by their places in [`Class::ALL`] and [`Traffic::ALL`]. Of the
+    /// class the last four bits count, of the direction the last two.
     #[inline(always)] // of each entry
     pub(super) fn new(class: u8, traffic: u8, unreplied: bool) -> Self {
         let direction = (traffic & 0b11) << DIRECTION;

@@ -114,8 +114,9 @@ fn has_udp_end(mark: u8) -> bool {
     mark & CLASS == UDP && mark & PLACE != 0
 }
 
+/// The profile of an entry with this mark and destination.
 fn profile(mark: u8, dialled: DialledPort) -> Profile {
-    Profile::new(mark & CLASS, (dialled.0 >> 24) as u8, mark & UNREPLIED != 0)
+    Profile::new(mark, (dialled.0 >> 24) as u8, mark & UNREPLIED != 0)
 }
 
 /// The remains of all entries, in their order. What few of them have stands apart, in the same order.
@@ -133,10 +134,10 @@ pub(super) struct PackedEntries {
 }
 
 impl PackedEntries {
-    /// Makes room for as many entries, if there is memory for them: to grow step by step copies all of them again and
-    /// again.
-    pub(super) fn expect(&mut self, entries: usize) {
-        // without room they grow, and only then memory is missed
+    /// Makes room for this number of entries. Growth step by step would copy all of them several times.
+    pub(super) fn reserve(&mut self, entries: usize) {
+        // Room that no entry uses takes no memory: the kernel gives a page when it is written. Without room the columns
+        // grow step by step.
         self.marks.try_reserve_exact(entries).ok();
         self.groups.try_reserve_exact(entries).ok();
         self.dialled.try_reserve_exact(entries).ok();

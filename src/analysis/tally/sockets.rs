@@ -64,7 +64,7 @@ impl Unsorted {
 }
 
 impl ByFlow {
-    /// The sockets among which those with these sides are.
+    /// A few sockets. If a socket has these sides, it is one of them.
     #[inline(always)] // of each entry, and for most of them there is none
     pub(super) fn near(&self, sides: u64) -> &[Connected] {
         let beginning = sides.wrapping_shr(self.shift) as usize;

@@ -285,10 +285,10 @@ fn take(
     None
 }
 
-/// The header of the first message and what stands behind it; none if the header is not whole, or tells a length that
-/// is less than its own or more than there is.
+/// The header of the first message, and the payload behind the header. None if the header is not whole, or if the length
+/// in it is less than the header or more than the bytes that are there.
 fn first_message(bytes: &[u8]) -> Option<(NetlinkBuffer<&[u8; HEADER]>, &[u8])> {
-    // an array and not a slice: the bounds are looked at once, and not for each field
+    // an array has a known length, so the bounds are checked once and not for each field
     let header = NetlinkBuffer::new(bytes.first_chunk::<HEADER>()?);
     let payload = bytes.get(HEADER..header.length() as usize)?;
     Some((header, payload))
